@@ -1,0 +1,1 @@
+"""Train low-rank models and measure them against the proven optimum."""

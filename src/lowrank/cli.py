@@ -1,0 +1,131 @@
+"""The command line: what ``python train.py`` and ``lowrank`` do before and after the run itself."""
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException, ValidationError
+
+from lowrank import config, summary
+
+_FULL_ERROR = "HYDRA_FULL_ERROR"
+
+
+class JobFailed(Exception):
+    """A job that ended without a completed result; its message is the one line that says why."""
+
+
+def main() -> None:
+    """Compose the config of the command line and run it, or sweep it with ``-m``.
+
+    Any error ends in one line on standard error and exit status 1; ``HYDRA_FULL_ERROR=1`` brings the traceback back.
+    """
+    full_error = os.environ.get(_FULL_ERROR) == "1"
+    failures: list[str] = []
+
+    def task(cfg: DictConfig) -> float | None:
+        with _hydra_raises(False):
+            return _run_job(cfg, failures)
+
+    config.register()
+    sys.argv[1:] = _name_folders_by_sweep(sys.argv[1:])
+    app = hydra.main(version_base="1.3", config_path=str(config.config_dir()), config_name="train")(task)
+    try:
+        with _hydra_raises(True):
+            app()
+    except (HydraException, OmegaConfBaseException, JobFailed, OSError, ValueError) as error:
+        if full_error:
+            raise
+        if len(failures) > 1:
+            sys.exit(f"{len(failures)} jobs failed:\n  " + "\n  ".join(failures))
+        sys.exit(one_line(error))
+    if failures:
+        sys.exit(1)
+
+
+def _run_job(cfg: DictConfig, failures: list[str]) -> float | None:
+    hydra = HydraConfig.get()
+    sweeping = hydra.mode == RunMode.MULTIRUN
+    folder, overrides = Path(hydra.runtime.output_dir), " ".join(hydra.overrides.task)
+    warnings.formatwarning = lambda message, *_args, **_kwargs: f"warning: {message}\n"
+    try:
+        config.check(cfg, dict(hydra.runtime.choices))
+        from lowrank.run import Job, run
+
+        job = Job(cfg, dict(hydra.runtime.choices), folder, Path(hydra.sweep.dir).absolute() if sweeping else None)
+        for result in run([job]):
+            print(summary.line(result, folder) if sweeping else summary.table(result, folder), flush=True)
+            if result["status"] != "completed":
+                raise JobFailed(result["error"])
+            return float(result["relative_frobenius"])
+    except Exception as error:
+        line = one_line(error)
+        if sweeping:
+            failures.append(f"{overrides}: {line}")
+            print(f"failed: {overrides}\n  {line}\n  {folder}", file=sys.stderr, flush=True)
+        raise JobFailed(line) from error
+    return None
+
+
+def one_line(error: BaseException) -> str:
+    """Say in one line what is wrong, with the nearest names where a name is not known."""
+    cause = error.__cause__
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        return f"There is no {group}={name}. {config.nearest(name, error.options)}"
+    if isinstance(error, ConfigCompositionException) and isinstance(cause, ValidationError):
+        return f"{cause.full_key}: {str(cause.msg or cause).splitlines()[0]}"
+    if isinstance(error, ConfigCompositionException) and isinstance(cause, OmegaConfBaseException):
+        known = cause.parent_node.keys() if isinstance(cause.parent_node, DictConfig) else []
+        return f"There is no {cause.full_key}. {config.nearest(str(cause.key), map(str, known))}"
+    if isinstance(error, OverrideParseException):
+        return f"Cannot read the override {error.override!r}."
+    if isinstance(error, InstantiationException) and cause is not None:
+        return one_line(cause)
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.strerror or text}: {error.filename}"
+    return text
+
+
+def _name_folders_by_sweep(arguments: list[str]) -> list[str]:
+    # Hydra can leave keys out of a job's folder name, but only by name: all that is not swept.
+    if not {"-m", "--multirun"} & set(arguments):
+        return arguments
+    plain = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
+    try:
+        overrides = OverridesParser.create().parse_overrides(plain)
+    except HydraException:
+        return arguments
+    fixed = [override.key_or_group for override in overrides if not override.is_sweep_override()]
+    keys = ",".join(f"'{key}'" for key in fixed)
+    return [*arguments, f"hydra.job.config.override_dirname.exclude_keys=[{keys}]"]
+
+
+@contextmanager
+def _hydra_raises(raises: bool) -> Iterator[None]:
+    # Hydra prints an error and exits unless this variable is set; the line that users see is written in main().
+    before = os.environ.get(_FULL_ERROR)
+    os.environ[_FULL_ERROR] = "1" if raises else "0"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_FULL_ERROR]
+        else:
+            os.environ[_FULL_ERROR] = before

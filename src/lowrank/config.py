@@ -1,0 +1,164 @@
+"""The config before anything heavy is imported: its schema, its laws, and what ``--help`` says of it."""
+
+import difflib
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+GROUPS = ("method", "data", "optimizer", "trainer", "logger", "experiment")
+_TOKEN = os.urandom(4).hex()
+
+
+@dataclass
+class TrainConfig:
+    """Schema of the root config; a wrong key or type is refused as Hydra composes."""
+
+    rank: int = 10
+    seed: int = 0
+    name: str | None = None
+    ckpt: str | None = None
+    figures: bool = True
+    data: dict[str, Any] = field(default_factory=dict)
+    method: dict[str, Any] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    trainer: dict[str, Any] = field(default_factory=dict)
+    logger: dict[str, Any] = field(default_factory=dict)
+
+
+class ConfigError(ValueError):
+    """A value of the user's that cannot be run; its message is the one line they see."""
+
+
+def config_dir() -> Path:
+    """Folder of the configs: inside the installed package, in a checkout beside ``src/``."""
+    packaged = Path(__file__).parent / "conf"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "conf"
+
+
+def register() -> None:
+    """Make the schema and the resolvers known to Hydra."""
+    ConfigStore.instance().store(name="schema", node=TrainConfig)
+    OmegaConf.register_new_resolver("lowrank.token", lambda: _TOKEN, replace=True)
+    OmegaConf.register_new_resolver("lowrank.folder_name", folder_name, replace=True)
+    OmegaConf.register_new_resolver("lowrank.choices", describe_choices, replace=True)
+
+
+def folder_name(swept: str, number: int) -> str:
+    """Name of a job's folder inside its sweep's: what was swept, or the job's number where that is no name.
+
+    Example:
+        >>> folder_name("rank=5,seed=3", 7)
+        'rank=5,seed=3'
+        >>> folder_name("data.path=../secret/a.npy", 7)
+        'data.path=.._secret_a.npy'
+        >>> folder_name("", 7)
+        '7'
+    """
+    name = re.sub(r"[^\w=,.+\-\[\]]+", "_", swept).lstrip(".")
+    return name if 0 < len(name.encode()) <= 200 else str(number)
+
+
+def check(cfg: DictConfig, choices: dict[str, str]) -> None:
+    """Hold a composed config against every law that it can be held to without its data.
+
+    Args:
+        cfg: The composed root config.
+        choices: The option chosen in each group, such as ``{"method": "svd"}``.
+
+    Raises:
+        ConfigError: For the first law that is broken.
+    """
+    for key in sorted(OmegaConf.missing_keys(cfg)):
+        group = key.split(".")[0]
+        raise ConfigError(f"{group}={choices.get(group)} needs a value for {key}, as in {key}=VALUE.")
+    if cfg.rank < 1:
+        raise ConfigError(f"The rank must be at least 1. Found rank={cfg.rank}.")
+    for group in GROUPS:
+        if isinstance(cfg.get(group), DictConfig) and choices.get(group):
+            _check_types(cfg[group], _defaults(group, choices[group]), group)
+    _check_fit(cfg, choices)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Clause that names the nearest of the known words, or all of them where none is near.
+
+    Example:
+        >>> nearest("botleneck", ["svd", "bottleneck"])
+        'Did you mean bottleneck?'
+        >>> nearest("x", ["svd", "bottleneck"])
+        'It is one of: bottleneck, svd.'
+    """
+    known = sorted(option for option in known if not option.startswith("_"))
+    near = difflib.get_close_matches(word, known, n=3)
+    return f"Did you mean {' or '.join(near)}?" if near else f"It is one of: {', '.join(known)}."
+
+
+def describe_choices() -> str:
+    """List the options of each group with the line that heads its file."""
+    defaults = {group: name for entry in _yaml(config_dir() / "train.yaml").defaults if isinstance(entry, DictConfig)
+                for group, name in entry.items()}
+    lines = []
+    for group in GROUPS:
+        lines.append(f"  {group}=")
+        for path in sorted((config_dir() / group).glob("[!_]*.yaml")):
+            mark = "*" if defaults.get(group) == path.stem else " "
+            lines.append(f"  {mark} {path.stem:<18} {_headline(path)}")
+        lines.append("")
+    return "\n".join(lines).strip()
+
+
+def _headline(path: Path) -> str:
+    comments = (line[1:].strip() for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#"))
+    return next((comment for comment in comments if not comment.startswith("@package")), "")
+
+
+def _yaml(path: Path) -> DictConfig:
+    loaded = OmegaConf.load(path)
+    return loaded if isinstance(loaded, DictConfig) else OmegaConf.create({})
+
+
+def _defaults(group: str, choice: str) -> DictConfig:
+    path = config_dir() / group / f"{choice}.yaml"
+    if not path.is_file():
+        return OmegaConf.create({})
+    own = _yaml(path)
+    inherited = [_defaults(group, base) for base in own.pop("defaults", []) if isinstance(base, str)]
+    merged = OmegaConf.merge(*inherited, own)
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
+def _check_types(values: DictConfig, defaults: DictConfig, path: str) -> None:
+    # The type of a value is the type of its default, so a new method needs no schema beside its yaml file.
+    for key, default in OmegaConf.to_container(defaults, resolve=False).items():  # type: ignore[union-attr]
+        value, name = values.get(key), f"{path}.{key}"
+        if isinstance(default, dict) and isinstance(value, DictConfig):
+            _check_types(value, defaults[key], name)
+        elif isinstance(default, bool) and not isinstance(value, bool):
+            raise ConfigError(f"{name} must be true or false. Found {value!r}.")
+        elif type(default) is int and not (type(value) is int):
+            raise ConfigError(f"{name} must be an integer. Found {value!r}.")
+        elif isinstance(default, float) and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise ConfigError(f"{name} must be a number. Found {value!r}.")
+        elif isinstance(default, list) and not isinstance(value, ListConfig):
+            raise ConfigError(f"{name} must be a list, as in {name}={default}. Found {value!r}.".replace("'", ""))
+
+
+def _check_fit(cfg: DictConfig, choices: dict[str, str]) -> None:
+    method, data, needs = choices.get("method"), choices.get("data"), cfg.method.get("needs")
+    if needs == "labels" and not cfg.data.get("labeled"):
+        raise ConfigError(f"method={method} needs labeled samples: data=mnist or data=digits. Found data={data}.")
+    if needs != "mask" and cfg.data.get("observed") is not None:
+        raise ConfigError(
+            f"method={method} uses every entry of the target; data.observed is for method=completion. "
+            f"Found data.observed={cfg.data.observed}."
+        )
+    if (choices.get("optimizer") == "none") != (method == "svd"):
+        law = "method=svd computes and is not trained: optimizer=none" if method == "svd" else f"method={method} is trained"
+        raise ConfigError(f"{law}. Found optimizer={choices.get('optimizer')}.")

@@ -1,0 +1,250 @@
+"""What the methods share that learn a stack of matrices: blocks of steps, measuring at a cadence, and when to stop."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader, IterableDataset
+
+from lowrank.krylov import residual_norms
+from lowrank.linalg import check_rank, singular_values
+from lowrank.metrics import optimum
+from lowrank.objectives import Objective
+from lowrank.optim import PairSolver, stationarity
+
+OptimizerFactory = Callable[..., Optimizer]
+
+
+class MatrixMethod(LightningModule):
+    """A method that learns rank-k approximations of J targets of one shape at once; a single run is a stack of one.
+
+    Lightning is handed blocks of steps, not single ones: a block ends where the errors are measured. A member of the
+    stack stops by itself, when its certificate says that it is done or when its loss is no longer finite; it then
+    keeps its last finite state while its neighbors go on.
+
+    Args:
+        target: Stack of targets, shape ``(J, m, n)``, float64; errors are measured against these.
+        ranks: Rank of each member, ``1 <= rank <= min(m, n)``.
+        seeds: Seed of each member.
+        optimizer: Makes the optimizer: of ``torch.optim`` from parameters, or a :class:`PairSolver`.
+        dtype: Type that is trained in.
+        max_steps: Steps at most.
+        tolerance: A member is done when its gradient in the scaled metric is at most this fraction of its norm.
+        record_every: Steps between two measurements; None measures at each of the first steps and ever further apart.
+
+    Raises:
+        ValueError: If a rank does not fit the shape, a target is all zero, or a number is out of its range.
+    """
+
+    automatic_optimization = False
+    precision = "64-true"
+
+    def __init__(
+        self,
+        target: Tensor,
+        *,
+        ranks: Sequence[int],
+        seeds: Sequence[int],
+        optimizer: OptimizerFactory | None = None,
+        dtype: torch.dtype = torch.float64,
+        max_steps: int = 1,
+        tolerance: float = 0.0,
+        record_every: int | None = None,
+    ) -> None:
+        super().__init__()
+        for rank in ranks:
+            check_rank(rank, target.shape[1:])
+        for name, value in (("max_steps", max_steps), ("record_every", record_every)):
+            if value is not None and value < 1:
+                raise ValueError(f"method.{name} must be at least 1. Found {value}.")
+        if tolerance < 0:
+            raise ValueError(f"method.tolerance must not be negative. Found {tolerance}.")
+        self.reference, self.ranks, self.seeds = target, list(ranks), list(seeds)
+        self.spectrum = singular_values(target)
+        if not (self.spectrum[:, 0] > 0).all():
+            raise ValueError("The target is all zeros, so relative errors are undefined. Found norm 0.")
+        self.optimum = optimum(self.spectrum, torch.tensor(self.ranks))
+        self.max_steps, self.tolerance, self.record_every = max_steps, tolerance, record_every
+        self.make_optimizer = optimizer
+        stack = len(target)
+        self.register_buffer("target", target.to(dtype), persistent=False)
+        self.register_buffer("loss_unit", torch.ones(stack, dtype=dtype), persistent=False)
+        """What a trained loss of 1 stands for in the units of the target, shape ``(J,)``."""
+        self.register_buffer("steps", torch.zeros(stack, dtype=torch.long))
+        self.register_buffer("active", torch.ones(stack, dtype=torch.bool))
+        self.register_buffer("diverged", torch.zeros(stack, dtype=torch.bool))
+        self.loss = torch.full((stack,), torch.nan, dtype=torch.float64)
+        self.stationarity = torch.full((stack,), torch.inf, dtype=torch.float64)
+        self.step_count = 0
+        self.fit_seconds = 0.0
+        self.last_record: dict[str, Tensor] = {}
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """What the members stand for now: ``left (J, m, k)`` and ``right (J, k, n)``, zero beyond a member's rank."""
+        raise NotImplementedError
+
+    def pair_problem(self) -> tuple[Objective, Tensor, Tensor] | None:
+        """The loss as a problem in two factors, with their present values; None where it changes from step to step."""
+        raise NotImplementedError
+
+    def losses(self, step: int) -> Tensor:
+        """Loss of each member at a step that an optimizer of ``torch.optim`` follows, shape ``(J,)``."""
+        raise NotImplementedError
+
+    def on_block_end(self) -> None:
+        """Bring the model up to date with the factors that a :class:`PairSolver` trained."""
+
+    def extra_errors(self, left: Tensor, right: Tensor) -> dict[str, Tensor]:
+        """Further figures of the method, each of shape ``(J,)``."""
+        return {}
+
+    def configure_optimizers(self) -> Optimizer:
+        """Make the optimizer of the config."""
+        assert self.make_optimizer is not None
+        if solver_class(self.make_optimizer) is not None:
+            solver = self.make_optimizer(*self.fixed_problem(), tolerance=self.tolerance)
+            solver.active = self.active
+            return solver
+        return self.make_optimizer(self.parameters())
+
+    def train_dataloader(self) -> DataLoader[tuple[int, int]]:
+        """Blocks of steps from the one reached to the last, each ending where errors are measured."""
+        return DataLoader(_Blocks(self.step_count, self.max_steps, self.record_every), batch_size=None)
+
+    def on_fit_start(self) -> None:
+        """Measure on the device that is trained on, where it has float64."""
+        if self.device.type != "mps":
+            self.reference, self.spectrum = self.reference.to(self.device), self.spectrum.to(self.device)
+            self.optimum = (self.optimum[0].to(self.device), self.optimum[1].to(self.device))
+
+    def on_train_start(self) -> None:
+        """Measure the state that training starts from."""
+        if self.step_count == 0:
+            self._record()
+
+    def training_step(self, block: tuple[int, int]) -> None:
+        """Run one block of optimizer steps and measure what it reached."""
+        before = {name: parameter.detach().clone() for name, parameter in self.named_parameters()}
+        frozen = ~self.active
+        began = time.perf_counter()
+        for step in range(*block):
+            loss = self._advance(step)
+            self.steps += self.active
+            self.step_count = step + 1
+            if not self.active.any():
+                break
+        self.on_block_end()
+        self.fit_seconds += time.perf_counter() - began
+        self._freeze(before, frozen, loss.double().cpu())
+        self._record()
+        if not self.active.any() or self.step_count >= self.max_steps:
+            self.trainer.should_stop = True
+
+    def stop_reason(self, member: int) -> str:
+        """Why a member stopped, in words for the terminal."""
+        if self.diverged[member]:
+            return f"diverged after {int(self.steps[member])} steps: its loss is no longer finite"
+        if self.stationarity[member] <= self.tolerance:
+            return f"converged: the gradient in the scaled metric is {float(self.stationarity[member]):.1e} of ‖A‖"
+        return f"stopped at method.max_steps={self.max_steps}"
+
+    def fixed_problem(self) -> tuple[Objective, Tensor, Tensor]:
+        """The pair problem, which solvers need to stay the same throughout."""
+        problem = self.pair_problem()
+        if problem is None:
+            raise ValueError(
+                "This optimizer needs probes that stay the same: method.probes=orthogonal or method.vectors=NUMBER. "
+                "Found fresh ones at each step."
+            )
+        return problem
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what is no tensor of the model."""
+        checkpoint["lowrank"] = {"step_count": self.step_count, "fit_seconds": self.fit_seconds}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on counting where the checkpoint stopped."""
+        self.step_count = checkpoint["lowrank"]["step_count"]
+        self.fit_seconds = checkpoint["lowrank"]["fit_seconds"]
+
+    def measure(self, tolerance: float = 1e-12) -> dict[str, Tensor]:
+        """Errors and excess of every member, each of shape ``(J,)``, float64.
+
+        Args:
+            tolerance: Relative accuracy of the 2-norm where the target is so large that it is iterated.
+        """
+        left, right = (factor.detach().double().to(self.reference.device) for factor in self.factors())
+        two_norm, frobenius = residual_norms(self.reference, left, right, tolerance=tolerance)
+        errors = {
+            "relative_2norm": two_norm / self.spectrum[:, 0],
+            "relative_frobenius": frobenius / torch.linalg.vector_norm(self.spectrum, dim=1),
+        }
+        errors["excess_2norm"] = errors["relative_2norm"] - self.optimum[0]
+        errors["excess_frobenius"] = errors["relative_frobenius"] - self.optimum[1]
+        return errors | self.extra_errors(left, right)
+
+    def _advance(self, step: int) -> Tensor:
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        if isinstance(optimizer, PairSolver):
+            return self.loss_unit * optimizer.step()
+        losses = self.loss_unit
+
+        def closure() -> float:
+            nonlocal losses
+            optimizer.zero_grad()
+            losses = self.losses(step)
+            losses.sum().backward()
+            return losses.detach().sum()  # type: ignore[return-value]
+
+        optimizer.step(closure)
+        return self.loss_unit * losses.detach()
+
+    @torch.no_grad()
+    def _freeze(self, before: dict[str, Tensor], frozen: Tensor, loss: Tensor) -> None:
+        finite = loss.isfinite().to(frozen.device)
+        for parameter in self.parameters():
+            finite &= parameter.flatten(1).isfinite().all(1)
+        lost = ~finite & ~frozen
+        self.diverged |= lost
+        self.active &= ~lost
+        keep = frozen | lost
+        self.loss = torch.where(keep.cpu(), self.loss, loss)
+        if keep.any():
+            for name, parameter in self.named_parameters():
+                parameter.copy_(torch.where(keep.view(-1, *[1] * (parameter.ndim - 1)), before[name], parameter))
+
+    def _record(self) -> None:
+        problem = self.pair_problem()
+        if problem is not None:
+            self.stationarity = stationarity(*problem).double().cpu()
+            self.active &= (self.stationarity > self.tolerance).to(self.active.device)
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        if isinstance(optimizer, PairSolver):
+            self.loss = (self.loss_unit * optimizer.squared_residual()).double().cpu()
+        self.last_record = {"train/loss": self.loss, **self.measure(tolerance=1e-6)}
+        for logger in self.loggers:
+            logger.log_metrics(self.last_record, step=self.step_count)  # type: ignore[arg-type]
+
+
+def solver_class(factory: OptimizerFactory | None) -> type[PairSolver] | None:
+    """The kind of :class:`PairSolver` that a factory makes; None for an optimizer of ``torch.optim``."""
+    made = getattr(factory, "func", factory)
+    return made if isinstance(made, type) and issubclass(made, PairSolver) else None
+
+
+class _Blocks(IterableDataset[tuple[int, int]]):
+    def __init__(self, start: int, stop: int, every: int | None) -> None:
+        self.start, self.stop, self.every = start, stop, every
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """Yield the blocks that are left."""
+        start = self.start
+        while start < self.stop:
+            # A tenth of the steps so far: a record a step at first, then some 25 for each tenfold.
+            stop = min(self.stop, start + (self.every or max(1, start // 10)))
+            yield start, stop
+            start = stop

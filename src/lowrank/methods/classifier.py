@@ -1,0 +1,162 @@
+"""A classifier on inputs of reduced rank."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lowrank.krylov import residual_norms
+from lowrank.layers import MLP
+from lowrank.linalg import check_rank, gram_svd, singular_values
+from lowrank.metrics import optimum
+from lowrank.optim import PairSolver
+
+
+class Classifier(LightningModule):
+    """A sigmoid MLP on inputs projected to the leading right singular vectors of the training set.
+
+    The reduction ``x V Vᵀ`` is fitted on the training set alone and applied to the test set as it is; on the training
+    set it is the truncated SVD.
+
+    Args:
+        inputs: Training inputs, shape ``(1, N, pixels)``.
+        labels: Training labels, shape ``(1, N)``.
+        ranks: The rank, in a list of one.
+        seeds: The seed, in a list of one.
+        optimizer: Makes the optimizer from parameters.
+        dtype: Type that is trained in.
+        hidden: Widths of the layers between the inputs and the logits.
+        epochs: Passes over the training set.
+
+    Raises:
+        ValueError: If the rank does not fit the inputs, a width or number of epochs is below 1, or the optimizer is
+            one for factor pairs.
+    """
+
+    precision = "32-true"
+
+    def __init__(
+        self,
+        inputs: Tensor,
+        labels: Tensor,
+        *,
+        ranks: Sequence[int],
+        seeds: Sequence[int],
+        optimizer: Callable[..., Optimizer],
+        dtype: torch.dtype = torch.float32,
+        hidden: Sequence[int] = (500,),
+        epochs: int = 10,
+    ) -> None:
+        super().__init__()
+        (self.rank,), (seed,) = ranks, seeds
+        matrix = inputs[0]
+        check_rank(self.rank, matrix.shape)
+        for name, value in [("epochs", epochs), *(("hidden", width) for width in hidden)]:
+            if value < 1:
+                raise ValueError(f"method.{name} must be at least 1. Found {value}.")
+        made = getattr(optimizer, "func", optimizer)
+        if isinstance(made, type) and issubclass(made, PairSolver):
+            raise ValueError(f"The classifier needs an optimizer like optimizer=adam. Found {made.__name__}.")
+        self.epochs, self.make_optimizer = epochs, optimizer
+        double = matrix.double()
+        u, s, vh = gram_svd(double, self.rank)
+        self.left, self.right = u * s, vh
+        spectrum = singular_values(double)
+        if not spectrum[0] > 0:
+            raise ValueError("The training inputs are all zeros, so relative errors are undefined. Found norm 0.")
+        two_norm, frobenius = residual_norms(double, self.left, vh)
+        self.optimum = optimum(spectrum, self.rank)
+        self.spectrum = spectrum
+        self.errors = {
+            "relative_2norm": two_norm / spectrum[0],
+            "relative_frobenius": frobenius / torch.linalg.vector_norm(spectrum),
+        }
+        self.errors["excess_2norm"] = self.errors["relative_2norm"] - self.optimum[0]
+        self.errors["excess_frobenius"] = self.errors["relative_frobenius"] - self.optimum[1]
+        self.register_buffer("components", vh.to(dtype))
+        # nn.Linear draws from the global generator; its state is given back, so that nothing else depends on it.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.net = MLP([matrix.shape[1], *hidden, int(labels.max()) + 1]).to(dtype)
+        self.train_loss_sum_per_epoch: list[float] = []
+        self.accuracy: float | None = None
+        self.diverged = False
+        self.train_loss = float("nan")
+        self.fit_seconds = 0.0
+        self._sum = torch.zeros(())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits ``(batch, classes)`` of inputs ``(batch, pixels)``."""
+        x = x.to(self.components.dtype)
+        return self.net((x @ self.components.mT) @ self.components)  # type: ignore[no-any-return]
+
+    def configure_optimizers(self) -> Optimizer:
+        """Make the optimizer of the config."""
+        return self.make_optimizer(self.net.parameters())
+
+    def on_fit_start(self) -> None:
+        """Log how much the reduction loses."""
+        for logger in self.loggers:
+            logger.log_metrics({name: float(error) for name, error in self.errors.items()}, step=0)
+
+    def on_train_epoch_start(self) -> None:
+        """Start a new sum, and keep the state that a run which diverges goes back to."""
+        self._began = time.perf_counter()
+        self._finite_state = {name: value.detach().clone() for name, value in self.net.state_dict().items()}
+        self._sum = torch.zeros((), dtype=torch.float64, device=self.device)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor | None:
+        """Cross-entropy of a batch; one that is not finite ends the run at the epoch's first state."""
+        inputs, labels = batch
+        loss = nn.functional.cross_entropy(self(inputs), labels)
+        if not loss.isfinite():
+            self.diverged = True
+            self.net.load_state_dict(self._finite_state)
+            self.trainer.should_stop = True
+            return None
+        self._sum += loss.detach()
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch."""
+        if self.diverged:
+            return
+        total = float(self._sum)
+        self.train_loss_sum_per_epoch.append(total)
+        self.train_loss = total / self.trainer.num_training_batches
+        self.fit_seconds += time.perf_counter() - self._began
+        record = {
+            "train/loss": self.train_loss,
+            "train/loss_sum": total,
+            "accuracy": self.accuracy,
+            "epoch": self.current_epoch + 1,
+        }
+        for logger in self.loggers:
+            logger.log_metrics(record, step=self.global_step)  # type: ignore[arg-type]
+
+    def on_validation_epoch_start(self) -> None:
+        """Count anew."""
+        self._correct = self._seen = 0
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
+        """Count the samples of a batch that are classified correctly."""
+        inputs, labels = batch
+        self._correct += int((self(inputs).argmax(1) == labels).sum())
+        self._seen += len(labels)
+
+    def on_validation_epoch_end(self) -> None:
+        """Take the accuracy on the test set."""
+        self.accuracy = self._correct / self._seen
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what is no tensor of the model."""
+        checkpoint["lowrank"] = {"train_loss_sum_per_epoch": self.train_loss_sum_per_epoch, "accuracy": self.accuracy}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on where the checkpoint stopped."""
+        self.train_loss_sum_per_epoch = checkpoint["lowrank"]["train_loss_sum_per_epoch"]
+        self.accuracy = checkpoint["lowrank"]["accuracy"]

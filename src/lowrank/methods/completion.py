@@ -1,0 +1,91 @@
+"""Matrix completion: a factorization learned from the observed entries alone."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lowrank.krylov import randomized_svd
+from lowrank.methods.base import OptimizerFactory
+from lowrank.methods.factorization import Factorization
+from lowrank.objectives import Objective, ObservedEntries
+
+
+class Completion(Factorization):
+    """Two factors, trained on the observed entries of the target; held-out entries never enter the loss.
+
+    Args:
+        target: Stack of targets, shape ``(J, m, n)``; held-out entries serve only to measure.
+        observed: Which entries are observed, boolean, shape ``(J, m, n)``.
+        ranks: Rank of each member.
+        seeds: Seed of each member.
+        optimizer: Makes the optimizer.
+        initialization: ``spectral``, the truncated SVD of the observed entries with zeros for the others, divided by
+            the fraction observed, or ``normal`` or ``uniform`` as in :class:`Factorization`.
+        **common: As in :class:`Factorization`.
+
+    Raises:
+        ValueError: If no entry is observed or all that are observed are zero, or as in :class:`Factorization`.
+    """
+
+    initializations = ("spectral", "normal", "uniform")
+
+    def __init__(
+        self,
+        target: Tensor,
+        *,
+        observed: Tensor,
+        ranks: Sequence[int],
+        seeds: Sequence[int],
+        optimizer: OptimizerFactory,
+        initialization: str = "spectral",
+        **common: Any,
+    ) -> None:
+        self._mask = observed
+        rows, cols = target.shape[1:]
+        for count, rank in zip(observed.flatten(1).sum(1).tolist(), ranks, strict=True):
+            freedom = rank * (rows + cols - rank)
+            if count < freedom:
+                warnings.warn(
+                    f"{count} entries are observed, fewer than the {freedom} degrees of freedom of a {rows}×{cols} "
+                    f"matrix of rank {rank}: many matrices fit them, and held-out entries cannot be trusted",
+                    stacklevel=2,
+                )
+        super().__init__(
+            target, ranks=ranks, seeds=seeds, optimizer=optimizer, initialization=initialization, **common
+        )
+        self.register_buffer("observed", observed, persistent=False)
+
+    def seen_norms(self) -> Tensor:
+        """Frobenius norm of the observed entries, shape ``(J,)``, float64."""
+        norms = torch.linalg.matrix_norm(self.reference * self._mask)
+        if not (norms > 0).all():
+            raise ValueError("The observed entries must not be all zero, or none. Found norm 0.")
+        return norms
+
+    def make_objective(self) -> Objective:
+        """The observed entries, as lists."""
+        return ObservedEntries(self.target / self.scale, self.observed)
+
+    def extra_errors(self, left: Tensor, right: Tensor) -> dict[str, Tensor]:
+        """Relative Frobenius errors on the observed and on the held-out entries."""
+        residual = self.reference - left @ right
+        mask = self._mask.to(residual.device)
+        errors = {}
+        for name, part in (("relative_observed", mask), ("relative_held_out", ~mask)):
+            errors[name] = torch.linalg.matrix_norm(residual * part) / torch.linalg.matrix_norm(self.reference * part)
+        return errors
+
+    def _start(self, initialization: str) -> tuple[Tensor, Tensor]:
+        if initialization != "spectral":
+            return super()._start(initialization)
+        left, right = super()._start("normal")
+        scale = self.scale.double()
+        for member, (rank, seed) in enumerate(zip(self.ranks, self.seeds, strict=True)):
+            mask = self._mask[member]
+            filled = self.reference[member] * mask / (scale[member] * mask.double().mean())
+            u, s, vh = randomized_svd(filled, rank, seed=seed, tolerance=1e-3)
+            left[member, :, :rank], right[member, :rank] = u * s.sqrt(), s.sqrt()[:, None] * vh
+        return left, right

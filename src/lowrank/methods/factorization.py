@@ -1,0 +1,97 @@
+"""Matrix factorization by training: A ≈ U Vᵀ."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lowrank.methods.base import MatrixMethod, OptimizerFactory, solver_class
+from lowrank.objectives import KnownTarget, Objective
+from lowrank.streams import stream
+
+
+class Factorization(MatrixMethod):
+    """Two factors, trained so that their product matches every entry of the target.
+
+    The loss is ``‖A - U Vᵀ‖²``, a sum over the entries. It is minimized at unit scale, ``‖A‖ = 1``, so a learning
+    rate means the same for every target; entrywise SGD alone sees the target as it is, as in the lab.
+
+    Args:
+        target: Stack of targets, shape ``(J, m, n)``.
+        ranks: Rank of each member.
+        seeds: Seed of each member; draws the factors that training starts from.
+        optimizer: Makes the optimizer.
+        dtype: Type that is trained in.
+        initialization: ``normal``, scaled so that the product starts with the norm of the target, or ``uniform``, the
+            lab's U(0, 1).
+        **common: As in :class:`MatrixMethod`.
+
+    Raises:
+        ValueError: For an unknown initialization, or as in :class:`MatrixMethod`.
+    """
+
+    initializations = ("normal", "uniform")
+
+    def __init__(
+        self,
+        target: Tensor,
+        *,
+        ranks: Sequence[int],
+        seeds: Sequence[int],
+        optimizer: OptimizerFactory,
+        dtype: torch.dtype = torch.float64,
+        initialization: str = "normal",
+        **common: Any,
+    ) -> None:
+        super().__init__(target, ranks=ranks, seeds=seeds, optimizer=optimizer, dtype=dtype, **common)
+        if initialization not in self.initializations:
+            known = ", ".join(self.initializations)
+            raise ValueError(f"method.initialization must be one of: {known}. Found {initialization!r}.")
+        solver = solver_class(optimizer)
+        norms = self.seen_norms()
+        scale = norms if solver is None or solver.unit_scale else torch.ones_like(norms)
+        self.register_buffer("scale", scale.to(dtype)[:, None, None], persistent=False)
+        self.loss_unit = scale.square().to(dtype)
+        left, right = self._start(initialization)
+        self.left, self.right = nn.Parameter(left.to(dtype)), nn.Parameter(right.to(dtype))
+        self._objective: Objective | None = None
+
+    def seen_norms(self) -> Tensor:
+        """Frobenius norm of the entries that training sees, shape ``(J,)``, float64."""
+        return torch.linalg.matrix_norm(self.reference)
+
+    def make_objective(self) -> Objective:
+        """The entries that training sees, at the scale that it is done in."""
+        return KnownTarget(self.target / self.scale)
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """``U`` and ``Vᵀ`` in the units of the target."""
+        return self.left * self.scale, self.right
+
+    def pair_problem(self) -> tuple[Objective, Tensor, Tensor]:
+        """The factors themselves."""
+        if self._objective is None:
+            self._objective = self.make_objective()
+        return self._objective, self.left, self.right
+
+    def losses(self, step: int) -> Tensor:
+        """``‖residual‖²`` on the entries seen."""
+        objective, left, right = self.pair_problem()
+        return objective.residual(left, right).flatten(1).square().sum(1)
+
+    def _start(self, initialization: str) -> tuple[Tensor, Tensor]:
+        stack, rows, cols = self.reference.shape
+        left = torch.zeros(stack, rows, max(self.ranks), dtype=torch.float64)
+        right = torch.zeros(stack, max(self.ranks), cols, dtype=torch.float64)
+        for member, (rank, seed) in enumerate(zip(self.ranks, self.seeds, strict=True)):
+            generator = stream(seed, "factors")
+            if initialization == "uniform":
+                left[member, :, :rank] = torch.rand(rows, rank, generator=generator, dtype=torch.float64)
+                right[member, :rank] = torch.rand(cols, rank, generator=generator, dtype=torch.float64).T
+            else:
+                # ‖left @ right‖ is then 1 on average.
+                deviation = (rows * cols * rank) ** -0.25
+                left[member, :, :rank] = torch.randn(rows, rank, generator=generator, dtype=torch.float64) * deviation
+                right[member, :rank] = torch.randn(cols, rank, generator=generator, dtype=torch.float64).T * deviation
+        return left, right

@@ -1,0 +1,112 @@
+"""A factorized linear layer that learns what a dense teacher layer does."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lowrank.layers import LowRankLinear
+from lowrank.linalg import truncated_svd
+from lowrank.methods.base import OptimizerFactory
+from lowrank.methods.probing import ProbingMethod
+from lowrank.streams import stream
+
+
+class FactorizedLinear(ProbingMethod):
+    """A layer ``y = B A x + b`` in place of ``y = W x + b``, learned from inputs and outputs of the latter.
+
+    The teacher's weight is the target, its bias is drawn from N(0, 1). Each input is fed with both signs: the mean of
+    the two outputs shows the bias, half their difference the weight.
+
+    Args:
+        target: Weights W of the teachers, shape ``(J, m, n)``.
+        ranks: Rank of each member.
+        seeds: Seed of each member.
+        optimizer: Makes the optimizer.
+        dtype: Type that is trained in.
+        initialization: ``random``, or ``svd``, the truncated SVD of W, which is optimal already.
+        **common: As in :class:`ProbingMethod`.
+
+    Raises:
+        ValueError: For an unknown initialization, or as in :class:`ProbingMethod`.
+    """
+
+    def __init__(
+        self,
+        target: Tensor,
+        *,
+        ranks: Sequence[int],
+        seeds: Sequence[int],
+        optimizer: OptimizerFactory,
+        dtype: torch.dtype = torch.float64,
+        initialization: str = "random",
+        **common: Any,
+    ) -> None:
+        super().__init__(target, ranks=ranks, seeds=seeds, optimizer=optimizer, dtype=dtype, **common)
+        if initialization not in ("random", "svd"):
+            raise ValueError(f"method.initialization must be one of: random, svd. Found {initialization!r}.")
+        stack, rows, cols = target.shape
+        teacher_bias = torch.stack(
+            [torch.randn(rows, generator=stream(seed, "teacher"), dtype=torch.float64) for seed in seeds]
+        )
+        self.register_buffer("teacher_bias", teacher_bias.to(dtype), persistent=False)
+        self.student_left = nn.Parameter(torch.zeros(stack, rows, max(ranks), dtype=dtype))
+        self.student_right = nn.Parameter(torch.zeros(stack, max(ranks), cols, dtype=dtype))
+        self.student_bias = nn.Parameter(torch.zeros(stack, rows, dtype=dtype))
+        for member, (rank, seed) in enumerate(zip(ranks, seeds, strict=True)):
+            if initialization == "svd":
+                u, s, vh = truncated_svd(target[member], rank)
+                left, right = u * s.sqrt(), s.sqrt()[:, None] * vh
+                self.student_bias.data[member] = teacher_bias[member]
+            else:
+                generator = stream(seed, "factors")
+                # The weights have then the variance 1/n of a dense layer's.
+                deviation = (cols * rank) ** -0.25
+                left = torch.randn(rows, rank, generator=generator, dtype=torch.float64) * deviation
+                right = torch.randn(cols, rank, generator=generator, dtype=torch.float64).T * deviation
+            self.student_left.data[member, :, :rank] = left
+            self.student_right.data[member, :rank] = right
+
+    def teacher(self, x: Tensor) -> Tensor:
+        """Outputs of the teachers, ``(J, batch, n)`` to ``(J, batch, m)``."""
+        return torch.baddbmm(self.teacher_bias[:, None], x, self.target.mT)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Outputs of the students, ``(J, batch, n)`` to ``(J, batch, m)``."""
+        return torch.baddbmm(self.student_bias[:, None], x @ self.student_right.mT, self.student_left.mT)
+
+    def layer(self, member: int = 0) -> LowRankLinear:
+        """The layer that a member learned."""
+        rows, cols, rank = self.student_left.shape[1], self.student_right.shape[2], self.ranks[member]
+        layer = LowRankLinear(cols, rows, rank, dtype=self.student_left.dtype)
+        with torch.no_grad():
+            layer.left.copy_(self.student_left[member, :, :rank])
+            layer.right.copy_(self.student_right[member, :rank])
+            layer.bias.copy_(self.student_bias[member])  # type: ignore[union-attr]
+        return layer
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """``B`` and ``A``."""
+        return self.student_left, self.student_right
+
+    @torch.no_grad()
+    def assign(self, left: Tensor, right: Tensor) -> None:
+        """Take over the factors, and the bias that the outputs show."""
+        self.student_left.copy_(left)
+        self.student_right.copy_(right)
+        x = self.batch(0)
+        self.student_bias.copy_((self.teacher(x) + self.teacher(-x)).mean(1) / 2)
+
+    def losses(self, step: int) -> Tensor:
+        """Mean squared difference of the outputs over both signs of the batch."""
+        x = self.batch(step)
+        inputs = torch.cat([x, -x], dim=1)
+        return (self(inputs) - self.teacher(inputs)).square().mean((1, 2))
+
+    def extra_errors(self, left: Tensor, right: Tensor) -> dict[str, Tensor]:
+        """Largest difference of any output on the probes, in the units of the outputs."""
+        x = self.batch(0)
+        with torch.no_grad():
+            difference = (self(x) - self.teacher(x)).abs().amax((1, 2))
+        return {"largest_output_difference": difference.double()}

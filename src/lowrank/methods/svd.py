@@ -1,0 +1,75 @@
+"""The baseline that every trained method is held against: truncated SVD."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from lowrank.krylov import randomized_svd
+from lowrank.linalg import gram_svd, truncated_svd
+from lowrank.methods.base import MatrixMethod
+from lowrank.objectives import KnownTarget, Objective
+
+Solver = Callable[[Tensor, int, int], tuple[Tensor, Tensor, Tensor]]
+
+
+class SVD(MatrixMethod):
+    """Truncated SVD of each target, computed in one step.
+
+    Args:
+        target: Stack of targets, shape ``(J, m, n)``.
+        ranks: Rank of each member.
+        seeds: Seed of each member; draws the sketch of the randomized solver.
+        dtype: Type that is computed in.
+        solver: ``exact``, ``gram`` (from the Gram matrix: fast for tall data) or ``randomized``.
+        tolerance: Residual at which the randomized solver stops, relative to the largest singular value.
+
+    Raises:
+        ValueError: For an unknown solver, or as in :class:`MatrixMethod`.
+    """
+
+    def __init__(
+        self,
+        target: Tensor,
+        *,
+        ranks: Sequence[int],
+        seeds: Sequence[int],
+        dtype: torch.dtype = torch.float64,
+        solver: str = "exact",
+        tolerance: float = 1e-10,
+    ) -> None:
+        super().__init__(target, ranks=ranks, seeds=seeds, dtype=dtype)
+        solvers: dict[str, Solver] = {
+            "exact": lambda matrix, rank, _: truncated_svd(matrix, rank),
+            "gram": lambda matrix, rank, _: gram_svd(matrix, rank),
+            "randomized": lambda matrix, rank, seed: randomized_svd(matrix, rank, seed=seed, tolerance=tolerance),
+        }
+        if solver not in solvers:
+            raise ValueError(f"method.solver must be one of: {', '.join(solvers)}. Found {solver!r}.")
+        self._solve = solvers[solver]
+        stack, rows, cols = target.shape
+        self.register_buffer("left", torch.zeros(stack, rows, max(ranks), dtype=dtype))
+        self.register_buffer("right", torch.zeros(stack, max(ranks), cols, dtype=dtype))
+
+    def configure_optimizers(self) -> None:  # type: ignore[override]
+        """Nothing is trained."""
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """``U Σ^½`` and ``Σ^½ Vᵀ`` of each member."""
+        return self.left, self.right
+
+    def pair_problem(self) -> tuple[Objective, Tensor, Tensor] | None:
+        """None: there is no descent to certify."""
+        return None
+
+    def stop_reason(self, member: int) -> str:
+        """One decomposition."""
+        return "computed"
+
+    def _advance(self, step: int) -> Tensor:
+        for member, (rank, seed) in enumerate(zip(self.ranks, self.seeds, strict=True)):
+            u, s, vh = self._solve(self.target[member], rank, seed)
+            self.left[member, :, :rank] = u * s.sqrt()
+            self.right[member, :rank] = s.sqrt()[:, None] * vh
+        objective = KnownTarget(self.target)
+        return objective.residual(self.left, self.right).square().sum((1, 2))

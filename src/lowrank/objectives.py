@@ -1,0 +1,125 @@
+"""What a factor pair is held against: the entries of a stack of targets, all of them or the observed ones.
+
+An objective is ``½ ‖P(left @ right - target)‖²`` for each member of a stack, where ``P`` keeps the entries that the
+objective sees. Both kinds answer the same three questions, so every solver is written once.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Objective(Protocol):
+    """The entries seen of a stack of J targets of shape ``(m, n)``."""
+
+    norms: Tensor
+    """Frobenius norm of the entries seen, shape ``(J,)``."""
+
+    def residual(self, left: Tensor, right: Tensor) -> Tensor:
+        """``left @ right - target`` on the entries seen, of one shape ``(J, …)`` for one objective."""
+
+    def product(self, left: Tensor, right: Tensor) -> Tensor:
+        """``left @ right`` on the entries seen, in the shape of the residual."""
+
+    def gradients(self, residual: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients of ``½ ‖residual‖²`` with respect to ``left (J, m, k)`` and ``right (J, k, n)``."""
+
+    def entries(self, member: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Row, column and value of each entry seen of one member, in row-major order."""
+
+
+class KnownTarget:
+    """Every entry of the targets.
+
+    Args:
+        target: Stack of targets, shape ``(J, m, n)``.
+
+    Example:
+        >>> objective = KnownTarget(torch.eye(2).expand(1, 2, 2))
+        >>> left, right = torch.tensor([[[1.0], [0.0]]]), torch.tensor([[[1.0, 0.0]]])
+        >>> objective.residual(left, right)
+        tensor([[[ 0.,  0.],
+                 [ 0., -1.]]])
+    """
+
+    def __init__(self, target: Tensor) -> None:
+        self.target = target
+        self.norms = torch.linalg.matrix_norm(target)
+
+    def residual(self, left: Tensor, right: Tensor) -> Tensor:
+        """``left @ right - target``, shape ``(J, m, n)``."""
+        return torch.baddbmm(self.target, left, right, beta=-1)
+
+    def product(self, left: Tensor, right: Tensor) -> Tensor:
+        """``left @ right``, shape ``(J, m, n)``."""
+        return left @ right
+
+    def gradients(self, residual: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+        """``residual rightᵀ`` and ``leftᵀ residual``."""
+        return residual @ right.mT, left.mT @ residual
+
+    def entries(self, member: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Row, column and value of every entry of one member, in row-major order."""
+        rows, cols = self.target.shape[1:]
+        place = torch.arange(rows * cols, device=self.target.device)
+        return place // cols, place % cols, self.target[member].flatten()
+
+
+class ObservedEntries:
+    """The observed entries of the targets; no dense ``m × n`` array is made.
+
+    Members of a stack may observe different entries, and different numbers of them: shorter lists are padded with
+    entries of weight zero.
+
+    Args:
+        target: Stack of targets, shape ``(J, m, n)``; entries that are not observed are never read.
+        observed: Which entries are observed, boolean, shape ``(J, m, n)``.
+
+    Example:
+        >>> target = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])
+        >>> objective = ObservedEntries(target, torch.tensor([[[True, False], [False, True]]]))
+        >>> objective.residual(torch.ones(1, 2, 1), torch.ones(1, 1, 2))
+        tensor([[ 0., -3.]])
+    """
+
+    def __init__(self, target: Tensor, observed: Tensor) -> None:
+        stack, self.rows, self.cols = target.shape
+        self.counts = observed.flatten(1).sum(1)
+        longest = int(self.counts.max())
+        # Entries in row-major order, so that the sums over a row read memory in sequence.
+        places = torch.zeros(stack, longest, dtype=torch.long, device=target.device)
+        self.weight = torch.zeros(stack, longest, dtype=target.dtype, device=target.device)
+        for member in range(stack):
+            seen = observed[member].flatten().nonzero()[:, 0]
+            places[member, : len(seen)] = seen
+            self.weight[member, : len(seen)] = 1
+        self.row, self.col = places // self.cols, places % self.cols
+        self.values = target.flatten(1).gather(1, places) * self.weight
+        self.norms = torch.linalg.vector_norm(self.values, dim=1)
+
+    def residual(self, left: Tensor, right: Tensor) -> Tensor:
+        """``left @ right - target`` on the observed entries, shape ``(J, observed)``."""
+        return self.product(left, right) - self.values
+
+    def product(self, left: Tensor, right: Tensor) -> Tensor:
+        """``left @ right`` on the observed entries, shape ``(J, observed)``."""
+        entries = [
+            (rows.index_select(0, row) * cols.index_select(0, col)).sum(1)
+            for rows, row, cols, col in zip(left, self.row, right.mT, self.col, strict=True)
+        ]
+        return torch.stack(entries) * self.weight
+
+    def gradients(self, residual: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+        """Products of the sparse residual with the other factor."""
+        left_gradient, right_gradient = torch.zeros_like(left), torch.zeros_like(right.mT)
+        for member, (row, col, entries) in enumerate(zip(self.row, self.col, residual, strict=True)):
+            weighted = entries[:, None]
+            left_gradient[member].index_add_(0, row, weighted * right[member].mT.index_select(0, col))
+            right_gradient[member].index_add_(0, col, weighted * left[member].index_select(0, row))
+        return left_gradient, right_gradient.mT
+
+    def entries(self, member: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Row, column and value of the observed entries of one member, in row-major order."""
+        count = int(self.counts[member])
+        return self.row[member, :count], self.col[member, :count], self.values[member, :count]

@@ -1,0 +1,338 @@
+"""One stack of jobs: build, fit, measure, write. The only place that instantiates configs or touches W&B."""
+
+import contextlib
+import logging
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import wandb
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning import LightningDataModule, Trainer
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lowrank import figures, results
+from lowrank.atomic import replacing
+from lowrank.callbacks import LastState, Progress
+from lowrank.linalg import factor_singular_values, gram_svd, numerical_rank, truncated_svd
+from lowrank.loggers import StackLogger
+from lowrank.methods.base import MatrixMethod
+from lowrank.methods.classifier import Classifier
+from lowrank.results import History
+
+Method = MatrixMethod | Classifier
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job: its composed config, what was chosen in each group, where it writes, and the sweep it belongs to."""
+
+    config: DictConfig
+    choices: dict[str, str]
+    folder: Path
+    sweep: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """What the job is called where it is listed."""
+        fallback = f"{self.choices['method']}-{self.choices['data']}-rank{self.config.rank}-seed{self.config.seed}"
+        return self.config.name or fallback
+
+
+def run(jobs: Sequence[Job]) -> list[dict[str, Any]]:
+    """Train jobs that differ only in rank, seed and the content of their target as one stack.
+
+    Args:
+        jobs: The jobs; a single one is a stack of one.
+
+    Returns:
+        The result of each job, as in its ``result.json``.
+
+    Raises:
+        Exception: Whatever stopped the stack; each job's ``result.json`` then says ``failed`` and why.
+    """
+    stack = _Stack(jobs)
+    with _quiet():
+        try:
+            return stack.run()
+        except BaseException as error:
+            stack.fail(error)
+            raise
+
+
+class _Stack:
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self.jobs, self.config = jobs, jobs[0].config
+        self.began = time.perf_counter()
+        self.runs: list[wandb.Run | None] = [None] * len(jobs)
+
+    def run(self) -> list[dict[str, Any]]:
+        data = [instantiate(job.config.data) for job in self.jobs]
+        for part in data:
+            part.prepare_data()
+            part.setup()
+        method = self._method(data)
+        trainer, histories = self._trainer(method)
+        datamodule = data[0] if isinstance(method, Classifier) else None
+        checkpoint = self.config.ckpt
+        if checkpoint is not None and not Path(checkpoint).is_file():
+            raise FileNotFoundError(f"There is no checkpoint at ckpt={checkpoint}.")
+        trainer.fit(method, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+        if not trainer.is_global_zero:
+            return []
+        return [self._write(member, method, history, data[member]) for member, history in enumerate(histories)]
+
+    def fail(self, error: BaseException) -> None:
+        line = " ".join(str(error).split()) or type(error).__name__
+        for job, wandb_run in zip(self.jobs, self.runs, strict=True):
+            if wandb_run is not None:
+                wandb_run.finish(exit_code=1)
+            with contextlib.suppress(OSError):
+                results.write_result(job.folder, self._identity(job) | {"status": "failed", "error": line})
+
+    def _identity(self, job: Job) -> dict[str, Any]:
+        config = OmegaConf.to_container(job.config, resolve=True)
+        assert isinstance(config, dict)
+        return {
+            "method": job.choices["method"],
+            "data": job.choices["data"],
+            "rank": job.config.rank,
+            "seed": job.config.seed,
+            "fingerprint": results.fingerprint(config),
+            "config": config,
+            "versions": results.versions(),
+            "total_seconds": time.perf_counter() - self.began,
+        }
+
+    def _method(self, data: Sequence[LightningDataModule]) -> Method:
+        node = self.config.method
+        supplies = [part.supply(node.needs) for part in data]
+        # A view and no copy for a single run, whose target can be large.
+        stacked = {
+            name: torch.stack([supply[name] for supply in supplies]) if len(supplies) > 1 else supplies[0][name][None]
+            for name in supplies[0]
+        }
+        keywords = {"ranks": [job.config.rank for job in self.jobs], "seeds": [job.config.seed for job in self.jobs]}
+        if self.config.optimizer.get("_target_") is not None:
+            keywords["optimizer"] = instantiate(self.config.optimizer)
+        factory = instantiate(OmegaConf.masked_copy(node, [key for key in node if key != "needs"]))
+        self.precision = str(self.config.trainer.precision or factory.func.precision)
+        dtype = {"64": torch.float64, "64-true": torch.float64}.get(self.precision, torch.float32)
+        if issubclass(factory.func, MatrixMethod) and self.precision not in ("64", "64-true", "32", "32-true"):
+            raise ValueError(
+                f"Matrix methods compute in trainer.precision=64-true or 32-true. Found {self.precision}."
+            )
+        method = factory(**stacked, **keywords, dtype=dtype)
+        assert isinstance(method, Method)
+        return method
+
+    def _trainer(self, method: Method) -> tuple[Trainer, list[History]]:
+        node, history = self.config.trainer, self.config.logger.history
+        accelerator = _accelerator(node.accelerator, self.precision)
+        factory = instantiate(OmegaConf.masked_copy(node, [key for key in node if key != "enable_progress_bar"]))
+        histories = [History(job.folder / results.HISTORY if history else None) for job in self.jobs]
+        callbacks: list[Any] = [LastState(self.jobs[0].folder / results.CHECKPOINT)]
+        if node.enable_progress_bar:
+            callbacks.append(Progress())
+        try:
+            trainer = factory(
+                accelerator=accelerator,
+                precision=self.precision,
+                max_epochs=method.epochs if isinstance(method, Classifier) else -1,
+                logger=StackLogger(histories, self.runs),
+                callbacks=callbacks,
+                default_root_dir=self.jobs[0].folder,
+                enable_checkpointing=False,
+                enable_model_summary=False,
+                enable_progress_bar=False,
+                num_sanity_val_steps=0,
+            )
+        except MisconfigurationException as error:
+            raise ValueError(f"trainer.accelerator={accelerator} is not to be had on this machine. {error}") from error
+        if self.config.logger.wandb is not None and trainer.is_global_zero:
+            self._start_wandb()
+        return trainer, histories
+
+    def _start_wandb(self) -> None:
+        node = self.config.logger.wandb
+        # Without an account a run is kept on disk; to be asked for one would stop a run that needs none.
+        mode = None if wandb.setup().settings.mode != "online" or wandb.login(prompt=False) else "offline"
+        for member, job in enumerate(self.jobs):
+            group = node.group or (job.sweep.name if job.sweep else None)
+            folder = job.sweep or job.folder
+            folder.mkdir(parents=True, exist_ok=True)
+            self.runs[member] = wandb.init(
+                project=node.project,
+                entity=node.entity,
+                group=group,
+                tags=list(node.tags),
+                name=job.name,
+                dir=folder,
+                mode=mode,
+                config=OmegaConf.to_container(job.config, resolve=True),  # type: ignore[arg-type]
+                reinit="create_new",
+                settings=wandb.Settings(silent=True, console="off"),
+            )
+
+    def _write(self, member: int, method: Method, history: History, data: Any) -> dict[str, Any]:
+        job, wandb_run = self.jobs[member], self.runs[member]
+        measured = _measure_matrix(method, member) if isinstance(method, MatrixMethod) else _measure_classifier(method)
+        left, right, spectrum = measured.pop("left"), measured.pop("right"), measured.pop("spectrum")
+        with replacing(job.folder / results.FACTORS) as partial:
+            save_file({"left": left.contiguous(), "right": right.contiguous()}, partial)
+        result = self._identity(job) | measured
+        if job.config.figures:
+            drawn = _draw(job.folder / results.FIGURES, result, history, data.supply("target")["target"], left, right, spectrum)
+        else:
+            drawn = []
+        if wandb_run is not None:
+            offline = wandb_run.settings.mode == "offline"
+            result["wandb_run"] = wandb_run.settings.sync_dir if offline else wandb_run.url
+            wandb_run.summary.update({key: value for key, value in measured.items() if value is not None})
+            if drawn:
+                wandb_run.log({f"figures/{path.stem}": wandb.Image(str(path)) for path in drawn})
+            wandb_run.finish(exit_code=0 if result["status"] == "completed" else 1)
+            self.runs[member] = None
+        result["total_seconds"] = time.perf_counter() - self.began
+        return results.write_result(job.folder, result)
+
+
+def _measure_matrix(method: MatrixMethod, member: int) -> dict[str, Any]:
+    rank = method.ranks[member]
+    left, right = (factor[member].detach().cpu() for factor in method.factors())
+    left, right = left[:, :rank], right[:rank]
+    rows, cols = method.reference.shape[1:]
+    trained = factor_singular_values(left.double(), right.double())
+    numerical = int(numerical_rank(trained.to(left.dtype), (rows, cols)))
+    target_rank = int(numerical_rank(method.spectrum[member], (rows, cols)))
+    if numerical < min(rank, target_rank):
+        warnings.warn(
+            f"the approximation has numerical rank {numerical}, below the rank {rank} asked for", stacklevel=2
+        )
+    errors = {name: float(values[member]) for name, values in method.measure().items()}
+    diverged = bool(method.diverged[member])
+    reason = method.stop_reason(member)
+    return {
+        "status": "diverged" if diverged else "completed",
+        "error": reason if diverged else None,
+        "stop_reason": reason,
+        "shape": [rows, cols],
+        "loss": float(method.loss[member]),
+        "optimum_2norm": float(method.optimum[0][member]),
+        "optimum_frobenius": float(method.optimum[1][member]),
+        **errors,
+        "numerical_rank": numerical,
+        "target_rank": target_rank,
+        "parameters": rank * (rows + cols),
+        "dense_parameters": rows * cols,
+        "steps": int(method.steps[member]),
+        "fit_seconds": method.fit_seconds,
+        "left": left,
+        "right": right,
+        "spectrum": method.spectrum[member].cpu(),
+    }
+
+
+def _measure_classifier(method: Classifier) -> dict[str, Any]:
+    rows, cols = len(method.left), method.right.shape[1]
+    reason = "diverged: its loss is no longer finite" if method.diverged else f"ran method.epochs={method.epochs}"
+    return {
+        "status": "diverged" if method.diverged else "completed",
+        "error": reason if method.diverged else None,
+        "stop_reason": reason,
+        "shape": [rows, cols],
+        "loss": method.train_loss,
+        "optimum_2norm": float(method.optimum[0]),
+        "optimum_frobenius": float(method.optimum[1]),
+        **{name: float(error) for name, error in method.errors.items()},
+        "numerical_rank": int(numerical_rank(factor_singular_values(method.left, method.right), (rows, cols))),
+        "target_rank": int(numerical_rank(method.spectrum, (rows, cols))),
+        "parameters": method.rank * (rows + cols),
+        "dense_parameters": rows * cols,
+        "steps": method.trainer.global_step,
+        "fit_seconds": method.fit_seconds,
+        "accuracy": method.accuracy,
+        "train_loss_sum_per_epoch": method.train_loss_sum_per_epoch,
+        "left": method.left,
+        "right": method.right,
+        "spectrum": method.spectrum,
+    }
+
+
+def _draw(
+    folder: Path, result: dict[str, Any], history: History, target: Tensor, left: Tensor, right: Tensor, spectrum: Tensor
+) -> list[Path]:
+    rank, block = result["rank"], figures.BLOCK
+    tall = max(target.shape) >= 8 * min(target.shape)
+    u, s, vh = (gram_svd if tall else truncated_svd)(target, rank)
+    drawn = [
+        figures.approximation(
+            folder / "approximation.png",
+            target[:block, :block],
+            (left[:block] @ right[:, :block]).detach(),
+            (u[:block] * s) @ vh[:, :block],
+            shape=(target.shape[0], target.shape[1]),
+            rank=rank,
+            relative_frobenius=result["relative_frobenius"],
+            optimum_frobenius=result["optimum_frobenius"],
+        ),
+        figures.singular_values(
+            folder / "singular_values.png",
+            spectrum,
+            factor_singular_values(left.double(), right.double()),
+            rank,
+        ),
+    ]
+    epochs, accuracy = history.column("accuracy")
+    if epochs:
+        _, loss = history.column("train/loss")
+        drawn.append(figures.accuracy(folder / "accuracy.png", list(range(1, len(epochs) + 1)), loss, accuracy))
+        return drawn
+    steps, loss = history.column("train/loss")
+    if len(steps) > 1:
+        drawn.append(
+            figures.convergence(
+                folder / "convergence.png",
+                steps,
+                loss,
+                history.column("relative_2norm")[1],
+                history.column("relative_frobenius")[1],
+                result["optimum_2norm"],
+                result["optimum_frobenius"],
+            )
+        )
+    return drawn
+
+
+def _accelerator(asked: str, precision: str) -> str:
+    double = precision.startswith("64")
+    if asked == "mps" and double:
+        raise ValueError(
+            f"trainer=mps has no float64: add trainer.precision=32-true. Found trainer.precision={precision}."
+        )
+    if asked == "auto" and double and torch.backends.mps.is_available():
+        return "cpu"
+    return asked
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    # What Lightning says of itself is of no use to who runs a method: its hints on workers, loggers and hardware.
+    names = ("pytorch_lightning", "lightning.pytorch", "lightning.fabric")
+    before = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric|torch.utils.data")
+        try:
+            yield
+        finally:
+            for name, level in before.items():
+                logging.getLogger(name).setLevel(level)

@@ -1,0 +1,131 @@
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lowrank.linalg import factor_singular_values, gram_svd, numerical_rank, singular_values, truncated_svd
+
+Solver = Callable[[Tensor, int], tuple[Tensor, Tensor, Tensor]]
+SHAPES = [(12, 7), (7, 12), (9, 9), (1, 6), (6, 1), (1, 1), (3000, 5), (5, 3000), (2, 3, 8, 5), (4, 5, 8)]
+DTYPES = [(torch.float64, 1e-10), (torch.float32, 2e-5)]
+
+
+def gaussian(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def with_spectrum(shape: tuple[int, int], spectrum: Sequence[float] | NDArray[np.float64], seed: int = 0) -> Tensor:
+    rng = np.random.default_rng(seed)
+    r = len(spectrum)
+    u, v = (np.linalg.qr(rng.standard_normal((side, r)))[0] for side in shape)
+    return torch.from_numpy((u * np.asarray(spectrum)) @ v.T)
+
+
+def assert_orthonormal(columns: Tensor, tolerance: float) -> None:
+    gram = columns.mT @ columns
+    assert (gram - torch.eye(gram.shape[-1], dtype=gram.dtype)).abs().max() < tolerance
+
+
+@pytest.mark.parametrize("solver", [truncated_svd, gram_svd])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
+def test_triplets_agree_with_lapack(
+    solver: Solver, shape: tuple[int, ...], dtype: torch.dtype, tolerance: float
+) -> None:
+    matrix = gaussian(*shape, dtype=dtype)
+    reference_u, reference_s, reference_vh = np.linalg.svd(matrix.double().numpy(), full_matrices=False)
+    for rank in {1, min(3, *shape[-2:]), min(shape[-2:])}:
+        u, s, vh = solver(matrix, rank)
+        assert u.dtype == s.dtype == vh.dtype == dtype
+        assert u.shape == (*shape[:-1], rank)
+        assert s.shape == (*shape[:-2], rank)
+        assert vh.shape == (*shape[:-2], rank, shape[-1])
+        scale = reference_s.max()
+        np.testing.assert_allclose(s, reference_s[..., :rank], atol=tolerance * scale)
+        best = (reference_u[..., :rank] * reference_s[..., None, :rank]) @ reference_vh[..., :rank, :]
+        np.testing.assert_allclose((u * s[..., None, :]) @ vh, best, atol=tolerance * scale)
+        assert_orthonormal(u, tolerance)
+        assert_orthonormal(vh.mT, tolerance)
+
+
+@pytest.mark.parametrize("solver", [truncated_svd, gram_svd])
+@pytest.mark.parametrize("rank", [0, -1, 6])
+def test_impossible_rank_is_refused(solver: Solver, rank: int) -> None:
+    with pytest.raises(ValueError, match=rf"^The rank must satisfy 1 <= rank <= min\(m, n\) = 5\. Found {rank}\.$"):
+        solver(gaussian(2, 9, 5), rank)
+
+
+@pytest.mark.parametrize("shape", [(40, 6), (6, 40)])
+@pytest.mark.parametrize("spectrum", [[0.0], [3.0, 2.0], [1.0, 1.0, 1.0]])
+def test_gram_svd_of_a_deficient_matrix_is_finite_and_orthonormal(
+    shape: tuple[int, int], spectrum: list[float]
+) -> None:
+    matrix = with_spectrum(shape, spectrum)
+    u, s, vh = gram_svd(matrix, 5)
+    np.testing.assert_allclose(s, spectrum + [0.0] * (5 - len(spectrum)), atol=1e-14)
+    assert_orthonormal(u, 1e-13)
+    assert_orthonormal(vh.mT, 1e-13)
+    np.testing.assert_allclose((u * s) @ vh, matrix, atol=1e-13)
+
+
+def test_gram_svd_holds_its_stated_accuracy() -> None:
+    spectrum = np.logspace(0, -7, 8)
+    _, s, _ = gram_svd(with_spectrum((200, 8), spectrum), 8)
+    assert np.all(np.abs(s.numpy() - spectrum) <= 100 * np.finfo(float).eps / spectrum)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
+def test_spectrum_agrees_with_lapack(shape: tuple[int, ...], dtype: torch.dtype, tolerance: float) -> None:
+    matrix = gaussian(*shape, dtype=dtype)
+    reference = np.linalg.svd(matrix.double().numpy(), compute_uv=False)
+    found = singular_values(matrix)
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, reference, atol=tolerance * reference.max())
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_spectrum_of_a_long_matrix_keeps_small_values(transposed: bool) -> None:
+    spectrum = np.logspace(0, -13, 12)
+    matrix = with_spectrum((5000, 12), spectrum)
+    found = singular_values(matrix.mT if transposed else matrix)
+    np.testing.assert_allclose(found, spectrum, atol=5e-15)
+    assert abs(float(found[-2]) / spectrum[-2] - 1) < 0.05
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    m=st.integers(1, 9), n=st.integers(1, 9), rank=st.integers(0, 9), batch=st.integers(1, 3), seed=st.integers(0, 9)
+)
+def test_numerical_rank_counts_the_factors(m: int, n: int, rank: int, batch: int, seed: int) -> None:
+    matrix = gaussian(batch, m, rank, seed=seed) @ gaussian(batch, rank, n, seed=seed + 1)
+    found = numerical_rank(singular_values(matrix), matrix.shape)
+    assert found.tolist() == np.linalg.matrix_rank(matrix.numpy()).tolist()
+
+
+def test_numerical_rank_depends_on_the_precision() -> None:
+    spectrum = torch.tensor([1.0, 1e-3, 1e-9], dtype=torch.float64)
+    assert numerical_rank(spectrum, (10, 3)) == 3
+    assert numerical_rank(spectrum.float(), (10, 3)) == 2
+    assert numerical_rank(torch.zeros(2, 3), (2, 10, 3)).tolist() == [0, 0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(m=st.integers(1, 9), n=st.integers(1, 9), k=st.integers(1, 12), seed=st.integers(0, 99))
+def test_factor_spectrum_is_that_of_the_product(m: int, n: int, k: int, seed: int) -> None:
+    left, right = gaussian(2, m, k, seed=seed), gaussian(2, k, n, seed=seed + 1)
+    found = factor_singular_values(left, right)
+    reference = np.linalg.svd((left @ right).numpy(), compute_uv=False)
+    assert found.shape == (2, min(m, n, k))
+    np.testing.assert_allclose(found, reference[..., : min(m, n, k)], atol=1e-12)
+
+
+def test_factor_spectrum_of_long_factors_needs_no_product() -> None:
+    left, right = gaussian(10**6, 2), gaussian(2, 10**6, seed=1)
+    reference = np.sqrt(np.linalg.eigvals(((left.mT @ left) @ (right @ right.mT)).numpy()).real)
+    np.testing.assert_allclose(factor_singular_values(left, right), sorted(reference, reverse=True), rtol=1e-10)
