@@ -1,10 +1,11 @@
 """The command line: what ``python train.py`` and ``lowrank`` do before and after the run itself."""
 
+import contextlib
+import math
 import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import hydra
@@ -22,6 +23,8 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from lowrank import config, summary
+from lowrank.config import TrainConfig
+from lowrank.job import Job
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 
@@ -38,9 +41,17 @@ def main() -> None:
     full_error = os.environ.get(_FULL_ERROR) == "1"
     failures: list[str] = []
 
-    def task(cfg: DictConfig) -> float | None:
+    def task(cfg: DictConfig) -> float:
         with _hydra_raises(False):
-            return _run_job(cfg, failures)
+            job = _job(cfg)
+            try:
+                return _run(job)
+            except Exception as error:
+                if full_error:
+                    raise
+                failures.append(_report(job, error))
+                # A sweeper goes on: to Optuna a trial that is not a number is one that failed.
+                return math.nan
 
     config.register()
     sys.argv[1:] = _name_folders_by_sweep(sys.argv[1:])
@@ -48,38 +59,42 @@ def main() -> None:
     try:
         with _hydra_raises(True):
             app()
-    except (HydraException, OmegaConfBaseException, JobFailed, OSError, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, OSError, ValueError) as error:
         if full_error:
             raise
-        if len(failures) > 1:
-            sys.exit(f"{len(failures)} jobs failed:\n  " + "\n  ".join(failures))
         sys.exit(one_line(error))
     if failures:
-        sys.exit(1)
+        sys.exit("\n  ".join([f"{len(failures)} jobs failed:", *failures]) if len(failures) > 1 else failures[0])
 
 
-def _run_job(cfg: DictConfig, failures: list[str]) -> float | None:
+def _job(cfg: DictConfig) -> Job:
     hydra = HydraConfig.get()
-    sweeping = hydra.mode == RunMode.MULTIRUN
-    folder, overrides = Path(hydra.runtime.output_dir), " ".join(hydra.overrides.task)
-    warnings.formatwarning = lambda message, *_args, **_kwargs: f"warning: {message}\n"
-    try:
-        config.check(cfg, dict(hydra.runtime.choices))
-        from lowrank.run import Job, run
+    sweep = Path(hydra.sweep.dir).absolute() if hydra.mode == RunMode.MULTIRUN else None
+    return Job(cfg, dict(hydra.runtime.choices), Path(hydra.runtime.output_dir), sweep)
 
-        job = Job(cfg, dict(hydra.runtime.choices), folder, Path(hydra.sweep.dir).absolute() if sweeping else None)
-        for result in run([job]):
-            print(summary.line(result, folder) if sweeping else summary.table(result, folder), flush=True)
-            if result["status"] != "completed":
-                raise JobFailed(result["error"])
-            return float(result["relative_frobenius"])
-    except Exception as error:
-        line = one_line(error)
-        if sweeping:
-            failures.append(f"{overrides}: {line}")
-            print(f"failed: {overrides}\n  {line}\n  {folder}", file=sys.stderr, flush=True)
-        raise JobFailed(line) from error
-    return None
+
+def _run(job: Job) -> float:
+    warnings.formatwarning = lambda message, *_args, **_kwargs: f"warning: {message}\n"
+    config.check(job.config, job.choices)
+    from lowrank.run import run
+
+    (result,) = run([job])
+    print((summary.line if job.sweep else summary.table)(result, job.folder), flush=True)
+    if result["status"] != "completed":
+        raise JobFailed(result["error"])
+    return float(result["relative_frobenius"])
+
+
+def _report(job: Job, error: Exception) -> str:
+    line = one_line(error)
+    if not isinstance(error, JobFailed):
+        with contextlib.suppress(OSError, OmegaConfBaseException):
+            job.fail(line)
+    if job.sweep is None:
+        return line
+    line = f"{' '.join(HydraConfig.get().overrides.task)}: {line}"
+    print(f"failed: {line}\n  {job.folder}", file=sys.stderr, flush=True)
+    return line
 
 
 def one_line(error: BaseException) -> str:
@@ -87,12 +102,12 @@ def one_line(error: BaseException) -> str:
     cause = error.__cause__
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
-        return f"There is no {group}={name}. {config.nearest(name, error.options)}"
+        return f"Unknown choice {group}={name}. {config.nearest(name, error.options)}"
     if isinstance(error, ConfigCompositionException) and isinstance(cause, ValidationError):
-        return f"{cause.full_key}: {str(cause.msg or cause).splitlines()[0]}"
+        return config.type_law(str(cause.full_key), TrainConfig.__annotations__[cause.key], cause.value)
     if isinstance(error, ConfigCompositionException) and isinstance(cause, OmegaConfBaseException):
-        known = cause.parent_node.keys() if isinstance(cause.parent_node, DictConfig) else []
-        return f"There is no {cause.full_key}. {config.nearest(str(cause.key), map(str, known))}"
+        siblings = cause.parent_node.keys() if isinstance(cause.parent_node, DictConfig) else []
+        return f"Unknown key {cause.full_key}. {config.nearest(str(cause.key), map(str, siblings))}"
     if isinstance(error, OverrideParseException):
         return f"Cannot read the override {error.override!r}."
     if isinstance(error, InstantiationException) and cause is not None:
@@ -117,7 +132,7 @@ def _name_folders_by_sweep(arguments: list[str]) -> list[str]:
     return [*arguments, f"hydra.job.config.override_dirname.exclude_keys=[{keys}]"]
 
 
-@contextmanager
+@contextlib.contextmanager
 def _hydra_raises(raises: bool) -> Iterator[None]:
     # Hydra prints an error and exits unless this variable is set; the line that users see is written in main().
     before = os.environ.get(_FULL_ERROR)

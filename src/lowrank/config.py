@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -74,15 +74,21 @@ def check(cfg: DictConfig, choices: dict[str, str]) -> None:
     Raises:
         ConfigError: For the first law that is broken.
     """
-    for key in sorted(OmegaConf.missing_keys(cfg)):
-        group = key.split(".")[0]
-        raise ConfigError(f"{group}={choices.get(group)} needs a value for {key}, as in {key}=VALUE.")
+    for group in GROUPS:
+        for key, value in plain(cfg.get(group), resolve=False).items():
+            if value == "???":
+                raise ConfigError(f"{group}={choices.get(group)} needs a {key}: {group}.{key}={key.upper()}.")
     if cfg.rank < 1:
         raise ConfigError(f"The rank must be at least 1. Found rank={cfg.rank}.")
     for group in GROUPS:
         if isinstance(cfg.get(group), DictConfig) and choices.get(group):
             _check_types(cfg[group], _defaults(group, choices[group]), group)
     _check_fit(cfg, choices)
+
+
+def plain(node: DictConfig | None, *, resolve: bool = True) -> dict[str, Any]:
+    """A config as a dictionary; an empty one for a group of which nothing is chosen."""
+    return cast(dict[str, Any], OmegaConf.to_container(node, resolve=resolve)) if node else {}
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -95,14 +101,29 @@ def nearest(word: str, known: Iterable[str]) -> str:
         'It is one of: bottleneck, svd.'
     """
     known = sorted(option for option in known if not option.startswith("_"))
-    near = difflib.get_close_matches(word, known, n=3)
+    near = difflib.get_close_matches(word, known, n=2)
     return f"Did you mean {' or '.join(near)}?" if near else f"It is one of: {', '.join(known)}."
+
+
+def type_law(name: str, kind: Any, value: Any) -> str:
+    """Line that says of which type a value must be.
+
+    Example:
+        >>> type_law("rank", int, "ten")
+        "rank must be an integer. Found 'ten'."
+    """
+    kinds = {bool: "true or false", int: "an integer", float: "a number", list: "a list, as in [1,2]"}
+    return f"{name} must be {kinds.get(kind, 'text')}. Found {'null' if value is None else repr(value)}."
 
 
 def describe_choices() -> str:
     """List the options of each group with the line that heads its file."""
-    defaults = {group: name for entry in _yaml(config_dir() / "train.yaml").defaults if isinstance(entry, DictConfig)
-                for group, name in entry.items()}
+    defaults = {
+        group: name
+        for entry in _yaml(config_dir() / "train.yaml").defaults
+        if isinstance(entry, DictConfig)
+        for group, name in entry.items()
+    }
     lines = []
     for group in GROUPS:
         lines.append(f"  {group}=")
@@ -136,18 +157,18 @@ def _defaults(group: str, choice: str) -> DictConfig:
 
 def _check_types(values: DictConfig, defaults: DictConfig, path: str) -> None:
     # The type of a value is the type of its default, so a new method needs no schema beside its yaml file.
-    for key, default in OmegaConf.to_container(defaults, resolve=False).items():  # type: ignore[union-attr]
+    for key, default in plain(defaults, resolve=False).items():
         value, name = values.get(key), f"{path}.{key}"
         if isinstance(default, dict) and isinstance(value, DictConfig):
             _check_types(value, defaults[key], name)
-        elif isinstance(default, bool) and not isinstance(value, bool):
-            raise ConfigError(f"{name} must be true or false. Found {value!r}.")
-        elif type(default) is int and not (type(value) is int):
-            raise ConfigError(f"{name} must be an integer. Found {value!r}.")
-        elif isinstance(default, float) and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise ConfigError(f"{name} must be a number. Found {value!r}.")
-        elif isinstance(default, list) and not isinstance(value, ListConfig):
-            raise ConfigError(f"{name} must be a list, as in {name}={default}. Found {value!r}.".replace("'", ""))
+        elif isinstance(default, bool | int | float | list) and not _is_a(value, type(default)):
+            raise ConfigError(type_law(name, type(default), value))
+
+
+def _is_a(value: Any, kind: type) -> bool:
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, ListConfig) if kind is list else type(value) is kind
 
 
 def _check_fit(cfg: DictConfig, choices: dict[str, str]) -> None:
@@ -160,5 +181,9 @@ def _check_fit(cfg: DictConfig, choices: dict[str, str]) -> None:
             f"Found data.observed={cfg.data.observed}."
         )
     if (choices.get("optimizer") == "none") != (method == "svd"):
-        law = "method=svd computes and is not trained: optimizer=none" if method == "svd" else f"method={method} is trained"
+        law = (
+            "method=svd computes and is not trained: optimizer=none"
+            if method == "svd"
+            else f"method={method} is trained"
+        )
         raise ConfigError(f"{law}. Found optimizer={choices.get('optimizer')}.")

@@ -1,5 +1,6 @@
 """Layers of low rank, and the nets built of them. ``nn.Module`` only: nothing here knows how it is trained."""
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -77,9 +78,7 @@ class LowRankLinear(nn.Module):
             True
         """
         weight = linear.weight.detach()
-        layer = cls(
-            linear.in_features, linear.out_features, rank, linear.bias is not None, weight.device, weight.dtype
-        )
+        layer = cls(linear.in_features, linear.out_features, rank, linear.bias is not None, weight.device, weight.dtype)
         u, s, vh = truncated_svd(weight, rank)
         with torch.no_grad():
             layer.left.copy_(u * s.sqrt())
@@ -148,8 +147,7 @@ class Bottleneck(nn.Module):
         super().__init__()
         self.widths, self.bottleneck = list(widths), bottleneck
         self.weights = nn.ParameterList(
-            torch.zeros(stack, after, before, dtype=dtype)
-            for before, after in zip(widths[:-1], widths[1:], strict=True)
+            torch.zeros(stack, after, before, dtype=dtype) for before, after in itertools.pairwise(widths)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -194,9 +192,7 @@ class MLP(nn.Module):
 
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(
-            nn.Linear(before, after) for before, after in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in itertools.pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(batch, inputs)`` to logits ``(batch, classes)``."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lowrank.objectives import KnownTarget, Objective
+from lowrank.objectives import Objective
 
 
 class PairSolver(Optimizer):
@@ -64,6 +64,7 @@ class RiemannianCG(PairSolver):
             targets, whose factors shrink to a lower rank, from dividing by zero.
 
     Example:
+        >>> from lowrank.objectives import KnownTarget
         >>> target = torch.diag(torch.tensor([3.0, 2.0, 1.0], dtype=torch.float64))[None]
         >>> left = torch.eye(3, 2, dtype=torch.float64)[None] + 0.1
         >>> solver = RiemannianCG(KnownTarget(target), left, left.mT.clone(), tolerance=1e-10)
@@ -164,6 +165,7 @@ def stationarity(objective: Objective, left: Tensor, right: Tensor, *, damping: 
     It is zero at an optimum, and also at a saddle; it does not depend on how the product is split into factors.
 
     Example:
+        >>> from lowrank.objectives import KnownTarget
         >>> target = torch.diag(torch.tensor([2.0, 1.0]))[None]
         >>> best = torch.tensor([[[1.0], [0.0]]])
         >>> stationarity(KnownTarget(target), 2 * best, best.mT)

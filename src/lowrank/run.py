@@ -5,22 +5,24 @@ import logging
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import wandb
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning import LightningDataModule, Trainer
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from omegaconf import OmegaConf
+from pytorch_lightning import Trainer
 from safetensors.torch import save_file
 from torch import Tensor
 
 from lowrank import figures, results
 from lowrank.atomic import replacing
 from lowrank.callbacks import LastState, Progress
+from lowrank.config import plain
+from lowrank.data.matrix import MatrixData
+from lowrank.job import Job
 from lowrank.linalg import factor_singular_values, gram_svd, numerical_rank, truncated_svd
 from lowrank.loggers import StackLogger
 from lowrank.methods.base import MatrixMethod
@@ -28,22 +30,6 @@ from lowrank.methods.classifier import Classifier
 from lowrank.results import History
 
 Method = MatrixMethod | Classifier
-
-
-@dataclass(frozen=True)
-class Job:
-    """One job: its composed config, what was chosen in each group, where it writes, and the sweep it belongs to."""
-
-    config: DictConfig
-    choices: dict[str, str]
-    folder: Path
-    sweep: Path | None = None
-
-    @property
-    def name(self) -> str:
-        """What the job is called where it is listed."""
-        fallback = f"{self.choices['method']}-{self.choices['data']}-rank{self.config.rank}-seed{self.config.seed}"
-        return self.config.name or fallback
 
 
 def run(jobs: Sequence[Job]) -> list[dict[str, Any]]:
@@ -56,21 +42,19 @@ def run(jobs: Sequence[Job]) -> list[dict[str, Any]]:
         The result of each job, as in its ``result.json``.
 
     Raises:
-        Exception: Whatever stopped the stack; each job's ``result.json`` then says ``failed`` and why.
+        Exception: Whatever stopped the stack. Its W&B runs are then finished as failed.
     """
     stack = _Stack(jobs)
     with _quiet():
         try:
             return stack.run()
-        except BaseException as error:
-            stack.fail(error)
-            raise
+        finally:
+            stack.close()
 
 
 class _Stack:
     def __init__(self, jobs: Sequence[Job]) -> None:
         self.jobs, self.config = jobs, jobs[0].config
-        self.began = time.perf_counter()
         self.runs: list[wandb.Run | None] = [None] * len(jobs)
 
     def run(self) -> list[dict[str, Any]]:
@@ -89,29 +73,12 @@ class _Stack:
             return []
         return [self._write(member, method, history, data[member]) for member, history in enumerate(histories)]
 
-    def fail(self, error: BaseException) -> None:
-        line = " ".join(str(error).split()) or type(error).__name__
-        for job, wandb_run in zip(self.jobs, self.runs, strict=True):
+    def close(self) -> None:
+        for wandb_run in self.runs:
             if wandb_run is not None:
                 wandb_run.finish(exit_code=1)
-            with contextlib.suppress(OSError):
-                results.write_result(job.folder, self._identity(job) | {"status": "failed", "error": line})
 
-    def _identity(self, job: Job) -> dict[str, Any]:
-        config = OmegaConf.to_container(job.config, resolve=True)
-        assert isinstance(config, dict)
-        return {
-            "method": job.choices["method"],
-            "data": job.choices["data"],
-            "rank": job.config.rank,
-            "seed": job.config.seed,
-            "fingerprint": results.fingerprint(config),
-            "config": config,
-            "versions": results.versions(),
-            "total_seconds": time.perf_counter() - self.began,
-        }
-
-    def _method(self, data: Sequence[LightningDataModule]) -> Method:
+    def _method(self, data: Sequence[MatrixData]) -> Method:
         node = self.config.method
         supplies = [part.supply(node.needs) for part in data]
         # A view and no copy for a single run, whose target can be large.
@@ -126,9 +93,7 @@ class _Stack:
         self.precision = str(self.config.trainer.precision or factory.func.precision)
         dtype = {"64": torch.float64, "64-true": torch.float64}.get(self.precision, torch.float32)
         if issubclass(factory.func, MatrixMethod) and self.precision not in ("64", "64-true", "32", "32-true"):
-            raise ValueError(
-                f"Matrix methods compute in trainer.precision=64-true or 32-true. Found {self.precision}."
-            )
+            raise ValueError(f"Matrix methods compute in trainer.precision=64-true or 32-true. Found {self.precision}.")
         method = factory(**stacked, **keywords, dtype=dtype)
         assert isinstance(method, Method)
         return method
@@ -163,7 +128,9 @@ class _Stack:
     def _start_wandb(self) -> None:
         node = self.config.logger.wandb
         # Without an account a run is kept on disk; to be asked for one would stop a run that needs none.
-        mode = None if wandb.setup().settings.mode != "online" or wandb.login(prompt=False) else "offline"
+        mode: Literal["offline"] | None = (
+            None if wandb.setup().settings.mode != "online" or wandb.login(prompt=False) else "offline"
+        )
         for member, job in enumerate(self.jobs):
             group = node.group or (job.sweep.name if job.sweep else None)
             folder = job.sweep or job.folder
@@ -176,7 +143,7 @@ class _Stack:
                 name=job.name,
                 dir=folder,
                 mode=mode,
-                config=OmegaConf.to_container(job.config, resolve=True),  # type: ignore[arg-type]
+                config=plain(job.config),
                 reinit="create_new",
                 settings=wandb.Settings(silent=True, console="off"),
             )
@@ -187,9 +154,11 @@ class _Stack:
         left, right, spectrum = measured.pop("left"), measured.pop("right"), measured.pop("spectrum")
         with replacing(job.folder / results.FACTORS) as partial:
             save_file({"left": left.contiguous(), "right": right.contiguous()}, partial)
-        result = self._identity(job) | measured
+        result = job.identity() | measured
         if job.config.figures:
-            drawn = _draw(job.folder / results.FIGURES, result, history, data.supply("target")["target"], left, right, spectrum)
+            drawn = _draw(
+                job.folder / results.FIGURES, result, history, data.supply("target")["target"], left, right, spectrum
+            )
         else:
             drawn = []
         if wandb_run is not None:
@@ -200,7 +169,7 @@ class _Stack:
                 wandb_run.log({f"figures/{path.stem}": wandb.Image(str(path)) for path in drawn})
             wandb_run.finish(exit_code=0 if result["status"] == "completed" else 1)
             self.runs[member] = None
-        result["total_seconds"] = time.perf_counter() - self.began
+        result["total_seconds"] = time.perf_counter() - job.began
         return results.write_result(job.folder, result)
 
 
@@ -267,7 +236,13 @@ def _measure_classifier(method: Classifier) -> dict[str, Any]:
 
 
 def _draw(
-    folder: Path, result: dict[str, Any], history: History, target: Tensor, left: Tensor, right: Tensor, spectrum: Tensor
+    folder: Path,
+    result: dict[str, Any],
+    history: History,
+    target: Tensor,
+    left: Tensor,
+    right: Tensor,
+    spectrum: Tensor,
 ) -> list[Path]:
     rank, block = result["rank"], figures.BLOCK
     tall = max(target.shape) >= 8 * min(target.shape)

@@ -60,8 +60,11 @@ def line(result: Mapping[str, Any], folder: Path) -> str:
 def _files(folder: Path) -> list[str]:
     shown = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
     return [
-        f"{path.name}/{{{','.join(sorted(item.stem for item in path.iterdir()))}}}.png" if path.name == "figures"
-        else f"{path.name}/" if path.is_dir() else path.name
+        f"{path.name}/{{{','.join(sorted(item.stem for item in path.iterdir()))}}}.png"
+        if path.name == "figures"
+        else f"{path.name}/"
+        if path.is_dir()
+        else path.name
         for path in shown
     ]
 

@@ -42,6 +42,11 @@ class MatrixMethod(LightningModule):
 
     automatic_optimization = False
     precision = "64-true"
+    target: Tensor
+    loss_unit: Tensor
+    steps: Tensor
+    active: Tensor
+    diverged: Tensor
 
     def __init__(
         self,
@@ -107,6 +112,7 @@ class MatrixMethod(LightningModule):
         assert self.make_optimizer is not None
         if solver_class(self.make_optimizer) is not None:
             solver = self.make_optimizer(*self.fixed_problem(), tolerance=self.tolerance)
+            assert isinstance(solver, PairSolver)
             solver.active = self.active
             return solver
         return self.make_optimizer(self.parameters())
@@ -191,6 +197,7 @@ class MatrixMethod(LightningModule):
         optimizer = self.optimizers(use_pl_optimizer=False)
         if isinstance(optimizer, PairSolver):
             return self.loss_unit * optimizer.step()
+        assert isinstance(optimizer, Optimizer)
         losses = self.loss_unit
 
         def closure() -> float:

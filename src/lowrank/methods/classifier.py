@@ -38,6 +38,7 @@ class Classifier(LightningModule):
     """
 
     precision = "32-true"
+    components: Tensor
 
     def __init__(
         self,

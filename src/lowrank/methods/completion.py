@@ -31,6 +31,7 @@ class Completion(Factorization):
     """
 
     initializations = ("spectral", "normal", "uniform")
+    observed: Tensor
 
     def __init__(
         self,
@@ -53,9 +54,7 @@ class Completion(Factorization):
                     f"matrix of rank {rank}: many matrices fit them, and held-out entries cannot be trusted",
                     stacklevel=2,
                 )
-        super().__init__(
-            target, ranks=ranks, seeds=seeds, optimizer=optimizer, initialization=initialization, **common
-        )
+        super().__init__(target, ranks=ranks, seeds=seeds, optimizer=optimizer, initialization=initialization, **common)
         self.register_buffer("observed", observed, persistent=False)
 
     def seen_norms(self) -> Tensor:

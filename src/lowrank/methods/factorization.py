@@ -31,7 +31,8 @@ class Factorization(MatrixMethod):
         ValueError: For an unknown initialization, or as in :class:`MatrixMethod`.
     """
 
-    initializations = ("normal", "uniform")
+    initializations: tuple[str, ...] = ("normal", "uniform")
+    scale: Tensor
 
     def __init__(
         self,

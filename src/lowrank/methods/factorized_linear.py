@@ -32,6 +32,8 @@ class FactorizedLinear(ProbingMethod):
         ValueError: For an unknown initialization, or as in :class:`ProbingMethod`.
     """
 
+    teacher_bias: Tensor
+
     def __init__(
         self,
         target: Tensor,

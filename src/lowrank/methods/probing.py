@@ -34,6 +34,10 @@ class ProbingMethod(MatrixMethod):
         ValueError: If a solver is asked for that needs fixed probes and there are none, or fewer than n.
     """
 
+    left: Tensor
+    right: Tensor
+    scale: Tensor
+
     def __init__(
         self,
         target: Tensor,

@@ -28,6 +28,9 @@ class SVD(MatrixMethod):
         ValueError: For an unknown solver, or as in :class:`MatrixMethod`.
     """
 
+    left: Tensor
+    right: Tensor
+
     def __init__(
         self,
         target: Tensor,
