@@ -4,7 +4,7 @@ An objective is ``½ ‖P(left @ right - target)‖²`` for each member of a sta
 objective sees. Both kinds answer the same three questions, so every solver is written once.
 """
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -66,6 +66,23 @@ class KnownTarget:
         return place // cols, place % cols, self.target[member].flatten()
 
 
+class _Pattern(NamedTuple):
+    """Where the entries of one member are: as a compressed matrix, and as its transpose with their order there."""
+
+    by_row: tuple[Tensor, Tensor]
+    by_col: tuple[Tensor, Tensor]
+    order: Tensor
+
+    @classmethod
+    def of(cls, row: Tensor, col: Tensor, rows: int, cols: int) -> "_Pattern":
+        order = torch.argsort(col, stable=True)
+        return cls((_starts(row, rows), col), (_starts(col, cols), row[order]), order)
+
+
+def _starts(place: Tensor, count: int) -> Tensor:
+    return torch.nn.functional.pad(torch.bincount(place, minlength=count).cumsum(0), (1, 0))
+
+
 class ObservedEntries:
     """The observed entries of the targets; no dense ``m × n`` array is made.
 
@@ -97,6 +114,7 @@ class ObservedEntries:
         self.row, self.col = places // self.cols, places % self.cols
         self.values = target.flatten(1).gather(1, places) * self.weight
         self.norms = torch.linalg.vector_norm(self.values, dim=1)
+        self._patterns = [_Pattern.of(*self.entries(member)[:2], self.rows, self.cols) for member in range(stack)]
 
     def residual(self, left: Tensor, right: Tensor) -> Tensor:
         """``left @ right - target`` on the observed entries, shape ``(J, observed)``."""
@@ -105,19 +123,22 @@ class ObservedEntries:
     def product(self, left: Tensor, right: Tensor) -> Tensor:
         """``left @ right`` on the observed entries, shape ``(J, observed)``."""
         entries = [
-            (rows.index_select(0, row) * cols.index_select(0, col)).sum(1)
+            torch.einsum("ij,ij->i", rows[row], cols[col])
             for rows, row, cols, col in zip(left, self.row, right.mT, self.col, strict=True)
         ]
         return torch.stack(entries) * self.weight
 
     def gradients(self, residual: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         """Products of the sparse residual with the other factor."""
-        left_gradient, right_gradient = torch.zeros_like(left), torch.zeros_like(right.mT)
-        for member, (row, col, entries) in enumerate(zip(self.row, self.col, residual, strict=True)):
-            weighted = entries[:, None]
-            left_gradient[member].index_add_(0, row, weighted * right[member].mT.index_select(0, col))
-            right_gradient[member].index_add_(0, col, weighted * left[member].index_select(0, row))
-        return left_gradient, right_gradient.mT
+        pairs = []
+        for member, pattern in enumerate(self._patterns):
+            entries = residual[member, : self.counts[member]]
+            by_row = torch.sparse_csr_tensor(*pattern.by_row, entries, (self.rows, self.cols), check_invariants=False)
+            by_col = torch.sparse_csr_tensor(
+                *pattern.by_col, entries[pattern.order], (self.cols, self.rows), check_invariants=False
+            )
+            pairs.append((by_row @ right[member].mT, (by_col @ left[member]).mT))
+        return torch.stack([pair[0] for pair in pairs]), torch.stack([pair[1] for pair in pairs])
 
     def entries(self, member: int) -> tuple[Tensor, Tensor, Tensor]:
         """Row, column and value of the observed entries of one member, in row-major order."""

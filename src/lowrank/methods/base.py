@@ -33,7 +33,8 @@ class MatrixMethod(LightningModule):
         optimizer: Makes the optimizer: of ``torch.optim`` from parameters, or a :class:`PairSolver`.
         dtype: Type that is trained in.
         max_steps: Steps at most.
-        tolerance: A member is done when its gradient in the scaled metric is at most this fraction of its norm.
+        tolerance: A member is done when its gradient in the scaled metric is at most this fraction of its norm, or its
+            excess over the optimum at most this in both norms. At least 16 eps of ``dtype``; 0 never stops.
         record_every: Steps between two measurements; None measures at each of the first steps and ever further apart.
 
     Raises:
@@ -42,6 +43,8 @@ class MatrixMethod(LightningModule):
 
     automatic_optimization = False
     precision = "64-true"
+    knows_optimum = True
+    """Whether training may look at the excess to see that it is done."""
     target: Tensor
     loss_unit: Tensor
     steps: Tensor
@@ -73,7 +76,9 @@ class MatrixMethod(LightningModule):
         if not (self.spectrum[:, 0] > 0).all():
             raise ValueError("The target is all zeros, so relative errors are undefined. Found norm 0.")
         self.optimum = optimum(self.spectrum, torch.tensor(self.ranks))
-        self.max_steps, self.tolerance, self.record_every = max_steps, tolerance, record_every
+        # A gradient cannot be told from rounding below some eps.
+        self.tolerance = max(tolerance, 16 * torch.finfo(dtype).eps) if tolerance > 0 else 0.0
+        self.max_steps, self.record_every = max_steps, record_every
         self.make_optimizer = optimizer
         stack = len(target)
         self.register_buffer("target", target.to(dtype), persistent=False)
@@ -134,15 +139,18 @@ class MatrixMethod(LightningModule):
 
     def training_step(self, block: tuple[int, int]) -> None:
         """Run one block of optimizer steps and measure what it reached."""
+        if not self.active.any():
+            self.trainer.should_stop = True
+            return
         before = {name: parameter.detach().clone() for name, parameter in self.named_parameters()}
         frozen = ~self.active
         began = time.perf_counter()
         for step in range(*block):
             loss = self._advance(step)
-            self.steps += self.active
-            self.step_count = step + 1
             if not self.active.any():
                 break
+            self.steps += self.active
+            self.step_count = step + 1
         self.on_block_end()
         self.fit_seconds += time.perf_counter() - began
         self._freeze(before, frozen, loss.double().cpu())
@@ -156,6 +164,8 @@ class MatrixMethod(LightningModule):
             return f"diverged after {int(self.steps[member])} steps: its loss is no longer finite"
         if self.stationarity[member] <= self.tolerance:
             return f"converged: the gradient in the scaled metric is {float(self.stationarity[member]):.1e} of ‖A‖"
+        if not self.active[member]:
+            return f"converged: the excess over the optimum is at most {self.tolerance:.0e} in both norms"
         return f"stopped at method.max_steps={self.max_steps}"
 
     def fixed_problem(self) -> tuple[Objective, Tensor, Tensor]:
@@ -225,14 +235,18 @@ class MatrixMethod(LightningModule):
                 parameter.copy_(torch.where(keep.view(-1, *[1] * (parameter.ndim - 1)), before[name], parameter))
 
     def _record(self) -> None:
+        errors = self.measure(tolerance=max(self.tolerance / 10, 1e-12))
         problem = self.pair_problem()
         if problem is not None:
             self.stationarity = stationarity(*problem).double().cpu()
             self.active &= (self.stationarity > self.tolerance).to(self.active.device)
+        if self.knows_optimum:
+            excess = torch.maximum(errors["excess_2norm"], errors["excess_frobenius"])
+            self.active &= (excess > self.tolerance).to(self.active.device)
         optimizer = self.optimizers(use_pl_optimizer=False)
         if isinstance(optimizer, PairSolver):
             self.loss = (self.loss_unit * optimizer.squared_residual()).double().cpu()
-        self.last_record = {"train/loss": self.loss, **self.measure(tolerance=1e-6)}
+        self.last_record = {"train/loss": self.loss, **errors}
         for logger in self.loggers:
             logger.log_metrics(self.last_record, step=self.step_count)  # type: ignore[arg-type]
 

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lowrank.krylov import randomized_svd
 from lowrank.methods.base import OptimizerFactory
 from lowrank.methods.factorization import Factorization
 from lowrank.objectives import Objective, ObservedEntries
@@ -22,16 +21,14 @@ class Completion(Factorization):
         ranks: Rank of each member.
         seeds: Seed of each member.
         optimizer: Makes the optimizer.
-        initialization: ``spectral``, the truncated SVD of the observed entries with zeros for the others, divided by
-            the fraction observed, or ``normal`` or ``uniform`` as in :class:`Factorization`.
         **common: As in :class:`Factorization`.
 
     Raises:
         ValueError: If no entry is observed or all that are observed are zero, or as in :class:`Factorization`.
     """
 
-    initializations = ("spectral", "normal", "uniform")
     observed: Tensor
+    knows_optimum = False  # the excess is measured on the held-out entries too
 
     def __init__(
         self,
@@ -41,7 +38,6 @@ class Completion(Factorization):
         ranks: Sequence[int],
         seeds: Sequence[int],
         optimizer: OptimizerFactory,
-        initialization: str = "spectral",
         **common: Any,
     ) -> None:
         self._mask = observed
@@ -54,7 +50,7 @@ class Completion(Factorization):
                     f"matrix of rank {rank}: many matrices fit them, and held-out entries cannot be trusted",
                     stacklevel=2,
                 )
-        super().__init__(target, ranks=ranks, seeds=seeds, optimizer=optimizer, initialization=initialization, **common)
+        super().__init__(target, ranks=ranks, seeds=seeds, optimizer=optimizer, **common)
         self.register_buffer("observed", observed, persistent=False)
 
     def seen_norms(self) -> Tensor:
@@ -76,15 +72,3 @@ class Completion(Factorization):
         for name, part in (("relative_observed", mask), ("relative_held_out", ~mask)):
             errors[name] = torch.linalg.matrix_norm(residual * part) / torch.linalg.matrix_norm(self.reference * part)
         return errors
-
-    def _start(self, initialization: str) -> tuple[Tensor, Tensor]:
-        if initialization != "spectral":
-            return super()._start(initialization)
-        left, right = super()._start("normal")
-        scale = self.scale.double()
-        for member, (rank, seed) in enumerate(zip(self.ranks, self.seeds, strict=True)):
-            mask = self._mask[member]
-            filled = self.reference[member] * mask / (scale[member] * mask.double().mean())
-            u, s, vh = randomized_svd(filled, rank, seed=seed, tolerance=1e-3)
-            left[member, :, :rank], right[member, :rank] = u * s.sqrt(), s.sqrt()[:, None] * vh
-        return left, right

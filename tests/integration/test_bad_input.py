@@ -1,0 +1,167 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from commandline import QUIET, SMALL, Train, result
+from PIL import Image
+
+FILE = ("data=file", "method=svd", "rank=2")
+ARRAY = np.random.default_rng(0).random((4, 5))
+
+
+def with_nan() -> Any:
+    array = ARRAY.copy()
+    array[1, 2] = array[3, 3] = np.nan
+    return array
+
+
+def save(array: Any) -> Callable[[Path], object]:
+    return lambda path: np.save(path, array, allow_pickle=True)
+
+
+def write(content: bytes) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(content)
+
+
+def cut_off(make: Callable[[Path], object], part: float) -> Callable[[Path], object]:
+    def cut(path: Path) -> None:
+        make(path)
+        content = path.read_bytes()
+        path.write_bytes(content[: int(len(content) * part)])
+
+    return cut
+
+
+def draw(path: Path) -> None:
+    Image.fromarray((np.random.default_rng(0).random((40, 40)) * 255).astype(np.uint8)).save(path)
+
+
+ARGUMENTS = [
+    (["rank=ten"], "rank must be an integer. Found 'ten'."),
+    (["rank=1.5"], "rank must be an integer. Found 1.5."),
+    (["rank=null"], "rank must be an integer. Found null."),
+    (["rank=0"], "The rank must be at least 1. Found rank=0."),
+    (["rank=401"], "1 <= rank <= min(m, n) = 400. Found 401."),
+    (["rank"], "Cannot read the override 'rank'."),
+    (["seed=x"], "seed must be an integer. Found 'x'."),
+    (["trainer.enable_progress_bar=3"], "trainer.enable_progress_bar must be true or false. Found 3."),
+    (["method=botleneck"], "Unknown choice method=botleneck. Did you mean bottleneck?"),
+    (["data=fhoto"], "Unknown choice data=fhoto. Did you mean photo?"),
+    (["data=elephant"], "Unknown choice data=elephant. It is one of: color_wheel, "),
+    (["metod=svd"], "Unknown key metod. Did you mean method?"),
+    (["method.hiden=3"], "Unknown key method.hiden. Did you mean hidden?"),
+    (["optimizer.lr=3"], "Unknown key optimizer.lr. It is one of: damping."),
+    (["method.max_steps=ten"], "method.max_steps must be an integer. Found 'ten'."),
+    (["method.max_steps=0", *SMALL, "rank=2"], "method.max_steps must be at least 1. Found 0."),
+    (["method.tolerance=-1", *SMALL, "rank=2"], "method.tolerance must not be negative. Found -1."),
+    (["method.record_every=often", *SMALL, "rank=2"], "method.record_every must be an integer"),
+    (["method.vectors=many", *SMALL, "rank=2"], "method.vectors must be an integer"),
+    (["method.probes=some", *SMALL, "rank=2"], "orthogonal. Found 'some'."),
+    (["optimizer=adam", "optimizer.lr=fast"], "optimizer.lr must be a number. Found 'fast'."),
+    (["optimizer=adam", "optimizer.betas=3"], "optimizer.betas must be a list, as in [1,2]. Found 3."),
+    (["optimizer=none"], "method=bottleneck is trained. Found optimizer=none."),
+    (["method=svd", "optimizer=adam"], "optimizer=none. Found optimizer=adam."),
+    (["method=svd", "data.observed=0.5"], "data.observed is for method=completion. Found data.observed=0.5."),
+    (["method=svd", "method.solver=magic", *SMALL, "rank=2"], "exact, gram, randomized. Found 'magic'."),
+    (["method=completion", "data.observed=2", *SMALL, "rank=2"], "a fraction in (0, 1], or a mask file. Found 2."),
+    (["method=classifier", "data=photo"], "needs labeled samples: data=mnist or data=digits. Found data=photo."),
+    (["method=classifier", "data=digits", "optimizer=riemannian_cg"], "Found RiemannianCG."),
+    (["method=classifier", "data=digits", "data.pixels=big"], "raw, scaled. Found 'big'."),
+    (["data.rows=0"], "at least 1. Found 0."),
+    (["data.scale=0", *SMALL, "rank=2"], "data.scale must not be 0. Found 0."),
+    (["data.scale=inf", *SMALL, "rank=2"], "data.scale must be "),
+    (["data.seed=x", *SMALL, "rank=2"], "data.seed must be an integer. Found 'x'."),
+    (["data=file"], "data=file needs a path: data.path=PATH."),
+    (["data=file", "data.path=3"], "'3'"),
+    (
+        ["trainer=mps", *SMALL, "rank=2"],
+        "trainer=mps has no float64: add trainer.precision=32-true. Found trainer.precision=64-true.",
+    ),
+    (["trainer.precision=16-mixed", *SMALL, "rank=2"], "trainer.precision=64-true or 32-true. Found 16-mixed."),
+    (["logger.wandb.project=x"], "Unknown key logger.wandb.project."),
+    (["ckpt=nowhere.ckpt", *SMALL, "rank=2"], "There is no checkpoint at ckpt=nowhere.ckpt."),
+]
+
+FILES = [
+    ("empty.npy", write(b""), "must not be empty. Found 0 bytes."),
+    ("words.csv", write(b"1,2\n3,x\n"), "line 2, value 2 must be a number. Found 'x'."),
+    ("ragged.csv", write(b"1,2\n3,4\n5\n"), "as many values as line 1: 2. Found 1 on line 3."),
+    ("nan.npy", save(with_nan()), "Found 2 NaN or infinite, the first, nan, in row 2, column 3 (counted from 1)."),
+    ("complex.npy", save(ARRAY * 1j), "must hold real numbers. Found dtype complex128."),
+    ("cube.npy", save(np.ones((3, 3, 3))), "must have shape (m, n) with m >= 1 and n >= 1. Found shape (3, 3, 3)."),
+    ("objects.npy", save(np.array([[1, None]], dtype=object)), "must hold real numbers. Found dtype object."),
+    ("short.npy", cut_off(save(ARRAY), 0.9), "need 160 bytes of data. Found "),
+    ("damaged.png", cut_off(draw, 0.5), "must be a sound .png file. Found OSError: image file is truncated"),
+    ("zeros.npy", save(np.zeros((4, 4))), "all zeros, so relative errors are undefined. Found norm 0."),
+    ("matrix.docx", write(b"PK"), "docx"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "law"), ARGUMENTS, ids=[" ".join(given) for given, _ in ARGUMENTS])
+def test_one_line_says_what_is_wrong(arguments: list[str], law: str, train: Train) -> None:
+    ended = train(*arguments, *QUIET)
+    assert ended.code == 1 and ended.stdout == ""
+    assert law in ended.line
+    for folder in ended.folders:
+        assert (result(folder)["status"], result(folder)["error"]) == ("failed", ended.line)
+
+
+@pytest.mark.parametrize(("name", "make", "law"), FILES, ids=[name for name, _, _ in FILES])
+def test_unusable_file(name: str, make: Callable[[Path], object], law: str, train: Train, tmp_path: Path) -> None:
+    make(tmp_path / name)
+    ended = train(*FILE, f"data.path={name}", *QUIET)
+    assert ended.code == 1 and ended.stdout == ""
+    assert law in ended.line
+    assert (ended.result["status"], ended.result["error"]) == ("failed", ended.line)
+
+
+def test_missing_file(train: Train) -> None:
+    ended = train(*FILE, "data.path=nowhere/a.npy", *QUIET)
+    assert (ended.code, ended.line) == (1, "Cannot read 'nowhere/a.npy': the file must exist. Found none.")
+
+
+def test_foreign_checkpoint(train: Train, tmp_path: Path) -> None:
+    torch.save({"weights": torch.ones(3)}, tmp_path / "other.ckpt")
+    for name in ("other.ckpt", "broken.ckpt"):
+        (tmp_path / "broken.ckpt").write_bytes(b"broken")
+        ended = train("method=factorization", *SMALL, "rank=2", f"ckpt={name}", *QUIET)
+        assert ended.code == 1 and name in ended.line and len(ended.line) < 200
+
+
+def test_checkpoint_of_another_shape(train: Train) -> None:
+    short = ("method=factorization", "method.max_steps=2", *SMALL, *QUIET)
+    made = train(*short, "rank=2")
+    ended = train(*short, "rank=3", f"ckpt={made.folder / 'last.ckpt'}")
+    assert ended.code == 1 and "ckpt" in ended.line and len(ended.line) < 300
+
+
+def test_folder_below_a_file(train: Train, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    ended = train("method=svd", *SMALL, "hydra.run.dir=file/run", *QUIET)
+    assert ended.code == 1 and "Not a directory" in ended.line and "file/run" in ended.line
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="This machine has the GPU that the test asks for in vain.")
+def test_no_gpu(train: Train) -> None:
+    ended = train("trainer=gpu", *SMALL, "rank=2", *QUIET)
+    assert ended.code == 1 and "trainer.accelerator=gpu" in ended.line
+
+
+def test_no_data_set(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise RuntimeError("Error downloading train-images-idx3-ubyte.gz")
+
+    monkeypatch.setattr("torchvision.datasets.MNIST", offline)
+    ended = train("method=classifier", "data.root=nowhere", *QUIET)
+    assert ended.code == 1
+    assert ended.line.startswith("MNIST is not under data.root=nowhere") and "data=digits" in ended.line
+
+
+@pytest.mark.parametrize("argument", ["rank=ten", "rank=0", "rank=30", "method=botleneck"])
+def test_traceback_on_request(argument: str, train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(Exception, match=r"ten|rank|botleneck"):
+        train(*SMALL, argument, *QUIET)

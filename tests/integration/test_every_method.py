@@ -1,0 +1,133 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from commandline import SMALL, Train, choices, history
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+from PIL import Image
+from safetensors.numpy import load_file
+from sklearn.datasets import load_digits
+from wandb_records import read_run
+
+from lowrank import config
+from lowrank.matrices import uniform
+
+FIELDS = {
+    *("status", "error", "method", "data", "rank", "seed", "shape", "loss"),
+    *("relative_2norm", "relative_frobenius", "optimum_2norm", "optimum_frobenius", "excess_2norm"),
+    *("excess_frobenius", "numerical_rank", "parameters", "dense_parameters", "steps", "fit_seconds"),
+    *("total_seconds", "accuracy", "train_loss_sum_per_epoch", "wandb_run", "fingerprint", "config", "versions"),
+}
+FIGURES = ("relative_2norm", "relative_frobenius", "excess_2norm", "excess_frobenius")
+RANK = 2
+
+
+@pytest.mark.parametrize("method", choices("method"))
+def test_a_run_leaves_all_that_it_promises(method: str, train: Train) -> None:
+    node = _composed(method)
+    labeled = node.needs == "labels"
+    data = ["data=digits"] if labeled else SMALL
+    short = [f"method.{key}={value}" for key, value in (("max_steps", 200), ("epochs", 2)) if key in node]
+    ended = train(f"method={method}", *data, f"rank={RANK}", "seed=3", "logger=wandb", *short)
+    assert (ended.code, ended.stderr) == (0, "")
+
+    target = _digits() if labeled else uniform(12, 9, seed=3).numpy()
+    result = ended.result
+    _check_result(result, target)
+    assert (result["method"], result["data"], result["seed"]) == (method, data[0].removeprefix("data="), 3)
+    factors = load_file(ended.folder / "factors.safetensors")
+    assert factors.keys() == {"left", "right"}
+    assert factors["left"].shape == (len(target), RANK) and factors["right"].shape == (RANK, target.shape[1])
+    _check_errors(result, target, factors["left"] @ factors["right"])
+    assert result["numerical_rank"] == np.linalg.matrix_rank(factors["left"] @ factors["right"])
+
+    _check_history(history(ended.folder), result)
+    checkpoint = torch.load(ended.folder / "last.ckpt", weights_only=True)
+    assert checkpoint["state_dict"].keys() and "lowrank" in checkpoint
+    _check_figures(ended.folder / "figures")
+    written = OmegaConf.load(ended.folder / ".hydra" / "config.yaml")
+    assert OmegaConf.to_container(written, resolve=True) == result["config"]
+    _check_wandb(ended.folder, result, trained_on_matrix=not labeled)
+    assert str(ended.folder) in ended.stdout
+    assert f"{result['relative_frobenius']:.10f}" in ended.stdout
+
+
+def _composed(method: str) -> DictConfig:
+    config.register()
+    with initialize_config_dir(str(config.config_dir()), version_base="1.3"):
+        return compose("train", [f"method={method}"]).method  # type: ignore[no-any-return]
+
+
+def _digits() -> npt.NDArray[np.float64]:
+    inputs: npt.NDArray[np.float64] = load_digits().data
+    train = np.arange(len(inputs)) % 5 != 4
+    return np.asarray(inputs[train], dtype=np.float64)
+
+
+def _check_result(result: dict[str, Any], target: npt.NDArray[np.float64]) -> None:
+    rows, cols = target.shape
+    assert result.keys() >= FIELDS
+    assert (result["status"], result["error"], result["rank"]) == ("completed", None, RANK)
+    assert result["shape"] == [rows, cols]
+    assert result["parameters"] == RANK * (rows + cols) and result["dense_parameters"] == rows * cols
+    assert result["steps"] >= 1 and 0 < result["fit_seconds"] < result["total_seconds"]
+    assert result["config"]["rank"] == RANK and torch.__version__.startswith(result["versions"]["torch"])
+
+
+def _check_errors(
+    result: dict[str, Any], target: npt.NDArray[np.float64], approximation: npt.NDArray[np.float64]
+) -> None:
+    spectrum = np.linalg.svd(target, compute_uv=False)
+    for name, order, size, best in (
+        ("2norm", 2, spectrum[0], spectrum[RANK]),
+        ("frobenius", "fro", np.linalg.norm(spectrum), np.linalg.norm(spectrum[RANK:])),
+    ):
+        error = np.linalg.norm(target - approximation, order) / size  # type: ignore[arg-type]
+        assert result[f"relative_{name}"] == pytest.approx(error, abs=1e-10)
+        assert result[f"optimum_{name}"] == pytest.approx(best / size, abs=1e-12)
+        assert result[f"relative_{name}"] >= result[f"optimum_{name}"] - 1e-12
+        excess = result[f"relative_{name}"] - result[f"optimum_{name}"]
+        assert result[f"excess_{name}"] == pytest.approx(excess, abs=1e-15)
+
+
+def _check_history(rows: list[dict[str, str]], result: dict[str, Any]) -> None:
+    steps = [int(row["step"]) for row in rows]
+    assert steps == sorted(steps) and steps[0] == 0 and steps[-1] == result["steps"]
+    for name in ("train/loss", *FIGURES):
+        values = [float(row[name]) for row in rows if row[name]]
+        expected = result["loss" if name == "train/loss" else name]
+        # While it trains, a large target's 2-norm is measured to 1e-6 only.
+        assert values and values[-1] == pytest.approx(expected, rel=2e-6, abs=1e-12)
+
+
+def _check_figures(folder: Path) -> None:
+    paths = sorted(folder.iterdir())
+    assert {"approximation.png", "singular_values.png"} < {path.name for path in paths}
+    for path in paths:
+        with Image.open(path) as image:
+            assert image.format == "PNG" and min(image.size) > 100
+            image.load()
+            assert len(image.convert("L").getcolors() or range(256)) > 2
+
+
+def _check_wandb(folder: Path, result: dict[str, Any], trained_on_matrix: bool) -> None:
+    (path,) = (folder / "wandb").glob("offline-run-*/run-*.wandb")
+    assert Path(result["wandb_run"]) == path.parent
+    run = read_run(path)
+    assert run.project == "lowrank"
+    assert run.name == f"{result['method']}-{result['data']}-rank{RANK}-seed3"
+    assert run.exit_code == 0
+    for group in ("method", "data", "optimizer", "trainer", "rank", "seed"):
+        assert run.config[group] == result["config"][group]
+    logged = {key for row in run.history for key in row}
+    assert {"train/loss", *FIGURES} <= logged
+    assert any(key.startswith("figures/approximation") for key in logged)
+    if trained_on_matrix:
+        steps = [row["_step"] for row in run.history if "train/loss" in row]
+        assert steps == [int(row["step"]) for row in history(folder)]
+    for field in (*FIGURES, "loss", "status", "steps", "numerical_rank", "optimum_2norm"):
+        assert run.summary[field] == result[field]

@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commandline import MNIST, QUIET, Train, choices, has_mnist
+from omegaconf import OmegaConf
+
+from lowrank import config
+
+SMALL_SIDES = {"rows": 14, "cols": 11, "rank": 3}
+
+
+@pytest.mark.parametrize("data", choices("data"))
+def test_each_source_is_approximated_at_the_optimum(data: str, train: Train, tmp_path: Path) -> None:
+    if data == "mnist" and not has_mnist():
+        pytest.skip(f"MNIST is a download: set {MNIST} to a folder that holds MNIST/raw.")
+    file = config.config_dir() / "data" / f"{data}.yaml"
+    node = config.plain(OmegaConf.load(file), resolve=False)
+    sizes = [f"data.{key}={side}" for key, side in SMALL_SIDES.items() if isinstance(node.get(key), int)]
+    if node.get("path") == "???":
+        np.save(tmp_path / "target.npy", np.random.default_rng(0).standard_normal((7, 5)))
+        sizes.append("data.path=target.npy")
+    ended = train("method=svd", f"data={data}", "rank=2", *sizes, *QUIET)
+    assert (ended.code, ended.stderr) == (0, "")
+    result = ended.result
+    assert (result["status"], result["data"], result["numerical_rank"]) == ("completed", data, 2)
+    assert 0 <= result["relative_frobenius"] <= 1
+    assert abs(result["excess_frobenius"]) < 1e-9 and abs(result["excess_2norm"]) < 1e-9
+
+
+@pytest.mark.parametrize("scale", ["1e-100", "-1e100"])
+def test_scale_changes_no_relative_error(scale: str, train: Train) -> None:
+    plain, scaled = (
+        train("method=factorization", "data=lab", "rank=1", *arguments, *QUIET).result
+        for arguments in ((), (f"data.scale={scale}",))
+    )
+    assert scaled["relative_frobenius"] == pytest.approx(plain["relative_frobenius"], rel=1e-9)
+    assert scaled["excess_frobenius"] < 1e-9
+
+
+def test_seed_draws_data_and_start(train: Train) -> None:
+    arguments = ("method=factorization", "data=uniform", "data.rows=8", "data.cols=8", "rank=1", *QUIET)
+    first, again, other, same_data = (
+        train(*arguments, *seeds).result for seeds in (("seed=1",), ("seed=1",), ("seed=2",), ("seed=2", "data.seed=1"))
+    )
+    assert (first["loss"], first["steps"]) == (again["loss"], again["steps"])
+    assert other["optimum_2norm"] != first["optimum_2norm"]
+    assert same_data["optimum_2norm"] == first["optimum_2norm"]
+    assert same_data["loss"] == pytest.approx(first["loss"], rel=1e-9)

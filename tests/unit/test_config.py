@@ -1,0 +1,206 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from hypothesis import example, given
+from hypothesis import strategies as st
+from omegaconf import DictConfig, OmegaConf
+
+from lowrank import config
+from lowrank.config import ConfigError, check, describe_choices, folder_name, nearest, type_law
+
+
+def composed(*overrides: str) -> tuple[DictConfig, dict[str, str]]:
+    config.register()
+    with initialize_config_dir(str(config.config_dir()), version_base="1.3"):
+        cfg = compose("train", overrides=list(overrides), return_hydra_config=True)
+    choices = {key: value for key, value in cfg.hydra.runtime.choices.items() if not key.startswith("hydra/")}
+    own = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+    return own, {key.partition("@")[0]: value for key, value in choices.items()}
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (config.config_dir() / group).glob("[!_]*.yaml"))
+
+
+@given(st.text(), st.integers(0, 999))
+@example("..", 0)
+@example(".", 0)
+@example("../../etc/passwd", 1)
+@example("data.path=/a/../b", 2)
+@example("a\x00b", 3)
+@example("....//....//", 4)
+@example("é" * 150, 5)
+@example("=" * 300, 6)
+@example(" .. ", 7)
+@example("\\..\\", 8)
+def test_folder_name_stays_inside_its_sweep(swept: str, number: int) -> None:
+    name = folder_name(swept, number)
+    assert name not in ("", ".", "..")
+    assert not set(name) & set("/\\\0\n")
+    assert not name.startswith(".")
+    assert len(name.encode()) <= 255
+    assert Path("sweep", name).parent == Path("sweep")
+
+
+@pytest.mark.parametrize("swept", ["rank=5,seed=3", "method.hidden=[64,32]", "optimizer.lr=1e-3", "data=color_wheel"])
+def test_folder_name_is_what_was_swept(swept: str) -> None:
+    assert folder_name(swept, 3) == swept
+
+
+def test_folder_name_falls_back_to_the_number() -> None:
+    assert folder_name("", 3) == folder_name("...", 3) == folder_name("a" * 1000, 3) == "3"
+
+
+@pytest.mark.parametrize("method", options("method"))
+def test_method_of_the_configs_passes_with_what_it_asks_for(method: str) -> None:
+    check(*composed(f"method={method}"))
+
+
+@pytest.mark.parametrize("group", ["data", "optimizer", "trainer", "logger"])
+def test_choices_of_every_group_compose(group: str) -> None:
+    for option in options(group):
+        cfg, choices = composed(f"{group}={option}")
+        assert choices[group] == option
+        assert isinstance(cfg[group], DictConfig)
+
+
+def test_command_line_wins_over_what_a_method_asks_for() -> None:
+    asked = composed("method=classifier")[1]
+    assert (asked["data"], asked["optimizer"]) == ("mnist", "sgd")
+    wanted = composed("method=classifier", "data=digits", "optimizer=adam")[1]
+    assert (wanted["data"], wanted["optimizer"]) == ("digits", "adam")
+
+
+LAWS = [
+    (["rank=0"], "The rank must be at least 1. Found rank=0."),
+    (["rank=-3"], "The rank must be at least 1. Found rank=-3."),
+    (["data=file"], "data=file needs a path: data.path=PATH."),
+    (
+        ["method=classifier", "data=photo"],
+        "method=classifier needs labeled samples: data=mnist or data=digits. Found data=photo.",
+    ),
+    (
+        ["data=gaussian", "data.observed=0.5"],
+        "method=bottleneck uses every entry of the target; data.observed is for method=completion. "
+        "Found data.observed=0.5.",
+    ),
+    (
+        ["method=svd", "optimizer=adam"],
+        "method=svd computes and is not trained: optimizer=none. Found optimizer=adam.",
+    ),
+    (["method=bottleneck", "optimizer=none"], "method=bottleneck is trained. Found optimizer=none."),
+    (["method.max_steps=many"], "method.max_steps must be an integer. Found 'many'."),
+    (["method.max_steps=1.5"], "method.max_steps must be an integer. Found 1.5."),
+    (["method.max_steps=true"], "method.max_steps must be an integer. Found True."),
+    (["method.tolerance=small"], "method.tolerance must be a number. Found 'small'."),
+    (["method.tolerance=null"], "method.tolerance must be a number. Found null."),
+    (["data=gaussian", "data.rows=[1]"], "data.rows must be an integer. Found [1]."),
+    (
+        ["method=classifier", "data=digits", "method.hidden=500"],
+        "method.hidden must be a list, as in [1,2]. Found 500.",
+    ),
+    (["trainer.enable_progress_bar=1"], "trainer.enable_progress_bar must be true or false. Found 1."),
+    (["logger.history=perhaps"], "logger.history must be true or false. Found 'perhaps'."),
+]
+
+
+@pytest.mark.parametrize(("overrides", "message"), LAWS)
+def test_laws(overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
+        check(*composed(*overrides))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["method.tolerance=0"],
+        ["method.vectors=100"],
+        ["method.hidden=[400]"],
+        ["data=gaussian", "data.scale=3"],
+        ["method=completion", "data=lab", "data.observed=0.5"],
+        ["method=completion", "data=lab", "data.observed=mask.npy"],
+        ["method=svd", "data=file", "data.path=a.npy", "data.crop=[0,0,4,4]"],
+        ["optimizer=adam", "optimizer.lr=1", "optimizer.betas=[0.5,0.9]"],
+        ["data.seed=3"],
+        ["logger=none", "trainer.precision=32-true"],
+    ],
+)
+def test_what_can_be_run_is_let_through(overrides: list[str]) -> None:
+    check(*composed(*overrides))
+
+
+@pytest.mark.parametrize(
+    "override", ["ranks=2", "method.max_step=3", "rank=ten", "seed=0.5", "figures=maybe", "method=sdv"]
+)
+def test_schema_refuses_wrong_keys_and_types(override: str) -> None:
+    with pytest.raises(HydraException):
+        composed(override)
+
+
+def test_seed_reaches_the_data() -> None:
+    cfg, _ = composed("data=gaussian", "seed=7")
+    assert cfg.data.seed == cfg.data.source.seed == 7
+
+
+def test_every_choice_is_described() -> None:
+    text = describe_choices()
+    group, found = "", {}
+    for row in text.splitlines():
+        if heading := re.fullmatch(r"\s*(\w+)=", row):
+            group = heading[1]
+        elif row.strip():
+            mark, name, line = re.fullmatch(r"  ([* ]) (\S+) +(.*)", row).groups()  # type: ignore[union-attr]
+            assert line.strip(), name
+            found[group, name] = mark
+    assert found.keys() == {(group, name) for group in config.GROUPS for name in options(group)}
+    cfg, choices = composed()
+    assert cfg.rank == 10
+    starred = {key for key, mark in found.items() if mark == "*"}
+    assert starred == {(group, choices[group]) for group in ("method", "data", "optimizer", "trainer", "logger")}
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "message"),
+    [
+        (int, "ten", "x must be an integer. Found 'ten'."),
+        (float, [1], "x must be a number. Found [1]."),
+        (bool, 3, "x must be true or false. Found 3."),
+        (list, None, "x must be a list, as in [1,2]. Found null."),
+        (str, 3, "x must be text. Found 3."),
+        ("str | None", 3, "x must be text. Found 3."),
+    ],
+)
+def test_type_law(kind: Any, value: Any, message: str) -> None:
+    assert type_law("x", kind, value) == message
+
+
+@given(st.text(), st.lists(st.text(min_size=1), max_size=5))
+def test_nearest_names_known_words_only(word: str, known: list[str]) -> None:
+    clause = nearest(word, [*known, "_base"])
+    assert "_base" not in clause.replace(word, "") or "_base" in "".join(known)
+    if word in known and not word.startswith("_"):
+        assert clause.startswith(f"Did you mean {word}")
+
+
+def test_composing_and_checking_imports_nothing_heavy() -> None:
+    program = """
+import sys
+from hydra import compose, initialize_config_dir
+from lowrank import config, job, results, summary, cli
+config.register()
+with initialize_config_dir(str(config.config_dir()), version_base="1.3"):
+    cfg = compose("train", overrides=["method=classifier", "data=digits"], return_hydra_config=True)
+config.check(cfg, {"method": "classifier", "data": "digits", "optimizer": "sgd"})
+config.describe_choices()
+job.Job(cfg, {"method": "classifier", "data": "digits"}, __import__("pathlib").Path("."))
+heavy = {"torch", "pytorch_lightning", "wandb", "matplotlib", "numba", "scipy", "sklearn", "torchvision"}
+print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
+"""
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

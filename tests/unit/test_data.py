@@ -1,0 +1,242 @@
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from PIL import Image
+
+from lowrank import config
+from lowrank.data.matrix import MatrixData
+from lowrank.data.samples import SampleData, Samples, digits
+
+CONFIGS = sorted(path.stem for path in (config.config_dir() / "data").glob("[!_]*.yaml"))
+SMALL = {"rows": 12, "cols": 9, "rank": 3}
+LAB_MASK = [[1, 1, 1], [0, 1, 1], [1, 0, 1]]
+
+
+def composed(name: str, *overrides: str) -> Any:
+    config.register()
+    with initialize_config_dir(str(config.config_dir()), version_base="1.3"):
+        return compose("train", overrides=[f"data={name}", *overrides]).data
+
+
+def small(name: str, folder: Path, *overrides: str) -> MatrixData:
+    node = composed(name, *overrides)
+    for key in SMALL.keys() & node.keys():
+        # A config that reads one side from the other keeps to it.
+        if not OmegaConf.is_interpolation(node, key):
+            node[key] = SMALL[key]
+    if "path" in node.keys():  # noqa: SIM118 (a value that is missing is a key, but not "in" the config)
+        np.save(folder / "matrix.npy", np.arange(12.0).reshape(4, 3))
+        node.path = str(folder / "matrix.npy")
+    data: MatrixData = instantiate(node)
+    data.prepare_data()
+    data.setup()
+    return data
+
+
+def matrix_data(target: torch.Tensor, **options: Any) -> MatrixData:
+    data = MatrixData(lambda: target, **options)
+    data.setup()
+    return data
+
+
+def mask_of(data: MatrixData) -> torch.Tensor:
+    return data.supply("mask")["observed"]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_data_of_the_configs(name: str, tmp_path: Path) -> None:
+    if name == "mnist" and not os.environ.get("LOWRANK_DATA"):
+        pytest.skip("MNIST is downloaded: set LOWRANK_DATA to a folder that holds MNIST/raw.")
+    first = small(name, tmp_path)
+    target = first.supply("target")["target"]
+    assert target.dtype == torch.float64
+    assert target.ndim == 2
+    assert target.isfinite().all()
+    assert (target != 0).any()
+    if not isinstance(first, SampleData):
+        assert max(target.shape) <= 12
+    if target.numel() > 1_000_000:
+        return  # large: once is enough
+    again, other = small(name, tmp_path), small(name, tmp_path, "seed=1")
+    assert torch.equal(again.supply("target")["target"], target)
+    supply, anew, differs = (data.supply("mask") for data in (first, again, other))
+    assert supply["observed"].dtype == torch.bool
+    assert supply["observed"].shape == target.shape
+    assert torch.equal(supply["observed"], anew["observed"])
+    if name != "lab":
+        assert not torch.equal(supply["observed"], differs["observed"])
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if "scale" in composed(name)])
+def test_target_scales(name: str, tmp_path: Path) -> None:
+    expected = -2.0 * small(name, tmp_path).target.numpy()
+    np.testing.assert_array_equal(small(name, tmp_path, "data.scale=-2").target, expected)
+
+
+def test_file_is_read_with_its_options(tmp_path: Path) -> None:
+    pixels = np.arange(48, dtype=np.uint8).reshape(6, 8)
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    data = instantiate(composed("file", f"data.path={tmp_path}/image.png", "data.crop=[1,2,4,3]"))
+    data.setup()
+    expected = pixels[2:5, 1:5].astype(float)
+    found = data.target.numpy()
+    np.testing.assert_allclose(found / found.max(), expected / expected.max(), atol=1e-12)
+
+
+@pytest.mark.parametrize("fraction", [1e-9, 0.1, 0.5, 0.73, 1.0])
+def test_fraction_of_the_entries_is_observed(fraction: float) -> None:
+    data = matrix_data(torch.ones(20, 15), observed=fraction)
+    assert int(mask_of(data).sum()) == max(1, round(fraction * 300))
+    assert torch.equal(mask_of(data), mask_of(matrix_data(torch.zeros(20, 15), observed=fraction)))
+
+
+def test_observed_entries_have_no_preferred_place() -> None:
+    counts = sum(mask_of(matrix_data(torch.ones(5, 4), observed=0.3, seed=seed)).double() for seed in range(2000))
+    np.testing.assert_allclose(counts / 2000, np.full((5, 4), 0.3), atol=5 * np.sqrt(0.3 * 0.7 / 2000))
+
+
+def test_half_is_observed_where_nothing_is_said() -> None:
+    assert int(mask_of(matrix_data(torch.ones(20, 15))).sum()) == 150
+
+
+def test_mask_is_read_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "mask.csv").write_text("1,0,2\n0,0,-1\n")
+    data = matrix_data(torch.ones(2, 3), observed=str(tmp_path / "mask.csv"), own_mask=[[1, 1, 1], [1, 1, 1]])
+    assert mask_of(data).tolist() == [[True, False, True], [False, False, True]]
+
+
+def test_mask_of_the_lab() -> None:
+    lab = instantiate(composed("lab"))
+    lab.setup()
+    assert mask_of(lab).tolist() == np.array(LAB_MASK, dtype=bool).tolist()
+    drawn = instantiate(composed("lab", "data.observed=1.0"))
+    drawn.setup()
+    assert mask_of(drawn).all()
+
+
+def test_only_completion_is_given_a_mask() -> None:
+    data = matrix_data(torch.ones(4, 3), observed=0.5)
+    assert set(data.supply("target")) == {"target"}
+    assert set(data.supply("mask")) == {"target", "observed"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"observed": 0.0}, "data.observed must be a fraction in (0, 1], or a mask file. Found 0.0."),
+        ({"observed": 1.5}, "data.observed must be a fraction in (0, 1], or a mask file. Found 1.5."),
+        ({"observed": -0.1}, "data.observed must be a fraction in (0, 1], or a mask file. Found -0.1."),
+        ({"observed": float("nan")}, "data.observed must be a fraction in (0, 1], or a mask file. Found nan."),
+        ({"own_mask": [[1, 0], [0, 1]]}, "The mask must have the shape of the target, 4×3. Found 2×2."),
+        ({"scale": 0.0}, "data.scale must not be 0. Found 0."),
+    ],
+)
+def test_errors_state_the_law_and_the_value(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        matrix_data(torch.ones(4, 3), **options).supply("mask")
+
+
+def test_mask_file_of_another_shape_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "mask.npy", np.ones((3, 4)))
+    with pytest.raises(ValueError, match=r"^The mask must have the shape of the target, 4×3\. Found 3×4\.$"):
+        matrix_data(torch.ones(4, 3), observed=str(tmp_path / "mask.npy")).supply("mask")
+
+
+def test_mask_file_that_is_missing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        matrix_data(torch.ones(4, 3), observed=str(tmp_path / "none.npy")).supply("mask")
+
+
+def test_digits_are_split_in_two_disjoint_parts() -> None:
+    from sklearn.datasets import load_digits  # type: ignore[import-untyped, unused-ignore]
+
+    inputs, labels = load_digits(return_X_y=True)
+    samples = digits()
+    assert len(samples.train_inputs) + len(samples.test_inputs) == len(inputs) == 1797
+    assert len(samples.test_inputs) == 1797 // 5
+    for part, own in ((samples.train_inputs, samples.train_labels), (samples.test_inputs, samples.test_labels)):
+        assert part.shape[1] == 64
+        assert set(own.tolist()) == set(range(10))
+    rows = sorted((*row, label) for row, label in zip(inputs.tolist(), labels.tolist(), strict=True))
+    parts = torch.cat([samples.train_inputs, samples.test_inputs]).tolist()
+    both = torch.cat([samples.train_labels, samples.test_labels]).tolist()
+    assert sorted((*row, label) for row, label in zip(parts, both, strict=True)) == rows
+    assert float(inputs.max()) == samples.largest
+
+
+def samples() -> Samples:
+    inputs = torch.arange(30, dtype=torch.uint8).view(10, 3) * 8
+    return Samples(inputs, torch.arange(10) % 3, inputs[:4] + 1, torch.arange(4) % 3, 255.0)
+
+
+def sample_data(**options: Any) -> SampleData:
+    data = SampleData(samples, **options)
+    data.setup()
+    return data
+
+
+@pytest.mark.parametrize(("pixels", "divisor"), [("raw", 1.0), ("scaled", 255.0)])
+def test_samples_are_a_matrix_of_their_training_set(pixels: str, divisor: float) -> None:
+    expected = np.arange(30.0).reshape(10, 3) * 8 / divisor
+    data = sample_data(pixels=pixels)
+    np.testing.assert_allclose(data.supply("target")["target"], expected, rtol=1e-6)
+    supply = data.supply("labels")
+    np.testing.assert_allclose(supply["inputs"], expected, rtol=1e-6)
+    assert supply["labels"].tolist() == (np.arange(10) % 3).tolist()
+
+
+def test_batches_visit_every_sample_once_and_labels_stay_with_them() -> None:
+    loader = sample_data(batch_size=4, seed=3).train_dataloader()
+    assert len(loader) == 3
+    orders = []
+    for epoch in range(2):
+        loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+        batches = list(loader)
+        assert [len(labels) for _, labels in batches] == [4, 4, 2]
+        inputs, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
+        index = (inputs[:, 0] / 24).round().long()
+        assert sorted(index.tolist()) == list(range(10))
+        assert torch.equal(labels, index % 3)
+        orders.append(index.tolist())
+    assert orders[0] != orders[1]
+    again = sample_data(batch_size=4, seed=3).train_dataloader()
+    assert (torch.cat([inputs for inputs, _ in again])[:, 0] / 24).round().long().tolist() == orders[0]
+
+
+def test_test_set_keeps_its_order() -> None:
+    ((inputs, labels),) = sample_data(seed=3).val_dataloader()
+    assert torch.equal(inputs, samples().test_inputs.float())
+    assert torch.equal(labels, samples().test_labels)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pixels": "white"}, "data.pixels must be one of: raw, scaled. Found 'white'."),
+        ({"batch_size": 0}, "data.batch_size must be at least 1. Found 0."),
+    ],
+)
+def test_errors_of_samples(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        SampleData(samples, **options)
+
+
+def test_mnist_that_is_not_there_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torchvision.datasets  # type: ignore[import-untyped, unused-ignore]
+
+    from lowrank.data.samples import mnist
+
+    def unreachable(*_: Any, **__: Any) -> None:
+        raise RuntimeError("Error downloading train-images-idx3-ubyte.gz")
+
+    monkeypatch.setattr(torchvision.datasets.MNIST, "download", unreachable)
+    with pytest.raises(FileNotFoundError, match=rf"^MNIST is not under data\.root={tmp_path} .* take data=digits"):
+        mnist(str(tmp_path))

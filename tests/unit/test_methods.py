@@ -1,0 +1,596 @@
+import functools
+import itertools
+import math
+import re
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.linalg  # type: ignore[import-untyped, unused-ignore]
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from numpy.typing import NDArray
+from omegaconf import OmegaConf
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from lowrank import config
+from lowrank.callbacks import LastState
+from lowrank.layers import LowRankLinear
+from lowrank.loggers import StackLogger
+from lowrank.methods.base import MatrixMethod
+from lowrank.methods.bottleneck import INITIALIZATIONS, BottleneckNet, layer_widths
+from lowrank.methods.classifier import Classifier
+from lowrank.methods.completion import Completion
+from lowrank.methods.factorization import Factorization
+from lowrank.methods.factorized_linear import FactorizedLinear
+from lowrank.methods.svd import SVD
+from lowrank.optim import EntrywiseSGD, RiemannianCG
+from lowrank.results import History
+
+Matrix = NDArray[np.float64]
+Make = Callable[..., MatrixMethod]
+METHODS = sorted(path.stem for path in (config.config_dir() / "method").glob("[!_]*.yaml"))
+TRAINED: dict[str, Make] = {
+    "factorization": Factorization,
+    "bottleneck": BottleneckNet,
+    "factorized_linear": FactorizedLinear,
+    "completion": Completion,
+}
+ADAM = functools.partial(torch.optim.Adam, lr=1e-2)
+CPU = functools.partial(
+    Trainer,
+    accelerator="cpu",
+    devices=1,
+    max_epochs=-1,
+    enable_checkpointing=False,
+    enable_model_summary=False,
+    enable_progress_bar=False,
+    num_sanity_val_steps=0,
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    # On matrices this small threads only wait for each other.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric|torch.utils.data")
+        yield
+    torch.set_num_threads(threads)
+
+
+def gaussian(*shape: int, seed: int = 0) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape))
+
+
+def make(method: Make, target: Tensor, rank: int = 2, optimizer: Any = RiemannianCG, **options: Any) -> MatrixMethod:
+    options = {"ranks": [rank] * len(target), "seeds": list(range(len(target))), "max_steps": 500} | options
+    if method is Completion and "observed" not in options:
+        options["observed"] = torch.ones_like(target, dtype=torch.bool)
+    return method(target, optimizer=optimizer, **options)
+
+
+def fit(
+    method: MatrixMethod,
+    *,
+    precision: Any = "64-true",
+    callbacks: Sequence[Callback] = (),
+    logger: Any = False,
+    checkpoint: Path | None = None,
+) -> MatrixMethod:
+    trainer = CPU(precision=precision, logger=logger, callbacks=list(callbacks))
+    trainer.fit(method, ckpt_path=checkpoint, weights_only=True)
+    return method
+
+
+def products(method: MatrixMethod) -> Matrix:
+    left, right = method.factors()
+    return np.asarray((left.double() @ right.double()).detach().numpy())
+
+
+def check_against_lapack(method: MatrixMethod, target: Tensor, atol: float = 1e-8) -> None:
+    """Hold the errors that a method measures against numpy's, and these against the optimum."""
+    errors = method.measure()
+    for member, (matrix, rank) in enumerate(zip(target.numpy(), method.ranks, strict=True)):
+        spectrum = np.append(scipy.linalg.svdvals(matrix), 0.0)
+        residual = scipy.linalg.svdvals(matrix - products(method)[member])
+        norm = np.linalg.norm(spectrum)
+        for key, error, best in (
+            ("2norm", residual[0] / spectrum[0], spectrum[rank] / spectrum[0]),
+            ("frobenius", np.linalg.norm(residual) / norm, np.linalg.norm(spectrum[rank:]) / norm),
+        ):
+            np.testing.assert_allclose(errors[f"relative_{key}"][member], error, atol=1e-9)
+            np.testing.assert_allclose(errors[f"excess_{key}"][member], error - best, atol=1e-9)
+            assert abs(error - best) <= atol, (member, key)
+
+
+def composed(*overrides: str) -> Any:
+    config.register()
+    with initialize_config_dir(str(config.config_dir()), version_base="1.3"):
+        return compose("train", overrides=["trainer=cpu", "logger=none", *overrides])
+
+
+SMALL = {
+    "target": ["data=gaussian", "data.rows=12", "data.cols=9", "rank=3"],
+    "mask": ["data=low_rank", "data.rows=30", "data.cols=25", "data.rank=2", "rank=2", "data.observed=0.6"],
+    "labels": ["data=digits", "data.pixels=scaled", "rank=8", "method.epochs=2", "optimizer=adam", "optimizer.lr=1e-2"],
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_method_of_the_configs_comes_near_the_optimum(name: str) -> None:
+    needs = composed(f"method={name}").method.needs
+    cfg = composed(f"method={name}", *SMALL[needs])
+    data = instantiate(cfg.data)
+    data.setup()
+    keywords = {key: part[None] for key, part in data.supply(needs).items()}
+    if cfg.optimizer.get("_target_") is not None:
+        keywords["optimizer"] = instantiate(cfg.optimizer)
+    factory = instantiate(OmegaConf.masked_copy(cfg.method, [key for key in cfg.method if key != "needs"]))
+    if needs == "labels":
+        method = factory(**keywords, ranks=[cfg.rank], seeds=[cfg.seed], dtype=torch.float32)
+        CPU(precision="32-true", logger=False, max_epochs=method.epochs).fit(method, datamodule=data)
+        assert method.accuracy > 0.6
+        assert method.train_loss_sum_per_epoch[1] < method.train_loss_sum_per_epoch[0]
+        assert max(abs(float(method.errors[f"excess_{key}"])) for key in ("2norm", "frobenius")) < 1e-8
+        return
+    method = fit(factory(**keywords, ranks=[cfg.rank], seeds=[cfg.seed]))
+    check_against_lapack(method, data.target[None], atol=1e-7)
+    for error in method.measure().values():
+        assert error.shape == (1,)
+        assert error.dtype == torch.float64
+    assert not method.diverged.any()
+    assert method.stop_reason(0).startswith(("converged", "computed"))
+
+
+TARGETS = {
+    "square": gaussian(2, 10, 10),
+    "tall": gaussian(2, 14, 6),
+    "wide": gaussian(2, 6, 14),
+    "identity": torch.eye(12, dtype=torch.float64)[None],
+    "of lower rank": gaussian(1, 10, 1) @ gaussian(1, 1, 8, seed=1),
+    "tiny": 1e-6 * gaussian(1, 8, 8),
+    "huge": 1e6 * gaussian(1, 8, 8),
+    "one row": gaussian(1, 1, 7),
+    "one column": gaussian(1, 7, 1),
+}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", TRAINED)
+def test_optimum_is_reached_on_every_kind_of_target(name: str, target: str) -> None:
+    matrices = TARGETS[target]
+    rank = min(3, *matrices.shape[1:])
+    method = fit(make(TRAINED[name], matrices, rank, tolerance=1e-10))
+    check_against_lapack(method, matrices, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_matrix_of_one_entry_is_learned_from_any_seed(name: str) -> None:
+    # Factors that start with the wrong sign are drawn to zero, a saddle of the loss.
+    seeds = list(range(8))
+    target = torch.full((len(seeds), 1, 1), -3.0, dtype=torch.float64)
+    method = fit(make(TRAINED[name], target, 1, seeds=seeds, tolerance=1e-10))
+    np.testing.assert_allclose(products(method), target, rtol=1e-7)
+
+
+@pytest.mark.parametrize("solver", ["exact", "gram", "randomized"])
+def test_svd_is_lapacks(solver: str) -> None:
+    target = gaussian(3, 20, 9)
+    method = fit(SVD(target, ranks=[1, 4, 9], seeds=[0, 1, 2], solver=solver))
+    for member, rank in enumerate([1, 4, 9]):
+        u, s, vh = scipy.linalg.svd(target[member].numpy(), full_matrices=False)
+        np.testing.assert_allclose(products(method)[member], (u[:, :rank] * s[:rank]) @ vh[:rank], atol=1e-8)
+    assert [method.stop_reason(member) for member in range(3)] == ["computed"] * 3
+
+
+@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize(("optimizer", "max_steps", "tolerance"), [(RiemannianCG, 25, 1e-8), (ADAM, 200, 1e-5)])
+def test_stack_is_its_members_alone(name: str, optimizer: Any, max_steps: int, tolerance: float) -> None:
+    target, ranks, seeds = gaussian(3, 9, 8), [2, 5, 1], [7, 7, 3]
+    options: dict[str, Any] = {"optimizer": optimizer, "max_steps": max_steps}
+    masks = torch.from_numpy(np.random.default_rng(1).random(target.shape) < np.array([0.95, 0.9, 0.6])[:, None, None])
+    extra = {"observed": masks} if name == "completion" else {}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*degrees of freedom")
+        stacked = fit(make(TRAINED[name], target, ranks=ranks, seeds=seeds, **options, **extra))
+        for member in range(3):
+            part = slice(member, member + 1)
+            own = {key: value[part] for key, value in extra.items()}
+            alone = fit(make(TRAINED[name], target[part], ranks=ranks[part], seeds=seeds[part], **options, **own))
+            together, apart = products(stacked)[member], products(alone)[0]
+            assert np.linalg.norm(together - apart) <= tolerance * np.linalg.norm(apart)
+            np.testing.assert_allclose(stacked.loss[member], alone.loss[0], rtol=100 * tolerance)
+    for factor, axis in zip(stacked.factors(), (1, 0), strict=True):
+        for member, rank in enumerate(ranks):
+            assert (factor[member].narrow(axis, rank, 5 - rank) == 0).all()
+
+
+def test_members_stop_by_themselves() -> None:
+    target = torch.stack([torch.eye(8, dtype=torch.float64), gaussian(8, 8)])
+    method = fit(make(Factorization, target, 3, tolerance=1e-9))
+    assert method.steps[0] < method.steps[1] < 500
+    assert all(method.stop_reason(member).startswith("converged") for member in range(2))
+    check_against_lapack(method, target)
+
+
+def test_steps_end_at_the_limit() -> None:
+    method = fit(make(Factorization, gaussian(1, 8, 8), max_steps=7))
+    assert method.steps.tolist() == [7]
+    assert method.stop_reason(0) == "stopped at method.max_steps=7"
+
+
+@pytest.mark.parametrize(
+    ("every", "expected"),
+    [(5, [0, 5, 10, 12]), (None, [0, *range(1, 13)]), (100, [0, 12])],
+)
+def test_errors_are_recorded_at_the_cadence(every: int | None, expected: list[int]) -> None:
+    histories = [History(None), History(None)]
+    target = gaussian(2, 7, 6)
+    method = make(Factorization, target, max_steps=12, record_every=every)
+    fit(method, logger=StackLogger(histories, [None, None]))
+    for member, history in enumerate(histories):
+        assert history.column("relative_2norm")[0] == expected
+        _, excess = history.column("excess_frobenius")
+        assert min(excess) >= -1e-12
+        _, losses = history.column("train/loss")
+        residual = np.linalg.norm(products(method)[member] - target[member].numpy())
+        np.testing.assert_allclose(losses[-1], residual**2, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["factorization", "bottleneck", "factorized_linear"])
+@pytest.mark.parametrize("optimizer", [RiemannianCG, ADAM])
+def test_loss_is_in_the_units_of_the_target(name: str, optimizer: Any) -> None:
+    target = 30 * gaussian(1, 6, 5)
+    method = fit(make(TRAINED[name], target, optimizer=optimizer, max_steps=30, record_every=30, tolerance=0.0))
+    residual = products(method)[0] - target[0].numpy()
+    expected = (residual**2).sum() / (1 if name == "factorization" else 6)
+    if optimizer is ADAM:
+        # The loss of a gradient step is that before it.
+        assert expected == pytest.approx(float(method.loss[0]), rel=0.2)
+    elif name != "factorized_linear":
+        assert expected == pytest.approx(float(method.loss[0]), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["bottleneck", "factorized_linear"])
+@pytest.mark.parametrize("law", ["gaussian", "uniform"])
+def test_solver_finds_the_minimizer_on_the_probes_given(name: str, law: str) -> None:
+    target = gaussian(1, 6, 5)
+    method: Any = fit(make(TRAINED[name], target, probes=law, vectors=40, tolerance=1e-10))
+    x = method.probes[0].all.numpy()
+    root = scipy.linalg.sqrtm(x.T @ x / len(x))
+    u, s, vh = scipy.linalg.svd(target[0].numpy() @ root)
+    best = (u[:, :2] * s[:2]) @ vh[:2] @ scipy.linalg.inv(root)
+    np.testing.assert_allclose(products(method)[0], best, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["factorization", "completion"])
+def test_single_precision_comes_near(name: str) -> None:
+    target = gaussian(2, 10, 10)
+    method = fit(make(TRAINED[name], target, dtype=torch.float32, tolerance=1e-10), precision="32-true")
+    assert all(parameter.dtype == torch.float32 for parameter in method.parameters())
+    check_against_lapack(method, target, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "optimizer", [functools.partial(EntrywiseSGD, lr=0.01), functools.partial(torch.optim.SGD, lr=0.01)]
+)
+def test_member_that_diverges_keeps_a_finite_state_and_harms_no_other(optimizer: Any) -> None:
+    target = gaussian(3, 5, 4)
+    options: dict[str, Any] = {"optimizer": optimizer, "initialization": "uniform", "max_steps": 60}
+    if optimizer.func is torch.optim.SGD:
+        # Gradient methods see targets at unit scale, so it is the start that is out of bounds.
+        options["initialization"] = "normal"
+        method = make(Factorization, target, **options)
+        method.left.data[1] *= 1e3
+    else:
+        target[1] *= 1e4
+        method = make(Factorization, target, **options)
+    fit(method)
+    assert method.diverged.tolist() == [False, True, False]
+    assert method.stop_reason(1).startswith("diverged after")
+    assert all(parameter.isfinite().all() for parameter in method.parameters())
+    assert method.steps[1] < 60
+    for member in (0, 2):
+        part = slice(member, member + 1)
+        alone = fit(make(Factorization, target[part], **options, seeds=[member]))
+        assert not alone.diverged.any()
+        np.testing.assert_allclose(products(method)[member], products(alone)[0], rtol=1e-12)
+        for key, error in method.measure().items():
+            np.testing.assert_allclose(error[member], alone.measure()[key][0], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["factorization", "bottleneck", "factorized_linear"])
+@pytest.mark.parametrize("lr", [1e1, 1e3, 1e6])
+def test_run_that_diverges_says_so_and_keeps_finite_errors(name: str, lr: float) -> None:
+    method = fit(make(TRAINED[name], gaussian(1, 5, 5), optimizer=functools.partial(torch.optim.SGD, lr=lr)))
+    assert method.stop_reason(0).startswith("diverged after")
+    assert method.diverged.tolist() == [True]
+    assert np.isfinite(products(method)).all()
+    assert all(error.isfinite().all() for error in method.measure().values())
+
+
+class SaveAt(Callback):
+    """Keeps the state of one moment in the middle of a run, as a run that is killed leaves it."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        self.path, self.step = path, step
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        assert isinstance(pl_module, MatrixMethod)
+        if pl_module.step_count == self.step:
+            trainer.save_checkpoint(self.path)
+
+
+RESUMED = {
+    "adam": (Factorization, ADAM),
+    "riemannian_cg": (Factorization, RiemannianCG),
+    "entrywise_sgd": (Factorization, functools.partial(EntrywiseSGD, lr=0.01)),
+    "bottleneck adam": (functools.partial(BottleneckNet, probes="gaussian", batch_size=8), ADAM),
+    "bottleneck riemannian_cg": (BottleneckNet, RiemannianCG),
+    "factorized_linear riemannian_cg": (FactorizedLinear, RiemannianCG),
+    "completion riemannian_cg": (Completion, RiemannianCG),
+}
+
+
+@pytest.mark.parametrize("moment", ["end", "middle"])
+@pytest.mark.parametrize("name", RESUMED)
+def test_resumed_run_goes_on_to_the_same_iterates(name: str, moment: str, tmp_path: Path) -> None:
+    method, optimizer = RESUMED[name]
+    target, path = gaussian(2, 8, 7), tmp_path / "last.ckpt"
+    build = functools.partial(make, method, target, ranks=[2, 3], optimizer=optimizer, record_every=4)
+    if method is Completion:
+        build = functools.partial(build, observed=gaussian(2, 8, 7, seed=3) < 1.0)
+    whole = fit(build(max_steps=20))
+    if moment == "end":
+        fit(build(max_steps=8), callbacks=[LastState(path)])
+    else:
+        fit(build(max_steps=20), callbacks=[SaveAt(path, 8)])
+    checkpoint = torch.load(path, weights_only=True)
+    assert checkpoint["lowrank"]["step_count"] == 8
+    resumed = fit(build(max_steps=20), checkpoint=path)
+    assert resumed.steps.tolist() == whole.steps.tolist() == [20, 20]
+    np.testing.assert_allclose(products(resumed), products(whole), rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(resumed.loss, whole.loss, rtol=1e-10)
+
+
+def test_resumed_run_that_was_done_stays_as_it_is(tmp_path: Path) -> None:
+    target, path = gaussian(1, 8, 7), tmp_path / "last.ckpt"
+    done = fit(make(Factorization, target, tolerance=1e-9), callbacks=[LastState(path)])
+    resumed = fit(make(Factorization, target, tolerance=1e-9), checkpoint=path)
+    np.testing.assert_array_equal(products(resumed), products(done))
+    assert resumed.steps.tolist() == done.steps.tolist()
+    check_against_lapack(resumed, target)
+
+
+def test_factorized_linear_layer_does_what_its_teacher_does() -> None:
+    target = gaussian(1, 10, 2) @ gaussian(1, 2, 10, seed=1)
+    method = fit(make(FactorizedLinear, target, 2, tolerance=1e-10))
+    assert isinstance(method, FactorizedLinear)
+    layer = method.layer()
+    assert isinstance(layer, LowRankLinear)
+    assert sum(parameter.numel() for parameter in layer.parameters()) == 2 * (10 + 10) + 10
+    x = gaussian(50, 10, seed=9)
+    expected = x.numpy() @ target[0].numpy().T + method.teacher_bias[0].numpy()
+    np.testing.assert_allclose(layer(x).detach(), expected, atol=1e-7)
+    np.testing.assert_allclose(method(x[None])[0].detach(), expected, atol=1e-7)
+    assert method.measure()["largest_output_difference"] < 1e-7
+
+
+def test_factorized_linear_can_start_at_the_optimum() -> None:
+    target = gaussian(1, 9, 7)
+    method = fit(make(FactorizedLinear, target, 3, initialization="svd", tolerance=1e-10))
+    assert method.steps.tolist() == [0]
+    check_against_lapack(method, target)
+
+
+def test_completion_never_sees_held_out_entries() -> None:
+    target = gaussian(1, 12, 2) @ gaussian(1, 2, 10, seed=1)
+    observed = torch.from_numpy(np.random.default_rng(0).random((1, 12, 10)) < 0.7)
+    changed = torch.where(observed, target, 5 * gaussian(1, 12, 10, seed=4))
+    first, second = (fit(make(Completion, part, observed=observed, tolerance=1e-12)) for part in (target, changed))
+    np.testing.assert_array_equal(products(first), products(second))
+    errors = first.measure()
+    assert errors["relative_observed"] < 1e-8
+    assert errors["relative_held_out"] < 1e-8
+    residual = changed[0].numpy() - products(second)[0]
+    held_out = ~observed[0].numpy()
+    expected = np.linalg.norm(residual[held_out]) / np.linalg.norm(changed[0].numpy()[held_out])
+    np.testing.assert_allclose(second.measure()["relative_held_out"], expected, rtol=1e-9)
+
+
+def test_completion_warns_where_the_entries_do_not_determine_the_matrix() -> None:
+    observed = torch.tensor([[[1, 1, 1], [0, 1, 1], [1, 0, 1]]]).bool()
+    message = "^7 entries are observed, fewer than the 8 degrees of freedom of a 3×3 matrix of rank 2: many matrices"
+    with pytest.warns(UserWarning, match=message):
+        method = make(Completion, gaussian(1, 3, 3), 2, observed=observed, tolerance=1e-12)
+    assert fit(method).measure()["relative_observed"] < 1e-8
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make(Completion, gaussian(1, 3, 3), 1, observed=observed)
+
+
+LAWS: dict[str, Callable[[int, int], float]] = {
+    "he_normal": lambda before, after: math.sqrt(2 / before),
+    "he_uniform": lambda before, after: math.sqrt(2 / before),
+    "glorot_normal": lambda before, after: math.sqrt(2 / (before + after)),
+    "glorot_uniform": lambda before, after: math.sqrt(2 / (before + after)),
+    "orthogonal": lambda before, after: 1 / math.sqrt(max(before, after)),
+}
+
+
+@pytest.mark.parametrize("law", INITIALIZATIONS)
+def test_initial_weights_follow_keras(law: str) -> None:
+    target = torch.ones(2, 60, 300, dtype=torch.float64)
+    method = make(BottleneckNet, target, ranks=[40, 50], hidden=[200], initialization=law, vectors=None)
+    assert isinstance(method, BottleneckNet)
+    for member, rank in enumerate([40, 50]):
+        for weight, (before, after) in zip(method.net.weights, itertools.pairwise([300, 200, rank, 60]), strict=True):
+            drawn = weight[member].detach()
+            assert (drawn[after:] == 0).all()
+            assert (drawn[:, before:] == 0).all()
+            own = drawn[:after, :before].numpy()
+            deviation = LAWS[law](before, after)
+            assert own.std() == pytest.approx(deviation, rel=0.05)
+            assert abs(own.mean()) < 5 * deviation / math.sqrt(own.size)
+            if law.endswith("normal"):
+                # Keras's scale of a normal cut off at two deviations.
+                assert 1.9 * deviation < np.abs(own).max() * 0.87962566103423978 <= 2 * deviation * (1 + 1e-12)
+            if law.endswith("uniform"):
+                assert 1.7 * deviation < np.abs(own).max() <= math.sqrt(3) * deviation
+            if law == "orthogonal":
+                gram = own @ own.T if before >= after else own.T @ own
+                np.testing.assert_allclose(gram, np.eye(len(gram)), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("hidden", "rank", "rows", "cols", "widths"),
+    [
+        ("powers_of_two", 2, 10, 10, [10, 8, 4, 2, 4, 8, 10]),
+        ("powers_of_two", 5, 10, 10, [10, 8, 5, 8, 10]),
+        ("powers_of_two", 9, 10, 10, [10, 9, 10]),
+        ("powers_of_two", 10, 256, 256, [256, 128, 64, 32, 16, 10, 16, 32, 64, 128, 256]),
+        ("powers_of_two", 1, 3, 20, [20, 16, 8, 4, 2, 1, 2, 3]),
+        ("paper", 10, 400, 300, [300, 300, 10, 400]),
+        ([7, 6], 3, 5, 8, [8, 7, 6, 3, 5]),
+        ([], 3, 5, 8, [8, 3, 5]),
+    ],
+)
+def test_widths(hidden: str | list[int], rank: int, rows: int, cols: int, widths: list[int]) -> None:
+    found, place = layer_widths(hidden, rank, rows, cols)
+    assert found == widths
+    assert found[place] == rank == min(found)
+
+
+@pytest.mark.parametrize("hidden", ["paper", "powers_of_two", [6], []])
+@pytest.mark.parametrize("initialization", ["he_normal", "orthogonal"])
+def test_nets_of_all_widths_reach_the_optimum(hidden: Any, initialization: str) -> None:
+    target = gaussian(2, 7, 9)
+    options: dict[str, Any] = {"ranks": [2, 4], "hidden": hidden, "initialization": initialization}
+    method = fit(make(BottleneckNet, target, **options, tolerance=1e-10))
+    check_against_lapack(method, target, atol=1e-7)
+    assert isinstance(method, BottleneckNet)
+    x = gaussian(2, 4, 9, seed=3)
+    np.testing.assert_allclose(method(x).detach(), x.numpy() @ products(method).transpose(0, 2, 1), atol=1e-10)
+
+
+ERRORS: list[tuple[Make, dict[str, Any], str]] = [
+    (Factorization, {"rank": 6}, "The rank must satisfy 1 <= rank <= min(m, n) = 5. Found 6."),
+    (Factorization, {"rank": 0}, "The rank must satisfy 1 <= rank <= min(m, n) = 5. Found 0."),
+    (Factorization, {"max_steps": 0}, "method.max_steps must be at least 1. Found 0."),
+    (Factorization, {"record_every": 0}, "method.record_every must be at least 1. Found 0."),
+    (Factorization, {"tolerance": -1.0}, "method.tolerance must not be negative. Found -1.0."),
+    (
+        Factorization,
+        {"initialization": "zeros"},
+        "method.initialization must be one of: normal, uniform. Found 'zeros'.",
+    ),
+    (
+        Completion,
+        {"initialization": "zeros"},
+        "method.initialization must be one of: spectral, normal, uniform. Found 'zeros'.",
+    ),
+    (
+        BottleneckNet,
+        {"initialization": "zeros"},
+        "method.initialization must be one of: he_normal, glorot_normal, he_uniform, glorot_uniform, orthogonal. "
+        "Found 'zeros'.",
+    ),
+    (
+        FactorizedLinear,
+        {"initialization": "zeros"},
+        "method.initialization must be one of: random, svd. Found 'zeros'.",
+    ),
+    (
+        BottleneckNet,
+        {"hidden": "deep"},
+        "method.hidden must be paper, powers_of_two or a list of widths. Found 'deep'.",
+    ),
+    (BottleneckNet, {"hidden": [9, 1]}, "The widths of method.hidden must be at least the rank, 2. Found 1."),
+    (BottleneckNet, {"probes": "cauchy"}, "The probes must be one of: gaussian, uniform, orthogonal. Found 'cauchy'."),
+    (
+        BottleneckNet,
+        {"probes": "gaussian", "vectors": 4},
+        "This optimizer needs at least n = 5 probes to learn a matrix from. Found method.vectors=4.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("method", "options", "message"), ERRORS)
+def test_errors_state_the_law_and_the_value(method: Make, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        make(method, gaussian(1, 6, 5), **options)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_target_of_zeros_is_refused(name: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"^The target is all zeros, so relative errors are undefined\. Found norm 0\.$"
+    ):
+        make(TRAINED[name], torch.zeros(1, 3, 3, dtype=torch.float64))
+
+
+def test_observed_zeros_are_refused() -> None:
+    target = torch.eye(3, dtype=torch.float64)[None]
+    message = r"^The observed entries must not be all zero, or none\. Found norm 0\.$"
+    for observed in (target == 0, torch.zeros(1, 3, 3).bool()):
+        with pytest.raises(ValueError, match=message), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            make(Completion, target, 1, observed=observed)
+
+
+def test_solver_needs_probes_that_stay() -> None:
+    with pytest.raises(ValueError, match=r"^This optimizer needs probes that stay the same: .* Found fresh ones"):
+        fit(make(BottleneckNet, gaussian(1, 6, 5), probes="gaussian"))
+
+
+def test_unknown_solver_of_the_svd_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^method\.solver must be one of: exact, gram, randomized\. Found 'fast'\.$"):
+        SVD(gaussian(1, 3, 3), ranks=[1], seeds=[0], solver="fast")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ranks": [7]}, "The rank must satisfy 1 <= rank <= min(m, n) = 6. Found 7."),
+        ({"epochs": 0}, "method.epochs must be at least 1. Found 0."),
+        ({"hidden": [5, 0]}, "method.hidden must be at least 1. Found 0."),
+        ({"optimizer": RiemannianCG}, "The classifier needs an optimizer like optimizer=adam. Found RiemannianCG."),
+        (
+            {"inputs": torch.zeros(1, 20, 6)},
+            "The training inputs are all zeros, so relative errors are undefined. Found norm 0.",
+        ),
+    ],
+)
+def test_errors_of_the_classifier(options: dict[str, Any], message: str) -> None:
+    good = {
+        "inputs": gaussian(1, 20, 6).float(),
+        "labels": torch.arange(20)[None] % 3,
+        "ranks": [2],
+        "seeds": [0],
+        "optimizer": functools.partial(torch.optim.SGD, lr=0.1),
+    }
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        Classifier(**{**good, **options})
+
+
+def test_classifier_projects_on_the_leading_singular_vectors() -> None:
+    inputs = gaussian(1, 40, 6).float()
+    sgd = functools.partial(torch.optim.SGD, lr=0.1)
+    state = torch.random.get_rng_state()
+    method, again, other = (
+        Classifier(inputs, torch.arange(40)[None] % 3, ranks=[2], seeds=[seed], optimizer=sgd) for seed in (0, 0, 1)
+    )
+    assert torch.equal(torch.random.get_rng_state(), state)
+    _, _, vh = scipy.linalg.svd(inputs[0].double().numpy(), full_matrices=False)
+    x = gaussian(5, 6, seed=2)
+    reduced = x.numpy() @ vh[:2].T @ vh[:2]
+    np.testing.assert_allclose(method(x).detach(), method.net(torch.from_numpy(reduced).float()).detach(), atol=1e-5)
+    assert torch.equal(method(x), again(x))
+    assert not torch.equal(method(x), other(x))
