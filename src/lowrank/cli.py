@@ -129,7 +129,8 @@ def _name_folders_by_sweep(arguments: list[str]) -> list[str]:
         return arguments
     fixed = [override.key_or_group for override in overrides if not override.is_sweep_override()]
     keys = ",".join(f"'{key}'" for key in fixed)
-    return [*arguments, f"hydra.job.config.override_dirname.exclude_keys=[{keys}]"]
+    first = next((place for place, argument in enumerate(arguments) if argument in plain), 0)
+    return [*arguments[:first], f"hydra.job.config.override_dirname.exclude_keys=[{keys}]", *arguments[first:]]
 
 
 @contextlib.contextmanager

@@ -11,8 +11,7 @@ from typing import Any, cast
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-GROUPS = ("method", "data", "optimizer", "trainer", "logger", "experiment")
-_TOKEN = os.urandom(4).hex()
+GROUPS = ("method", "data", "optimizer", "schedule", "trainer", "logger", "experiment")
 
 
 @dataclass
@@ -27,6 +26,7 @@ class TrainConfig:
     data: dict[str, Any] = field(default_factory=dict)
     method: dict[str, Any] = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)
+    schedule: dict[str, Any] = field(default_factory=dict)
     trainer: dict[str, Any] = field(default_factory=dict)
     logger: dict[str, Any] = field(default_factory=dict)
 
@@ -44,7 +44,8 @@ def config_dir() -> Path:
 def register() -> None:
     """Make the schema and the resolvers known to Hydra."""
     ConfigStore.instance().store(name="schema", node=TrainConfig)
-    OmegaConf.register_new_resolver("lowrank.token", lambda: _TOKEN, replace=True)
+    token = os.urandom(4).hex()
+    OmegaConf.register_new_resolver("lowrank.token", lambda: token, replace=True)
     OmegaConf.register_new_resolver("lowrank.folder_name", folder_name, replace=True)
     OmegaConf.register_new_resolver("lowrank.choices", describe_choices, replace=True)
 
@@ -56,12 +57,15 @@ def folder_name(swept: str, number: int) -> str:
         >>> folder_name("rank=5,seed=3", 7)
         'rank=5,seed=3'
         >>> folder_name("data.path=../secret/a.npy", 7)
-        'data.path=.._secret_a.npy'
+        'data.path=.._secret_a.npy-7'
         >>> folder_name("", 7)
         '7'
     """
     name = re.sub(r"[^\w=,.+\-\[\]]+", "_", swept).lstrip(".")
-    return name if 0 < len(name.encode()) <= 200 else str(number)
+    if not 0 < len(name.encode()) <= 200:
+        return str(number)
+    # Two values that differ only in what a folder's name cannot hold are told apart by their number.
+    return name if name == swept else f"{name}-{number}"
 
 
 def check(cfg: DictConfig, choices: dict[str, str]) -> None:
@@ -82,7 +86,7 @@ def check(cfg: DictConfig, choices: dict[str, str]) -> None:
         raise ConfigError(f"The rank must be at least 1. Found rank={cfg.rank}.")
     for group in GROUPS:
         if isinstance(cfg.get(group), DictConfig) and choices.get(group):
-            _check_types(cfg[group], _defaults(group, choices[group]), group)
+            _check_types(cfg[group], _defaults(group, choices[group]), group, cfg)
     _check_fit(cfg, choices)
 
 
@@ -101,6 +105,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
         'It is one of: bottleneck, svd.'
     """
     known = sorted(option for option in known if not option.startswith("_"))
+    if not known:
+        return "There are none here."
     near = difflib.get_close_matches(word, known, n=2)
     return f"Did you mean {' or '.join(near)}?" if near else f"It is one of: {', '.join(known)}."
 
@@ -155,13 +161,18 @@ def _defaults(group: str, choice: str) -> DictConfig:
     return merged
 
 
-def _check_types(values: DictConfig, defaults: DictConfig, path: str) -> None:
+def _check_types(values: DictConfig, defaults: DictConfig, path: str, root: DictConfig) -> None:
     # The type of a value is the type of its default, so a new method needs no schema beside its yaml file.
     for key, default in plain(defaults, resolve=False).items():
         value, name = values.get(key), f"{path}.{key}"
         if isinstance(default, dict) and isinstance(value, DictConfig):
-            _check_types(value, defaults[key], name)
-        elif isinstance(default, bool | int | float | list) and not _is_a(value, type(default)):
+            _check_types(value, defaults[key], name, root)
+            continue
+        if isinstance(default, str) and (reference := re.fullmatch(r"\$\{([\w.]+)\}", default)):
+            default = OmegaConf.select(root, reference[1])
+        if default == "???" and not isinstance(value, str):
+            raise ConfigError(type_law(name, str, value))
+        if isinstance(default, bool | int | float | list) and not _is_a(value, type(default)):
             raise ConfigError(type_law(name, type(default), value))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from lowrank import results
 from lowrank.config import plain
@@ -29,7 +30,11 @@ class Job:
 
     def identity(self) -> dict[str, Any]:
         """Fields of ``result.json`` that are known before anything is computed."""
-        config = plain(self.config)
+        try:
+            config = plain(self.config)
+        except OmegaConfBaseException:
+            # What refers to a missing value cannot be resolved; the record of the failure shows it as it is written.
+            config = plain(self.config, resolve=False)
         return {
             "method": self.choices["method"],
             "data": self.choices["data"],

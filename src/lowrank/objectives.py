@@ -25,6 +25,12 @@ class Objective(Protocol):
     def gradients(self, residual: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients of ``½ ‖residual‖²`` with respect to ``left (J, m, k)`` and ``right (J, k, n)``."""
 
+    def best_left(self, right: Tensor) -> Tensor:
+        """The left factor with the least residual for a right one, shape ``(J, m, k)``."""
+
+    def best_right(self, left: Tensor) -> Tensor:
+        """The right factor with the least residual for a left one, shape ``(J, k, n)``."""
+
     def entries(self, member: int) -> tuple[Tensor, Tensor, Tensor]:
         """Row, column and value of each entry seen of one member, in row-major order."""
 
@@ -58,6 +64,14 @@ class KnownTarget:
     def gradients(self, residual: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         """``residual rightᵀ`` and ``leftᵀ residual``."""
         return residual @ right.mT, left.mT @ residual
+
+    def best_left(self, right: Tensor) -> Tensor:
+        """``target rightᵀ (right rightᵀ)⁻¹``."""
+        return solve_damped(right @ right.mT, right @ self.target.mT).mT
+
+    def best_right(self, left: Tensor) -> Tensor:
+        """``(leftᵀ left)⁻¹ leftᵀ target``."""
+        return solve_damped(left.mT @ left, left.mT @ self.target)
 
     def entries(self, member: int) -> tuple[Tensor, Tensor, Tensor]:
         """Row, column and value of every entry of one member, in row-major order."""
@@ -130,17 +144,60 @@ class ObservedEntries:
 
     def gradients(self, residual: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         """Products of the sparse residual with the other factor."""
-        pairs = []
-        for member, pattern in enumerate(self._patterns):
-            entries = residual[member, : self.counts[member]]
-            by_row = torch.sparse_csr_tensor(*pattern.by_row, entries, (self.rows, self.cols), check_invariants=False)
-            by_col = torch.sparse_csr_tensor(
-                *pattern.by_col, entries[pattern.order], (self.cols, self.rows), check_invariants=False
-            )
-            pairs.append((by_row @ right[member].mT, (by_col @ left[member]).mT))
+        pairs = [
+            (self._matrix(member, entries) @ right[member].mT, (self._matrix(member, entries, True) @ left[member]).mT)
+            for member, entries in enumerate(residual)
+        ]
         return torch.stack([pair[0] for pair in pairs]), torch.stack([pair[1] for pair in pairs])
+
+    def best_left(self, right: Tensor) -> Tensor:
+        """Least squares for each row on its observed entries."""
+        return torch.stack([self._best(member, right[member].mT, transposed=False) for member in range(len(right))])
+
+    def best_right(self, left: Tensor) -> Tensor:
+        """Least squares for each column on its observed entries."""
+        return torch.stack([self._best(member, left[member], transposed=True).mT for member in range(len(left))])
 
     def entries(self, member: int) -> tuple[Tensor, Tensor, Tensor]:
         """Row, column and value of the observed entries of one member, in row-major order."""
         count = int(self.counts[member])
         return self.row[member, :count], self.col[member, :count], self.values[member, :count]
+
+    def _matrix(self, member: int, entries: Tensor, transposed: bool = False) -> Tensor:
+        pattern, entries = self._patterns[member], entries[: int(self.counts[member])]
+        if transposed:
+            shape = (self.cols, self.rows)
+            return torch.sparse_csr_tensor(*pattern.by_col, entries[pattern.order], shape, check_invariants=False)
+        return torch.sparse_csr_tensor(*pattern.by_row, entries, (self.rows, self.cols), check_invariants=False)
+
+    def _best(self, member: int, other: Tensor, transposed: bool) -> Tensor:
+        # Row i's Gram matrix is the sum of r rᵀ over its entries: one sparse product with all the outer products.
+        rank = other.shape[1]
+        outer = (other[:, :, None] * other[:, None, :]).flatten(1)
+        grams = self._matrix(member, self.weight[member], transposed) @ outer
+        moments = self._matrix(member, self.values[member], transposed) @ other
+        return solve_damped(grams.view(-1, rank, rank), moments[:, :, None])[:, :, 0]
+
+
+def damped(gram: Tensor, damping: float) -> Tensor:
+    """A Gram matrix ``(…, k, k)`` with a small multiple of its mean diagonal added, so that it can be inverted.
+
+    Rows of zeros, the padding of a lower-rank member, get its trace, and a matrix of zeros gets ones.
+    """
+    diagonal = gram.diagonal(dim1=-2, dim2=-1)
+    trace, padded = diagonal.sum(-1, keepdim=True), diagonal == 0
+    rank = (~padded).sum(-1, keepdim=True).clamp(min=1)
+    shift = (damping + rank * torch.finfo(gram.dtype).eps) * trace / rank
+    shift = torch.where(padded, trace, shift)
+    return gram + torch.diag_embed(torch.where(trace > 0, shift, 1))
+
+
+def solve_damped(gram: Tensor, right: Tensor, damping: float = 0.0, *, left: bool = True) -> Tensor:
+    """``gram⁻¹ right``, or ``right gram⁻¹`` with ``left=False``, damped by a few eps at least.
+
+    Example:
+        >>> solve_damped(torch.zeros(2, 2), torch.ones(2, 1))
+        tensor([[1.],
+                [1.]])
+    """
+    return torch.linalg.solve_ex(damped(gram, damping), right, left=left).result

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lowrank.objectives import Objective
+from lowrank.objectives import Objective, solve_damped
 
 
 class PairSolver(Optimizer):
@@ -112,6 +112,39 @@ class RiemannianCG(PairSolver):
         return _inner((residual,), (residual,))
 
 
+class ALS(PairSolver):
+    """Alternating least squares: each factor in turn is the best one for the other.
+
+    A member stops when its gradient in the scaled metric is at most ``tolerance`` of the norm of the entries seen.
+
+    Args:
+        objective: The entries that ``left @ right`` is to match.
+        left: Left factors, shape ``(J, m, k)``.
+        right: Right factors, shape ``(J, k, n)``.
+        tolerance: As said.
+
+    Example:
+        >>> from lowrank.objectives import KnownTarget
+        >>> target = torch.diag(torch.tensor([3.0, 2.0, 1.0], dtype=torch.float64))[None]
+        >>> right = torch.ones(1, 1, 3, dtype=torch.float64)
+        >>> solver = ALS(KnownTarget(target), right.mT.clone(), right, tolerance=1e-8)
+        >>> while solver.active.any():
+        ...     squared = solver.step()
+        >>> squared
+        tensor([5.0000], dtype=torch.float64)
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> Tensor:  # type: ignore[override]
+        """Solve for both factors once and return ``‖residual‖²`` before it, shape ``(J,)``."""
+        before = self.squared_residual()
+        self.active &= stationarity(self.objective, self.left, self.right) > self.tolerance
+        trained = self.active[:, None, None]
+        self.left.copy_(torch.where(trained, self.objective.best_left(self.right), self.left))
+        self.right.copy_(torch.where(trained, self.objective.best_right(self.left), self.right))
+        return before
+
+
 class EntrywiseSGD(PairSolver):
     """Stochastic gradient descent over single entries, in row-major order, as in the lab.
 
@@ -182,20 +215,10 @@ def _scaled_gradient(
     """Gradients of both factors, and each preconditioned by the Gram matrix of the other."""
     gradient = objective.gradients(residual, left, right)
     natural = (
-        torch.linalg.solve_ex(_damped(right @ right.mT, damping), gradient[0], left=False).result,
-        torch.linalg.solve_ex(_damped(left.mT @ left, damping), gradient[1]).result,
+        solve_damped(right @ right.mT, gradient[0], damping, left=False),
+        solve_damped(left.mT @ left, gradient[1], damping),
     )
     return gradient, natural
-
-
-def _damped(gram: Tensor, damping: float) -> Tensor:
-    diagonal = gram.diagonal(dim1=-2, dim2=-1)
-    trace, padded = diagonal.sum(-1, keepdim=True), diagonal == 0
-    rank = (~padded).sum(-1, keepdim=True).clamp(min=1)
-    shift = (damping + rank * torch.finfo(gram.dtype).eps) * trace / rank
-    # The trace in place of the zeros of a lower-rank member, and ones for a factor of zeros, keep the system solvable.
-    shift = torch.where(padded, trace, shift)
-    return gram + torch.diag_embed(torch.where(trace > 0, shift, 1))
 
 
 def _add(direction: tuple[Tensor, Tensor], factor: Tensor, other: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

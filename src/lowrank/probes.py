@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lowrank.checks import require_count, require_one_of
 from lowrank.streams import stream
 
 
@@ -71,11 +72,10 @@ class Probes:
     """
 
     def __init__(self, law: str, size: int, *, vectors: int | None, batch_size: int | None, seed: int) -> None:
-        if law not in LAWS:
-            raise ValueError(f"The probes must be one of: {', '.join(LAWS)}. Found {law!r}.")
+        require_one_of("method.probes", law, LAWS)
         for name, count in (("vectors", vectors), ("batch_size", batch_size)):
-            if count is not None and count < 1:
-                raise ValueError(f"method.{name} must be at least 1. Found {count}.")
+            if count is not None:
+                require_count(f"method.{name}", count)
         self._draw, self.size, self.seed = LAWS[law], size, seed
         if vectors is None and law == "orthogonal":
             vectors = size

@@ -53,7 +53,7 @@ _EMPTY: dict[str, Any] = dict.fromkeys(
         "versions",
     ]
 )
-_DECIDING = ("method", "data", "optimizer", "rank", "seed", "precision", "ckpt")
+_DECIDING = ("method", "data", "optimizer", "schedule", "rank", "seed", "precision", "ckpt")
 
 
 def write_result(folder: Path, figures: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from hydra.utils import instantiate
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
 from pytorch_lightning import Trainer
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from lowrank import figures, results
@@ -66,9 +66,10 @@ class _Stack:
         trainer, histories = self._trainer(method)
         datamodule = data[0] if isinstance(method, Classifier) else None
         checkpoint = self.config.ckpt
-        if checkpoint is not None and not Path(checkpoint).is_file():
-            raise FileNotFoundError(f"There is no checkpoint at ckpt={checkpoint}.")
-        trainer.fit(method, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+        if checkpoint is not None:
+            _check_checkpoint(Path(checkpoint), method)
+        with _threads(method):
+            trainer.fit(method, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
         if not trainer.is_global_zero:
             return []
         return [self._write(member, method, history, data[member]) for member, history in enumerate(histories)]
@@ -86,9 +87,13 @@ class _Stack:
             name: torch.stack([supply[name] for supply in supplies]) if len(supplies) > 1 else supplies[0][name][None]
             for name in supplies[0]
         }
-        keywords = {"ranks": [job.config.rank for job in self.jobs], "seeds": [job.config.seed for job in self.jobs]}
+        keywords: dict[str, Any] = {
+            "ranks": [job.config.rank for job in self.jobs],
+            "seeds": [job.config.seed for job in self.jobs],
+        }
         if self.config.optimizer.get("_target_") is not None:
             keywords["optimizer"] = instantiate(self.config.optimizer)
+            keywords["schedule"] = instantiate(self.config.schedule) if self.config.schedule._target_ else None
         factory = instantiate(OmegaConf.masked_copy(node, [key for key in node if key != "needs"]))
         self.precision = str(self.config.trainer.precision or factory.func.precision)
         dtype = {"64": torch.float64, "64-true": torch.float64}.get(self.precision, torch.float32)
@@ -153,7 +158,7 @@ class _Stack:
         measured = _measure_matrix(method, member) if isinstance(method, MatrixMethod) else _measure_classifier(method)
         left, right, spectrum = measured.pop("left"), measured.pop("right"), measured.pop("spectrum")
         with replacing(job.folder / results.FACTORS) as partial:
-            save_file({"left": left.contiguous(), "right": right.contiguous()}, partial)
+            partial.write_bytes(save({"left": left.contiguous(), "right": right.contiguous()}))
         result = job.identity() | measured
         if job.config.figures:
             drawn = _draw(
@@ -171,6 +176,17 @@ class _Stack:
             self.runs[member] = None
         result["total_seconds"] = time.perf_counter() - job.began
         return results.write_result(job.folder, result)
+
+
+def _check_checkpoint(path: Path, method: Method) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no checkpoint at ckpt={path}.")
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)["lowrank"]["of"]
+    except Exception as error:
+        raise ValueError(f"ckpt={path} must be a checkpoint that a run of lowrank wrote. Found none in it.") from error
+    if found != method.describe():
+        raise ValueError(f"ckpt={path} must be of {method.describe()}. Found {found}.")
 
 
 def _measure_matrix(method: MatrixMethod, member: int) -> dict[str, Any]:
@@ -298,6 +314,18 @@ def _accelerator(asked: str, precision: str) -> str:
 
 
 @contextlib.contextmanager
+def _threads(method: Method) -> Iterator[None]:
+    # Below about a million entries a second thread costs more than it saves, far more on a busy machine.
+    before = torch.get_num_threads()
+    if isinstance(method, MatrixMethod) and method.reference.numel() < 10**6:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     # What Lightning says of itself is of no use to who runs a method: its hints on workers, loggers and hardware.
     names = ("pytorch_lightning", "lightning.pytorch", "lightning.fabric")
@@ -306,6 +334,7 @@ def _quiet() -> Iterator[None]:
         logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric|torch.utils.data")
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
         try:
             yield
         finally:

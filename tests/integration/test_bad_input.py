@@ -75,7 +75,7 @@ ARGUMENTS = [
     (["data.scale=inf", *SMALL, "rank=2"], "data.scale must be "),
     (["data.seed=x", *SMALL, "rank=2"], "data.seed must be an integer. Found 'x'."),
     (["data=file"], "data=file needs a path: data.path=PATH."),
-    (["data=file", "data.path=3"], "'3'"),
+    (["data=file", "data.path=3"], "3"),
     (
         ["trainer=mps", *SMALL, "rank=2"],
         "trainer=mps has no float64: add trainer.precision=32-true. Found trainer.precision=64-true.",

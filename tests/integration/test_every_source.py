@@ -14,8 +14,8 @@ SMALL_SIDES = {"rows": 14, "cols": 11, "rank": 3}
 def test_each_source_is_approximated_at_the_optimum(data: str, train: Train, tmp_path: Path) -> None:
     if data == "mnist" and not has_mnist():
         pytest.skip(f"MNIST is a download: set {MNIST} to a folder that holds MNIST/raw.")
-    file = config.config_dir() / "data" / f"{data}.yaml"
-    node = config.plain(OmegaConf.load(file), resolve=False)
+    node = OmegaConf.to_container(OmegaConf.load(config.config_dir() / "data" / f"{data}.yaml"))
+    assert isinstance(node, dict)
     sizes = [f"data.{key}={side}" for key, side in SMALL_SIDES.items() if isinstance(node.get(key), int)]
     if node.get("path") == "???":
         np.save(tmp_path / "target.npy", np.random.default_rng(0).standard_normal((7, 5)))

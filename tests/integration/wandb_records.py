@@ -35,7 +35,7 @@ def read_run(path: Path) -> WandbRun:
     summary: dict[str, Any] = {}
     exit_code = None
     for payload in _payloads(path.read_bytes()):
-        record = wandb_internal_pb2.Record.FromString(payload)
+        record = wandb_internal_pb2.Record.FromString(payload)  # type: ignore[attr-defined]
         kind = record.WhichOneof("record_type")
         if kind == "run":
             name, group, project = record.run.display_name, record.run.run_group, record.run.project

@@ -1,3 +1,5 @@
+import copy
+import functools
 import os
 import re
 from pathlib import Path
@@ -20,14 +22,23 @@ SMALL = {"rows": 12, "cols": 9, "rank": 3}
 LAB_MASK = [[1, 1, 1], [0, 1, 1], [1, 0, 1]]
 
 
-def composed(name: str, *overrides: str) -> Any:
+@functools.cache
+def root(name: str) -> Any:
     config.register()
     with initialize_config_dir(str(config.config_dir()), version_base="1.3"):
-        return compose("train", overrides=[f"data={name}", *overrides]).data
+        return compose("train", overrides=[f"data={name}"])
 
 
-def small(name: str, folder: Path, *overrides: str) -> MatrixData:
-    node = composed(name, *overrides)
+def composed(name: str, **options: Any) -> Any:
+    # Interpolations are resolved from the root, so it is the root that is copied.
+    node = copy.deepcopy(root(name)).data
+    for key, value in options.items():
+        node[key] = value
+    return node
+
+
+def small(name: str, folder: Path, **options: Any) -> MatrixData:
+    node = composed(name, **options)
     for key in SMALL.keys() & node.keys():
         # A config that reads one side from the other keeps to it.
         if not OmegaConf.is_interpolation(node, key):
@@ -65,7 +76,7 @@ def test_data_of_the_configs(name: str, tmp_path: Path) -> None:
         assert max(target.shape) <= 12
     if target.numel() > 1_000_000:
         return  # large: once is enough
-    again, other = small(name, tmp_path), small(name, tmp_path, "seed=1")
+    again, other = small(name, tmp_path), small(name, tmp_path, seed=1)
     assert torch.equal(again.supply("target")["target"], target)
     supply, anew, differs = (data.supply("mask") for data in (first, again, other))
     assert supply["observed"].dtype == torch.bool
@@ -75,16 +86,16 @@ def test_data_of_the_configs(name: str, tmp_path: Path) -> None:
         assert not torch.equal(supply["observed"], differs["observed"])
 
 
-@pytest.mark.parametrize("name", [name for name in CONFIGS if "scale" in composed(name)])
+@pytest.mark.parametrize("name", [name for name in CONFIGS if "scale" in root(name).data])
 def test_target_scales(name: str, tmp_path: Path) -> None:
     expected = -2.0 * small(name, tmp_path).target.numpy()
-    np.testing.assert_array_equal(small(name, tmp_path, "data.scale=-2").target, expected)
+    np.testing.assert_array_equal(small(name, tmp_path, scale=-2.0).target, expected)
 
 
 def test_file_is_read_with_its_options(tmp_path: Path) -> None:
     pixels = np.arange(48, dtype=np.uint8).reshape(6, 8)
     Image.fromarray(pixels).save(tmp_path / "image.png")
-    data = instantiate(composed("file", f"data.path={tmp_path}/image.png", "data.crop=[1,2,4,3]"))
+    data = instantiate(composed("file", path=f"{tmp_path}/image.png", crop=[1, 2, 4, 3]))
     data.setup()
     expected = pixels[2:5, 1:5].astype(float)
     found = data.target.numpy()
@@ -117,7 +128,7 @@ def test_mask_of_the_lab() -> None:
     lab = instantiate(composed("lab"))
     lab.setup()
     assert mask_of(lab).tolist() == np.array(LAB_MASK, dtype=bool).tolist()
-    drawn = instantiate(composed("lab", "data.observed=1.0"))
+    drawn = instantiate(composed("lab", observed=1.0))
     drawn.setup()
     assert mask_of(drawn).all()
 

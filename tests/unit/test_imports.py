@@ -1,4 +1,5 @@
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,9 +43,10 @@ def packages(module: str, *, module_level: bool = False) -> set[str]:
     return {name.partition(".")[0] for name in imports(tree(module), module_level=module_level)}
 
 
+@functools.cache
 def inner(module: str) -> set[str]:
     """Modules of the package that a module imports anywhere."""
-    found = set()
+    found: set[str] = set()
     for name in imports(tree(module)):
         if name.partition(".")[0] != "lowrank":
             continue
@@ -54,7 +56,8 @@ def inner(module: str) -> set[str]:
 
 
 def reached(module: str) -> set[str]:
-    todo, found = [module], set()
+    todo = [module]
+    found: set[str] = set()
     while todo:
         new = inner(todo.pop()) - found
         found |= new

@@ -123,7 +123,7 @@ TARGETS: dict[str, tuple[Matrix, int]] = {
     "tie of all": (with_spectrum(12, 12, [1.0] * 12), 7),
     "ill-conditioned": (with_spectrum(15, 12, [1e3, 1.0, 1e-2, 1e-3]), 3),
     "zeros but one entry": (np.diag([0.0, 0.0, 4.0, 0.0]), 1),
-    "block": (np.kron(np.eye(2), np.ones((5, 5))), 1),
+    "block": (np.kron(np.eye(2), np.ones((5, 5))).astype(np.float64), 1),
 }
 
 
@@ -193,7 +193,7 @@ def test_single_precision_stays_finite_and_comes_near(name: str) -> None:
     stack = torch.from_numpy(np.stack(targets))
     left, right = (factor.float() for factor in start(stack, ranks))
     solver = RiemannianCG(KnownTarget(stack.float()), left, right, tolerance=1e-6)
-    for _ in range(120):
+    for _ in range(80):
         assert solver.step().isfinite().all()
     assert left.isfinite().all()
     assert right.isfinite().all()
@@ -270,6 +270,7 @@ def line(residual: Matrix, linear: Matrix, quadratic: Matrix, t: NDArray[np.floa
     st.sampled_from([0.0, 1e-8, 1e-4, 1.0, 1e4]),
     st.sampled_from([1e-4, 1.0, 1e4]),
 )
+@example(seed=1000000, size=1, quadratic_scale=1e-8, linear_scale=1.0)  # the other root of the residual is at 1e8
 def test_exact_step_is_the_global_minimum_of_the_line(
     seed: int, size: int, quadratic_scale: float, linear_scale: float
 ) -> None:
@@ -278,11 +279,9 @@ def test_exact_step_is_the_global_minimum_of_the_line(
     linear = linear_scale * draw.standard_normal(size)
     quadratic = quadratic_scale * draw.standard_normal(size)
     linear *= -np.sign(residual @ linear)
-    step = float(
-        _exact_step(
-            *(torch.from_numpy(part)[None] for part in (residual, linear, quadratic)), torch.tensor([residual @ linear])
-        )
-    )
+    slope = torch.tensor([residual @ linear])
+    stacks = [torch.from_numpy(part)[None] for part in (residual, linear, quadratic)]
+    step = float(_exact_step(stacks[0], stacks[1], stacks[2], slope))
     assert step > 0
     found = line(residual, linear, quadratic, np.array([step]))[0]
     # Beyond t, |t linear| or |t² quadratic| outweighs what is left.

@@ -1,5 +1,6 @@
 """A matrix to be learned."""
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,8 @@ class MatrixData(LightningDataModule):
         **parameters: Any,
     ) -> None:
         super().__init__()
-        if scale == 0:
-            raise ValueError("data.scale must not be 0. Found 0.")
+        if scale == 0 or not math.isfinite(scale):
+            raise ValueError(f"data.scale must be finite and not 0. Found {scale}.")
         self._source, self._scale, self._observed, self._own_mask = source, scale, observed, own_mask
         self._seed = seed
         self.target = torch.empty(0, 0)

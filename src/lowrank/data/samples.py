@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler, TensorDataset
 
+from lowrank.checks import require_count, require_one_of
 from lowrank.data.matrix import MatrixData
 from lowrank.streams import stream
 
@@ -71,10 +72,8 @@ class SampleData(MatrixData):
         seed: int = 0,
         **common: Any,
     ) -> None:
-        if pixels not in ("raw", "scaled"):
-            raise ValueError(f"data.pixels must be one of: raw, scaled. Found {pixels!r}.")
-        if batch_size < 1:
-            raise ValueError(f"data.batch_size must be at least 1. Found {batch_size}.")
+        require_one_of("data.pixels", pixels, ("raw", "scaled"))
+        require_count("data.batch_size", batch_size)
         super().__init__(lambda: self._inputs(self.samples.train_inputs).double(), seed=seed, **common)
         self._load, self._pixels, self._batch_size, self._order_seed = source, pixels, batch_size, seed
 

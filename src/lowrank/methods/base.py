@@ -7,14 +7,17 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
-from torch.optim import Optimizer
+from torch.optim import LBFGS, Optimizer
 from torch.utils.data import DataLoader, IterableDataset
 
+from lowrank import schedules
+from lowrank.checks import require_count
 from lowrank.krylov import residual_norms
 from lowrank.linalg import check_rank, singular_values
 from lowrank.metrics import optimum
 from lowrank.objectives import Objective
 from lowrank.optim import PairSolver, stationarity
+from lowrank.schedules import Schedule
 
 OptimizerFactory = Callable[..., Optimizer]
 
@@ -31,6 +34,7 @@ class MatrixMethod(LightningModule):
         ranks: Rank of each member, ``1 <= rank <= min(m, n)``.
         seeds: Seed of each member.
         optimizer: Makes the optimizer: of ``torch.optim`` from parameters, or a :class:`PairSolver`.
+        schedule: Factor on the learning rate by the share of the steps that is done; None leaves it as it is.
         dtype: Type that is trained in.
         max_steps: Steps at most.
         tolerance: A member is done when its gradient in the scaled metric is at most this fraction of its norm, or its
@@ -58,6 +62,7 @@ class MatrixMethod(LightningModule):
         ranks: Sequence[int],
         seeds: Sequence[int],
         optimizer: OptimizerFactory | None = None,
+        schedule: Schedule | None = None,
         dtype: torch.dtype = torch.float64,
         max_steps: int = 1,
         tolerance: float = 0.0,
@@ -66,24 +71,29 @@ class MatrixMethod(LightningModule):
         super().__init__()
         for rank in ranks:
             check_rank(rank, target.shape[1:])
-        for name, value in (("max_steps", max_steps), ("record_every", record_every)):
-            if value is not None and value < 1:
-                raise ValueError(f"method.{name} must be at least 1. Found {value}.")
+        require_count("method.max_steps", max_steps)
+        if record_every is not None:
+            require_count("method.record_every", record_every)
         if tolerance < 0:
             raise ValueError(f"method.tolerance must not be negative. Found {tolerance}.")
         self.reference, self.ranks, self.seeds = target, list(ranks), list(seeds)
         self.spectrum = singular_values(target)
         if not (self.spectrum[:, 0] > 0).all():
             raise ValueError("The target is all zeros, so relative errors are undefined. Found norm 0.")
+        limit = 1e100 if dtype == torch.float64 else 1e15
+        for largest in self.spectrum[:, 0].tolist():
+            if not 1 / limit < largest < limit:
+                law = f"The target's 2-norm must be between {1 / limit:.0e} and {limit:.0e}"
+                raise ValueError(f"{law}, for squares of it to be numbers: see data.scale. Found {largest:.1e}.")
         self.optimum = optimum(self.spectrum, torch.tensor(self.ranks))
         # A gradient cannot be told from rounding below some eps.
         self.tolerance = max(tolerance, 16 * torch.finfo(dtype).eps) if tolerance > 0 else 0.0
         self.max_steps, self.record_every = max_steps, record_every
-        self.make_optimizer = optimizer
+        self.make_optimizer, self.schedule = optimizer, schedule
         stack = len(target)
         self.register_buffer("target", target.to(dtype), persistent=False)
         self.register_buffer("loss_unit", torch.ones(stack, dtype=dtype), persistent=False)
-        """What a trained loss of 1 stands for in the units of the target, shape ``(J,)``."""
+        """What a squared residual of 1 stands for in the loss that is reported, shape ``(J,)``."""
         self.register_buffer("steps", torch.zeros(stack, dtype=torch.long))
         self.register_buffer("active", torch.ones(stack, dtype=torch.bool))
         self.register_buffer("diverged", torch.zeros(stack, dtype=torch.bool))
@@ -102,7 +112,10 @@ class MatrixMethod(LightningModule):
         raise NotImplementedError
 
     def losses(self, step: int) -> Tensor:
-        """Loss of each member at a step that an optimizer of ``torch.optim`` follows, shape ``(J,)``."""
+        """Loss of each member at a step that an optimizer of ``torch.optim`` follows, shape ``(J,)``.
+
+        It is half a squared error of unit weight, so that a learning rate means the same for every method.
+        """
         raise NotImplementedError
 
     def on_block_end(self) -> None:
@@ -120,6 +133,8 @@ class MatrixMethod(LightningModule):
             assert isinstance(solver, PairSolver)
             solver.active = self.active
             return solver
+        if issubclass(getattr(self.make_optimizer, "func", Optimizer), LBFGS) and len(self.ranks) > 1:
+            raise ValueError(f"optimizer=lbfgs trains one target at a time. Found a stack of {len(self.ranks)}.")
         return self.make_optimizer(self.parameters())
 
     def train_dataloader(self) -> DataLoader[tuple[int, int]]:
@@ -178,9 +193,18 @@ class MatrixMethod(LightningModule):
             )
         return problem
 
+    def describe(self) -> str:
+        """What a checkpoint must be of to be resumed."""
+        rows, cols = self.reference.shape[1:]
+        return f"{type(self).__name__} on {rows}×{cols}, rank {', '.join(map(str, self.ranks))}"
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what is no tensor of the model."""
-        checkpoint["lowrank"] = {"step_count": self.step_count, "fit_seconds": self.fit_seconds}
+        checkpoint["lowrank"] = {
+            "of": self.describe(),
+            "step_count": self.step_count,
+            "fit_seconds": self.fit_seconds,
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on counting where the checkpoint stopped."""
@@ -205,9 +229,10 @@ class MatrixMethod(LightningModule):
 
     def _advance(self, step: int) -> Tensor:
         optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, Optimizer)
+        schedules.apply(self.schedule, optimizer, step / self.max_steps)
         if isinstance(optimizer, PairSolver):
             return self.loss_unit * optimizer.step()
-        assert isinstance(optimizer, Optimizer)
         losses = self.loss_unit
 
         def closure() -> float:
@@ -218,7 +243,7 @@ class MatrixMethod(LightningModule):
             return losses.detach().sum()  # type: ignore[return-value]
 
         optimizer.step(closure)
-        return self.loss_unit * losses.detach()
+        return 2 * self.loss_unit * losses.detach()
 
     @torch.no_grad()
     def _freeze(self, before: dict[str, Tensor], frozen: Tensor, loss: Tensor) -> None:

@@ -6,10 +6,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
+from lowrank.checks import require_one_of
 from lowrank.layers import Bottleneck
 from lowrank.methods.base import OptimizerFactory
 from lowrank.methods.probing import ProbingMethod
+from lowrank.scaled_gd import ScaledGD
 from lowrank.streams import stream
 
 
@@ -66,9 +69,7 @@ class BottleneckNet(ProbingMethod):
         **common: Any,
     ) -> None:
         super().__init__(target, ranks=ranks, seeds=seeds, optimizer=optimizer, dtype=dtype, **common)
-        if initialization not in INITIALIZATIONS:
-            known = ", ".join(INITIALIZATIONS)
-            raise ValueError(f"method.initialization must be one of: {known}. Found {initialization!r}.")
+        require_one_of("method.initialization", initialization, INITIALIZATIONS)
         stack, rows, cols = target.shape
         widths, place = layer_widths(hidden, max(ranks), rows, cols)
         self.net = Bottleneck(widths, bottleneck=place, stack=stack, dtype=dtype)
@@ -93,9 +94,19 @@ class BottleneckNet(ProbingMethod):
         self.net.assign(left, right)
 
     def losses(self, step: int) -> Tensor:
-        """Mean squared error over the batch and the outputs."""
+        """Half the squared error of the images, averaged over the batch."""
         x = self.batch(step)
-        return (self.net(x) - x @ self.target.mT).square().mean((1, 2))
+        return (self.net(x) - x @ self.target.mT).square().sum(2).mean(1) / 2
+
+    def configure_optimizers(self) -> Optimizer:
+        """Make the optimizer; one for factor pairs needs a net that is one."""
+        made = self.make_optimizer
+        if made is not None and getattr(made, "func", made) is ScaledGD:
+            layers = len(self.net.weights)
+            if layers != 2:
+                raise ValueError(f"optimizer=scaled_gd trains a pair of layers: method.hidden=[]. Found {layers}.")
+            return made([tuple(reversed(list(self.net.weights)))])
+        return super().configure_optimizers()
 
 
 def layer_widths(hidden: str | Sequence[int], rank: int, rows: int, cols: int) -> tuple[list[int], int]:

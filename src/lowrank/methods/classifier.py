@@ -9,11 +9,14 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lowrank import schedules
+from lowrank.checks import require_count
 from lowrank.krylov import residual_norms
 from lowrank.layers import MLP
 from lowrank.linalg import check_rank, gram_svd, singular_values
 from lowrank.metrics import optimum
 from lowrank.optim import PairSolver
+from lowrank.schedules import Schedule
 
 
 class Classifier(LightningModule):
@@ -28,6 +31,7 @@ class Classifier(LightningModule):
         ranks: The rank, in a list of one.
         seeds: The seed, in a list of one.
         optimizer: Makes the optimizer from parameters.
+        schedule: Factor on the learning rate by the share of the steps that is done; None leaves it as it is.
         dtype: Type that is trained in.
         hidden: Widths of the layers between the inputs and the logits.
         epochs: Passes over the training set.
@@ -48,6 +52,7 @@ class Classifier(LightningModule):
         ranks: Sequence[int],
         seeds: Sequence[int],
         optimizer: Callable[..., Optimizer],
+        schedule: Schedule | None = None,
         dtype: torch.dtype = torch.float32,
         hidden: Sequence[int] = (500,),
         epochs: int = 10,
@@ -57,12 +62,11 @@ class Classifier(LightningModule):
         matrix = inputs[0]
         check_rank(self.rank, matrix.shape)
         for name, value in [("epochs", epochs), *(("hidden", width) for width in hidden)]:
-            if value < 1:
-                raise ValueError(f"method.{name} must be at least 1. Found {value}.")
+            require_count(f"method.{name}", value)
         made = getattr(optimizer, "func", optimizer)
         if isinstance(made, type) and issubclass(made, PairSolver):
             raise ValueError(f"The classifier needs an optimizer like optimizer=adam. Found {made.__name__}.")
-        self.epochs, self.make_optimizer = epochs, optimizer
+        self.epochs, self.make_optimizer, self.schedule = epochs, optimizer, schedule
         double = matrix.double()
         u, s, vh = gram_svd(double, self.rank)
         self.left, self.right = u * s, vh
@@ -113,6 +117,8 @@ class Classifier(LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor | None:
         """Cross-entropy of a batch; one that is not finite ends the run at the epoch's first state."""
         inputs, labels = batch
+        steps = self.epochs * int(self.trainer.num_training_batches)
+        schedules.apply(self.schedule, self.optimizers(use_pl_optimizer=False), self.global_step / steps)  # type: ignore[arg-type]
         loss = nn.functional.cross_entropy(self(inputs), labels)
         if not loss.isfinite():
             self.diverged = True
@@ -153,9 +159,18 @@ class Classifier(LightningModule):
         """Take the accuracy on the test set."""
         self.accuracy = self._correct / self._seen
 
+    def describe(self) -> str:
+        """What a checkpoint must be of to be resumed."""
+        widths = "-".join(str(layer.in_features) for layer in self.net.layers)
+        return f"{type(self).__name__} {widths}, rank {self.rank}"
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what is no tensor of the model."""
-        checkpoint["lowrank"] = {"train_loss_sum_per_epoch": self.train_loss_sum_per_epoch, "accuracy": self.accuracy}
+        checkpoint["lowrank"] = {
+            "of": self.describe(),
+            "train_loss_sum_per_epoch": self.train_loss_sum_per_epoch,
+            "accuracy": self.accuracy,
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on where the checkpoint stopped."""

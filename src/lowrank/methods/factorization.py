@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lowrank.checks import require_one_of
 from lowrank.methods.base import MatrixMethod, OptimizerFactory, solver_class
 from lowrank.objectives import KnownTarget, Objective
 from lowrank.streams import stream
@@ -14,8 +15,8 @@ from lowrank.streams import stream
 class Factorization(MatrixMethod):
     """Two factors, trained so that their product matches every entry of the target.
 
-    The loss is ``‖A - U Vᵀ‖²``, a sum over the entries. It is minimized at unit scale, ``‖A‖ = 1``, so a learning
-    rate means the same for every target; entrywise SGD alone sees the target as it is, as in the lab.
+    The loss that is reported is ``‖A - U Vᵀ‖²``, a sum over the entries. It is minimized at unit scale, ``‖A‖ = 1``,
+    so a learning rate means the same for every target; entrywise SGD alone sees the target as it is, as in the lab.
 
     Args:
         target: Stack of targets, shape ``(J, m, n)``.
@@ -31,7 +32,6 @@ class Factorization(MatrixMethod):
         ValueError: For an unknown initialization, or as in :class:`MatrixMethod`.
     """
 
-    initializations: tuple[str, ...] = ("normal", "uniform")
     scale: Tensor
 
     def __init__(
@@ -46,9 +46,7 @@ class Factorization(MatrixMethod):
         **common: Any,
     ) -> None:
         super().__init__(target, ranks=ranks, seeds=seeds, optimizer=optimizer, dtype=dtype, **common)
-        if initialization not in self.initializations:
-            known = ", ".join(self.initializations)
-            raise ValueError(f"method.initialization must be one of: {known}. Found {initialization!r}.")
+        require_one_of("method.initialization", initialization, ("normal", "uniform"))
         solver = solver_class(optimizer)
         norms = self.seen_norms()
         scale = norms if solver is None or solver.unit_scale else torch.ones_like(norms)
@@ -77,9 +75,9 @@ class Factorization(MatrixMethod):
         return self._objective, self.left, self.right
 
     def losses(self, step: int) -> Tensor:
-        """``‖residual‖²`` on the entries seen."""
+        """``½ ‖residual‖²`` on the entries seen."""
         objective, left, right = self.pair_problem()
-        return objective.residual(left, right).flatten(1).square().sum(1)
+        return objective.residual(left, right).flatten(1).square().sum(1) / 2
 
     def _start(self, initialization: str) -> tuple[Tensor, Tensor]:
         stack, rows, cols = self.reference.shape

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lowrank.checks import require_one_of
 from lowrank.layers import LowRankLinear
 from lowrank.linalg import truncated_svd
 from lowrank.methods.base import OptimizerFactory
@@ -33,6 +34,7 @@ class FactorizedLinear(ProbingMethod):
     """
 
     teacher_bias: Tensor
+    student_bias: Tensor
 
     def __init__(
         self,
@@ -46,8 +48,7 @@ class FactorizedLinear(ProbingMethod):
         **common: Any,
     ) -> None:
         super().__init__(target, ranks=ranks, seeds=seeds, optimizer=optimizer, dtype=dtype, **common)
-        if initialization not in ("random", "svd"):
-            raise ValueError(f"method.initialization must be one of: random, svd. Found {initialization!r}.")
+        require_one_of("method.initialization", initialization, ("random", "svd"))
         stack, rows, cols = target.shape
         teacher_bias = torch.stack(
             [torch.randn(rows, generator=stream(seed, "teacher"), dtype=torch.float64) for seed in seeds]
@@ -55,12 +56,11 @@ class FactorizedLinear(ProbingMethod):
         self.register_buffer("teacher_bias", teacher_bias.to(dtype), persistent=False)
         self.student_left = nn.Parameter(torch.zeros(stack, rows, max(ranks), dtype=dtype))
         self.student_right = nn.Parameter(torch.zeros(stack, max(ranks), cols, dtype=dtype))
-        self.student_bias = nn.Parameter(torch.zeros(stack, rows, dtype=dtype))
+        self.register_buffer("student_bias", torch.zeros(stack, rows, dtype=dtype))
         for member, (rank, seed) in enumerate(zip(ranks, seeds, strict=True)):
             if initialization == "svd":
                 u, s, vh = truncated_svd(target[member], rank)
                 left, right = u * s.sqrt(), s.sqrt()[:, None] * vh
-                self.student_bias.data[member] = teacher_bias[member]
             else:
                 generator = stream(seed, "factors")
                 # The weights have then the variance 1/n of a dense layer's.
@@ -69,6 +69,12 @@ class FactorizedLinear(ProbingMethod):
                 right = torch.randn(cols, rank, generator=generator, dtype=torch.float64).T * deviation
             self.student_left.data[member, :, :rank] = left
             self.student_right.data[member, :rank] = right
+
+    def on_train_start(self) -> None:
+        """Take the bias that the outputs show: the factors alone are left to be trained."""
+        x = self.batch(0)
+        self.student_bias.copy_((self.teacher(x) + self.teacher(-x)).mean(1) / 2)
+        super().on_train_start()
 
     def teacher(self, x: Tensor) -> Tensor:
         """Outputs of the teachers, ``(J, batch, n)`` to ``(J, batch, m)``."""
@@ -94,17 +100,15 @@ class FactorizedLinear(ProbingMethod):
 
     @torch.no_grad()
     def assign(self, left: Tensor, right: Tensor) -> None:
-        """Take over the factors, and the bias that the outputs show."""
+        """Take over the factors."""
         self.student_left.copy_(left)
         self.student_right.copy_(right)
-        x = self.batch(0)
-        self.student_bias.copy_((self.teacher(x) + self.teacher(-x)).mean(1) / 2)
 
     def losses(self, step: int) -> Tensor:
-        """Mean squared difference of the outputs over both signs of the batch."""
+        """Half the squared difference of the outputs, averaged over both signs of the batch."""
         x = self.batch(step)
         inputs = torch.cat([x, -x], dim=1)
-        return (self(inputs) - self.teacher(inputs)).square().mean((1, 2))
+        return (self(inputs) - self.teacher(inputs)).square().sum(2).mean(1) / 2
 
     def extra_errors(self, left: Tensor, right: Tensor) -> dict[str, Tensor]:
         """Largest difference of any output on the probes, in the units of the outputs."""

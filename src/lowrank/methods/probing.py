@@ -57,6 +57,8 @@ class ProbingMethod(MatrixMethod):
         # Exact by construction; from the probes it would be so only to rounding.
         self._isotropic = probes == "orthogonal" and len(self.probes[0].all) % size == 0
         self._solved = solver_class(optimizer) is not None
+        # The mean over the outputs too, as in the paper.
+        self.loss_unit /= rows
         self._objective: KnownTarget | None = None
         self._triangle: Tensor | None = None
         if self._solved:
@@ -67,7 +69,7 @@ class ProbingMethod(MatrixMethod):
                 )
             norms = torch.linalg.matrix_norm(self.target)
             self.register_buffer("scale", norms[:, None, None], persistent=False)
-            self.loss_unit = norms.square() / rows
+            self.loss_unit *= norms.square()
             self.register_buffer("left", torch.zeros(stack, rows, max(ranks), dtype=dtype))
             self.register_buffer("right", torch.zeros(stack, max(ranks), size, dtype=dtype))
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from lowrank.checks import require_one_of
 from lowrank.krylov import randomized_svd
 from lowrank.linalg import gram_svd, truncated_svd
 from lowrank.methods.base import MatrixMethod
@@ -47,8 +48,7 @@ class SVD(MatrixMethod):
             "gram": lambda matrix, rank, _: gram_svd(matrix, rank),
             "randomized": lambda matrix, rank, seed: randomized_svd(matrix, rank, seed=seed, tolerance=tolerance),
         }
-        if solver not in solvers:
-            raise ValueError(f"method.solver must be one of: {', '.join(solvers)}. Found {solver!r}.")
+        require_one_of("method.solver", solver, solvers)
         self._solve = solvers[solver]
         stack, rows, cols = target.shape
         self.register_buffer("left", torch.zeros(stack, rows, max(ranks), dtype=dtype))
