@@ -29,6 +29,7 @@ class TrainConfig:
     schedule: dict[str, Any] = field(default_factory=dict)
     trainer: dict[str, Any] = field(default_factory=dict)
     logger: dict[str, Any] = field(default_factory=dict)
+    claim: dict[str, Any] = field(default_factory=dict)
 
 
 class ConfigError(ValueError):

@@ -55,7 +55,7 @@ ARGUMENTS = [
     (["method.hiden=3"], "Unknown key method.hiden. Did you mean hidden?"),
     (["optimizer.lr=3"], "Unknown key optimizer.lr. It is one of: damping."),
     (["method.max_steps=ten"], "method.max_steps must be an integer. Found 'ten'."),
-    (["method.max_steps=0", *SMALL, "rank=2"], "method.max_steps must be at least 1. Found 0."),
+    (["method.max_steps=0", *SMALL, "rank=2"], "method.max_steps must be an integer of at least 1. Found 0."),
     (["method.tolerance=-1", *SMALL, "rank=2"], "method.tolerance must not be negative. Found -1."),
     (["method.record_every=often", *SMALL, "rank=2"], "method.record_every must be an integer"),
     (["method.vectors=many", *SMALL, "rank=2"], "method.vectors must be an integer"),
