@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lowrank.metrics import relative_frobenius as relative_frobenius
     from lowrank.optim import RiemannianCG as RiemannianCG
     from lowrank.results import read_result as read_result
+    from lowrank.scaled_gd import ScaledGD as ScaledGD
 
 _MODULES = {
     "files": ["read_matrix"],
@@ -48,6 +49,7 @@ _MODULES = {
     ],
     "optim": ["RiemannianCG"],
     "results": ["read_result"],
+    "scaled_gd": ["ScaledGD"],
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = sorted(_HOME)

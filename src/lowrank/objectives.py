@@ -126,7 +126,7 @@ class ObservedEntries:
             places[member, : len(seen)] = seen
             self.weight[member, : len(seen)] = 1
         self.row, self.col = places // self.cols, places % self.cols
-        self.values = target.flatten(1).gather(1, places) * self.weight
+        self.values = torch.where(self.weight > 0, target.flatten(1).gather(1, places), 0)
         self.norms = torch.linalg.vector_norm(self.values, dim=1)
         self._patterns = [_Pattern.of(*self.entries(member)[:2], self.rows, self.cols) for member in range(stack)]
 

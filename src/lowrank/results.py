@@ -111,7 +111,7 @@ def fingerprint(config: Mapping[str, Any]) -> str:
     """
     deciding = {key: config.get(key) for key in _DECIDING}
     deciding["precision"] = config.get("trainer", {}).get("precision")
-    text = json.dumps([deciding, versions()["lowrank"]], sort_keys=True, default=str)
+    text = json.dumps([_numbers(deciding), versions()["lowrank"]], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -174,3 +174,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _numbers(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_numbers(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -92,9 +92,9 @@ class _Stack:
             "seeds": [job.config.seed for job in self.jobs],
         }
         if self.config.optimizer.get("_target_") is not None:
-            keywords["optimizer"] = instantiate(self.config.optimizer)
+            keywords["optimizer"] = instantiate(self.config.optimizer, _convert_="all")
             keywords["schedule"] = instantiate(self.config.schedule) if self.config.schedule._target_ else None
-        factory = instantiate(OmegaConf.masked_copy(node, [key for key in node if key != "needs"]))
+        factory = instantiate(OmegaConf.masked_copy(node, [key for key in node if key != "needs"]), _convert_="all")
         self.precision = str(self.config.trainer.precision or factory.func.precision)
         dtype = {"64": torch.float64, "64-true": torch.float64}.get(self.precision, torch.float32)
         if issubclass(factory.func, MatrixMethod) and self.precision not in ("64", "64-true", "32", "32-true"):

@@ -42,7 +42,7 @@ def table(result: Mapping[str, Any], folder: Path) -> str:
         "",
         f"{result['stop_reason']}; {result['steps']} steps in {result['fit_seconds']:.2f} s, "
         f"{result['total_seconds']:.1f} s in all",
-        f"{folder}",
+        _shown(folder),
         "  " + "  ".join(_files(folder)),
     ]
     return "\n".join(lines)
@@ -53,7 +53,7 @@ def line(result: Mapping[str, Any], folder: Path) -> str:
     return (
         f"{result['status']}: relative Frobenius error {_number(result['relative_frobenius'])}, "
         f"excess {_scientific(result['excess_frobenius'])}, {result['steps']} steps, "
-        f"{result['total_seconds']:.1f} s  {folder}"
+        f"{result['total_seconds']:.1f} s  {_shown(folder)}"
     )
 
 
@@ -67,6 +67,10 @@ def _files(folder: Path) -> list[str]:
         else path.name
         for path in shown
     ]
+
+
+def _shown(folder: Path) -> str:
+    return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
 
 
 def _trained(method: str) -> str:

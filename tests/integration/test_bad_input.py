@@ -71,7 +71,7 @@ ARGUMENTS = [
     (["method=classifier", "data=digits", "optimizer=riemannian_cg"], "Found RiemannianCG."),
     (["method=classifier", "data=digits", "data.pixels=big"], "raw, scaled. Found 'big'."),
     (["data.rows=0"], "at least 1. Found 0."),
-    (["data.scale=0", *SMALL, "rank=2"], "data.scale must not be 0. Found 0."),
+    (["data.scale=0", *SMALL, "rank=2"], "data.scale must be finite and not 0. Found 0."),
     (["data.scale=inf", *SMALL, "rank=2"], "data.scale must be "),
     (["data.seed=x", *SMALL, "rank=2"], "data.seed must be an integer. Found 'x'."),
     (["data=file"], "data=file needs a path: data.path=PATH."),

@@ -13,8 +13,8 @@ def test_default_data_reach_the_optimum(train: Train) -> None:
     for norm in ("2norm", "frobenius"):
         assert f"{result[f'optimum_{norm}']:.10f}" in ended.stdout
         assert f"{result[f'relative_{norm}']:.10f}" in ended.stdout
-    assert str(ended.folder) in ended.stdout
-    assert all(len(line) <= 120 for line in ended.stdout.splitlines() if str(ended.folder) not in line)
+    assert ended.folder.name in ended.stdout
+    assert all(len(line) <= 120 for line in ended.stdout.splitlines() if ended.folder.name not in line)
 
 
 def test_lab_optimum(train: Train) -> None:

@@ -22,7 +22,7 @@ def test_a_failed_job_stops_no_other(train: Train, tmp_path: Path) -> None:
         done, failed = (result(sweep / f"method={method},rank={rank}") for rank in (2, 30))
         assert (done["status"], done["error"], done["method"]) == ("completed", None, method)
         assert (failed["status"], failed["error"], failed["rank"]) == ("failed", law, 30)
-        assert str(sweep / f"method={method},rank=2") in ended.stdout
+        assert f"{sweep.name}/method={method},rank=2" in ended.stdout
     assert names(ended) == {f"method={method},rank={rank}" for method in ("svd", "factorization") for rank in (2, 30)}
 
     # What fails is said at once, before the next job, and again at the end.

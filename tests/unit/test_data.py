@@ -147,7 +147,7 @@ def test_only_completion_is_given_a_mask() -> None:
         ({"observed": -0.1}, "data.observed must be a fraction in (0, 1], or a mask file. Found -0.1."),
         ({"observed": float("nan")}, "data.observed must be a fraction in (0, 1], or a mask file. Found nan."),
         ({"own_mask": [[1, 0], [0, 1]]}, "The mask must have the shape of the target, 4×3. Found 2×2."),
-        ({"scale": 0.0}, "data.scale must not be 0. Found 0."),
+        ({"scale": 0.0}, "data.scale must be finite and not 0. Found 0.0."),
     ],
 )
 def test_errors_state_the_law_and_the_value(options: dict[str, Any], message: str) -> None:
@@ -232,7 +232,7 @@ def test_test_set_keeps_its_order() -> None:
     ("options", "message"),
     [
         ({"pixels": "white"}, "data.pixels must be one of: raw, scaled. Found 'white'."),
-        ({"batch_size": 0}, "data.batch_size must be at least 1. Found 0."),
+        ({"batch_size": 0}, "data.batch_size must be an integer of at least 1. Found 0."),
     ],
 )
 def test_errors_of_samples(options: dict[str, Any], message: str) -> None:

@@ -487,8 +487,8 @@ def test_nets_of_all_widths_reach_the_optimum(hidden: Any, initialization: str) 
 ERRORS: list[tuple[Make, dict[str, Any], str]] = [
     (Factorization, {"rank": 6}, "The rank must satisfy 1 <= rank <= min(m, n) = 5. Found 6."),
     (Factorization, {"rank": 0}, "The rank must satisfy 1 <= rank <= min(m, n) = 5. Found 0."),
-    (Factorization, {"max_steps": 0}, "method.max_steps must be at least 1. Found 0."),
-    (Factorization, {"record_every": 0}, "method.record_every must be at least 1. Found 0."),
+    (Factorization, {"max_steps": 0}, "method.max_steps must be an integer of at least 1. Found 0."),
+    (Factorization, {"record_every": 0}, "method.record_every must be an integer of at least 1. Found 0."),
     (Factorization, {"tolerance": -1.0}, "method.tolerance must not be negative. Found -1.0."),
     (
         Factorization,
@@ -517,7 +517,11 @@ ERRORS: list[tuple[Make, dict[str, Any], str]] = [
         "method.hidden must be paper, powers_of_two or a list of widths. Found 'deep'.",
     ),
     (BottleneckNet, {"hidden": [9, 1]}, "The widths of method.hidden must be at least the rank, 2. Found 1."),
-    (BottleneckNet, {"probes": "cauchy"}, "The probes must be one of: gaussian, uniform, orthogonal. Found 'cauchy'."),
+    (
+        BottleneckNet,
+        {"probes": "cauchy"},
+        "method.probes must be one of: gaussian, uniform, orthogonal. Found 'cauchy'.",
+    ),
     (
         BottleneckNet,
         {"probes": "gaussian", "vectors": 4},
@@ -563,8 +567,8 @@ def test_unknown_solver_of_the_svd_is_refused() -> None:
     ("options", "message"),
     [
         ({"ranks": [7]}, "The rank must satisfy 1 <= rank <= min(m, n) = 6. Found 7."),
-        ({"epochs": 0}, "method.epochs must be at least 1. Found 0."),
-        ({"hidden": [5, 0]}, "method.hidden must be at least 1. Found 0."),
+        ({"epochs": 0}, "method.epochs must be an integer of at least 1. Found 0."),
+        ({"hidden": [5, 0]}, "method.hidden must be an integer of at least 1. Found 0."),
         ({"optimizer": RiemannianCG}, "The classifier needs an optimizer like optimizer=adam. Found RiemannianCG."),
         (
             {"inputs": torch.zeros(1, 20, 6)},

@@ -80,7 +80,7 @@ class MatrixMethod(LightningModule):
         self.spectrum = singular_values(target)
         if not (self.spectrum[:, 0] > 0).all():
             raise ValueError("The target is all zeros, so relative errors are undefined. Found norm 0.")
-        limit = 1e100 if dtype == torch.float64 else 1e15
+        limit = 1e140 if dtype == torch.float64 else 1e15
         for largest in self.spectrum[:, 0].tolist():
             if not 1 / limit < largest < limit:
                 law = f"The target's 2-norm must be between {1 / limit:.0e} and {limit:.0e}"
@@ -149,8 +149,12 @@ class MatrixMethod(LightningModule):
 
     def on_train_start(self) -> None:
         """Measure the state that training starts from."""
-        if self.step_count == 0:
-            self._record()
+        if self.step_count > 0:
+            return
+        if not isinstance(self.optimizers(use_pl_optimizer=False), PairSolver) and self.make_optimizer is not None:
+            with torch.no_grad():
+                self.loss = (2 * self.loss_unit * self.losses(0)).double().cpu()
+        self._record(self._measure_now())
 
     def training_step(self, block: tuple[int, int]) -> None:
         """Run one block of optimizer steps and measure what it reached."""
@@ -168,8 +172,10 @@ class MatrixMethod(LightningModule):
             self.step_count = step + 1
         self.on_block_end()
         self.fit_seconds += time.perf_counter() - began
-        self._freeze(before, frozen, loss.double().cpu())
-        self._record()
+        errors = self._measure_now()
+        if self._freeze(before, frozen, loss.double().cpu(), errors):
+            errors = self._measure_now()
+        self._record(errors)
         if not self.active.any() or self.step_count >= self.max_steps:
             self.trainer.should_stop = True
 
@@ -246,8 +252,10 @@ class MatrixMethod(LightningModule):
         return 2 * self.loss_unit * losses.detach()
 
     @torch.no_grad()
-    def _freeze(self, before: dict[str, Tensor], frozen: Tensor, loss: Tensor) -> None:
-        finite = loss.isfinite().to(frozen.device)
+    def _freeze(self, before: dict[str, Tensor], frozen: Tensor, loss: Tensor, errors: dict[str, Tensor]) -> bool:
+        """Put members back that stood still or diverged in this block; whether any diverged."""
+        # Parameters can be finite and their product not.
+        finite = (loss.isfinite() & errors["relative_2norm"].cpu().isfinite()).to(frozen.device)
         for parameter in self.parameters():
             finite &= parameter.flatten(1).isfinite().all(1)
         lost = ~finite & ~frozen
@@ -258,19 +266,23 @@ class MatrixMethod(LightningModule):
         if keep.any():
             for name, parameter in self.named_parameters():
                 parameter.copy_(torch.where(keep.view(-1, *[1] * (parameter.ndim - 1)), before[name], parameter))
+        return bool(lost.any())
 
-    def _record(self) -> None:
-        errors = self.measure(tolerance=max(self.tolerance / 10, 1e-12))
+    def _measure_now(self) -> dict[str, Tensor]:
+        return self.measure(tolerance=max(self.tolerance / 10, 1e-12))
+
+    def _record(self, errors: dict[str, Tensor]) -> None:
         problem = self.pair_problem()
         if problem is not None:
             self.stationarity = stationarity(*problem).double().cpu()
-            self.active &= (self.stationarity > self.tolerance).to(self.active.device)
+            self.active &= ~(self.stationarity <= self.tolerance).to(self.active.device)
         if self.knows_optimum:
             excess = torch.maximum(errors["excess_2norm"], errors["excess_frobenius"])
-            self.active &= (excess > self.tolerance).to(self.active.device)
+            self.active &= ~(excess <= self.tolerance).to(self.active.device)
         optimizer = self.optimizers(use_pl_optimizer=False)
         if isinstance(optimizer, PairSolver):
-            self.loss = (self.loss_unit * optimizer.squared_residual()).double().cpu()
+            loss = (self.loss_unit * optimizer.squared_residual()).double().cpu()
+            self.loss = torch.where(self.diverged.cpu(), self.loss, loss)
         self.last_record = {"train/loss": self.loss, **errors}
         for logger in self.loggers:
             logger.log_metrics(self.last_record, step=self.step_count)  # type: ignore[arg-type]
