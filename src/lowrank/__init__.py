@@ -7,7 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lowrank.files import read_matrix as read_matrix
+    from lowrank.files.reading import read_matrix as read_matrix
     from lowrank.krylov import randomized_svd as randomized_svd
     from lowrank.layers import MLP as MLP
     from lowrank.layers import Bottleneck as Bottleneck
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from lowrank.scaled_gd import ScaledGD as ScaledGD
 
 _MODULES = {
-    "files": ["read_matrix"],
+    "files.reading": ["read_matrix"],
     "krylov": ["randomized_svd"],
     "layers": ["MLP", "Bottleneck", "LowRankLinear"],
     "linalg": ["gram_svd", "numerical_rank", "singular_values", "truncated_svd"],

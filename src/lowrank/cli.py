@@ -119,9 +119,8 @@ def one_line(error: BaseException) -> str:
 
 
 def _name_folders_by_sweep(arguments: list[str]) -> list[str]:
+    # An experiment can be a sweep without -m, so this is done for every command.
     # Hydra can leave keys out of a job's folder name, but only by name: all that is not swept.
-    if not {"-m", "--multirun"} & set(arguments):
-        return arguments
     plain = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
     try:
         overrides = OverridesParser.create().parse_overrides(plain)
@@ -129,7 +128,9 @@ def _name_folders_by_sweep(arguments: list[str]) -> list[str]:
         return arguments
     fixed = [override.key_or_group for override in overrides if not override.is_sweep_override()]
     keys = ",".join(f"'{key}'" for key in fixed)
-    first = next((place for place, argument in enumerate(arguments) if argument in plain), 0)
+    if not fixed:
+        return arguments
+    first = arguments.index(plain[0])
     return [*arguments[:first], f"hydra.job.config.override_dirname.exclude_keys=[{keys}]", *arguments[first:]]
 
 

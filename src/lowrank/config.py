@@ -136,7 +136,7 @@ def describe_choices() -> str:
         lines.append(f"  {group}=")
         for path in sorted((config_dir() / group).glob("[!_]*.yaml")):
             mark = "*" if defaults.get(group) == path.stem else " "
-            lines.append(f"  {mark} {path.stem:<18} {_headline(path)}")
+            lines.append(f"  {mark} {path.stem:<22} {_headline(path)}")
         lines.append("")
     return "\n".join(lines).strip()
 

@@ -164,6 +164,32 @@ def factor_singular_values(left: Tensor, right: Tensor) -> Tensor:
     return values
 
 
+def balance(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """Factors of the same product that share its singular values evenly, without forming it.
+
+    Args:
+        left: Shape ``(..., m, k)``.
+        right: Shape ``(..., k, n)``.
+
+    Returns:
+        ``(left, right)`` of the same shapes with ``left.mT @ left = right @ right.mT``, diagonal and nonincreasing.
+
+    Example:
+        >>> left, right = balance(torch.tensor([[8.0]]), torch.tensor([[2.0]]))
+        >>> torch.equal(left.abs(), torch.tensor([[4.0]])), left @ right
+        (True, tensor([[16.]]))
+    """
+    q_left, triangle_left = torch.linalg.qr(left)
+    q_right, triangle_right = torch.linalg.qr(right.mT)
+    u, s, vh = torch.linalg.svd(triangle_left @ triangle_right.mT, full_matrices=False)
+    root = s.sqrt()
+    missing = left.shape[-1] - s.shape[-1]
+    balanced = q_left @ (u * root[..., None, :]), (root[..., :, None] * vh) @ q_right.mT
+    # Fewer singular values than columns where the rank exceeds a side; zeros fill the shape up.
+    pad = torch.nn.functional.pad
+    return pad(balanced[0], (0, missing)), pad(balanced[1], (0, 0, 0, missing))
+
+
 def check_rank(rank: int, shape: tuple[int, ...]) -> None:
     """Refuse a rank that no matrix of this shape can have.
 

@@ -16,6 +16,9 @@ class Objective(Protocol):
     norms: Tensor
     """Frobenius norm of the entries seen, shape ``(J,)``."""
 
+    ridge: float
+    """Damping that keeps a first least-squares solution small where it has few entries to go by."""
+
     def residual(self, left: Tensor, right: Tensor) -> Tensor:
         """``left @ right - target`` on the entries seen, of one shape ``(J, …)`` for one objective."""
 
@@ -25,10 +28,10 @@ class Objective(Protocol):
     def gradients(self, residual: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients of ``½ ‖residual‖²`` with respect to ``left (J, m, k)`` and ``right (J, k, n)``."""
 
-    def best_left(self, right: Tensor) -> Tensor:
+    def best_left(self, right: Tensor, damping: float = 0.0) -> Tensor:
         """The left factor with the least residual for a right one, shape ``(J, m, k)``."""
 
-    def best_right(self, left: Tensor) -> Tensor:
+    def best_right(self, left: Tensor, damping: float = 0.0) -> Tensor:
         """The right factor with the least residual for a left one, shape ``(J, k, n)``."""
 
     def entries(self, member: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -49,6 +52,8 @@ class KnownTarget:
                  [ 0., -1.]]])
     """
 
+    ridge = 0.0
+
     def __init__(self, target: Tensor) -> None:
         self.target = target
         self.norms = torch.linalg.matrix_norm(target)
@@ -65,13 +70,13 @@ class KnownTarget:
         """``residual rightᵀ`` and ``leftᵀ residual``."""
         return residual @ right.mT, left.mT @ residual
 
-    def best_left(self, right: Tensor) -> Tensor:
+    def best_left(self, right: Tensor, damping: float = 0.0) -> Tensor:
         """``target rightᵀ (right rightᵀ)⁻¹``."""
-        return solve_damped(right @ right.mT, right @ self.target.mT).mT
+        return solve_damped(right @ right.mT, right @ self.target.mT, damping).mT
 
-    def best_right(self, left: Tensor) -> Tensor:
+    def best_right(self, left: Tensor, damping: float = 0.0) -> Tensor:
         """``(leftᵀ left)⁻¹ leftᵀ target``."""
-        return solve_damped(left.mT @ left, left.mT @ self.target)
+        return solve_damped(left.mT @ left, left.mT @ self.target, damping)
 
     def entries(self, member: int) -> tuple[Tensor, Tensor, Tensor]:
         """Row, column and value of every entry of one member, in row-major order."""
@@ -114,6 +119,8 @@ class ObservedEntries:
         tensor([[ 0., -3.]])
     """
 
+    ridge = 0.1
+
     def __init__(self, target: Tensor, observed: Tensor) -> None:
         stack, self.rows, self.cols = target.shape
         self.counts = observed.flatten(1).sum(1)
@@ -150,13 +157,15 @@ class ObservedEntries:
         ]
         return torch.stack([pair[0] for pair in pairs]), torch.stack([pair[1] for pair in pairs])
 
-    def best_left(self, right: Tensor) -> Tensor:
+    def best_left(self, right: Tensor, damping: float = 0.0) -> Tensor:
         """Least squares for each row on its observed entries."""
-        return torch.stack([self._best(member, right[member].mT, transposed=False) for member in range(len(right))])
+        return torch.stack([self._best(member, right[member].mT, damping) for member in range(len(right))])
 
-    def best_right(self, left: Tensor) -> Tensor:
+    def best_right(self, left: Tensor, damping: float = 0.0) -> Tensor:
         """Least squares for each column on its observed entries."""
-        return torch.stack([self._best(member, left[member], transposed=True).mT for member in range(len(left))])
+        return torch.stack(
+            [self._best(member, left[member], damping, transposed=True).mT for member in range(len(left))]
+        )
 
     def entries(self, member: int) -> tuple[Tensor, Tensor, Tensor]:
         """Row, column and value of the observed entries of one member, in row-major order."""
@@ -170,13 +179,13 @@ class ObservedEntries:
             return torch.sparse_csr_tensor(*pattern.by_col, entries[pattern.order], shape, check_invariants=False)
         return torch.sparse_csr_tensor(*pattern.by_row, entries, (self.rows, self.cols), check_invariants=False)
 
-    def _best(self, member: int, other: Tensor, transposed: bool) -> Tensor:
+    def _best(self, member: int, other: Tensor, damping: float, transposed: bool = False) -> Tensor:
         # Row i's Gram matrix is the sum of r rᵀ over its entries: one sparse product with all the outer products.
         rank = other.shape[1]
         outer = (other[:, :, None] * other[:, None, :]).flatten(1)
         grams = self._matrix(member, self.weight[member], transposed) @ outer
         moments = self._matrix(member, self.values[member], transposed) @ other
-        return solve_damped(grams.view(-1, rank, rank), moments[:, :, None])[:, :, 0]
+        return solve_damped(grams.view(-1, rank, rank), moments[:, :, None], damping)[:, :, 0]
 
 
 def damped(gram: Tensor, damping: float) -> Tensor:

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lowrank.linalg import balance
+from lowrank.line_search import inner, minimize_along
 from lowrank.objectives import Objective, solve_damped
 
 
@@ -38,11 +40,26 @@ class PairSolver(Optimizer):
         """Train every active member by one step and return ``‖residual‖²`` before it, shape ``(J,)``."""
         raise NotImplementedError
 
+    def _least_squares(self, damping: float) -> Tensor:
+        done = stationarity(self.objective, self.left, self.right) <= self.tolerance
+        self.active &= ~(done & (self.tolerance > 0))
+        before, trained = self.squared_residual(), self.active[:, None, None]
+        ranks = (self.right != 0).any(-1).sum(-1, keepdim=True)
+        left = self.objective.best_left(self.right, damping)
+        # The last solution has all of the scale. Shared evenly, the Gram matrices are no worse conditioned than the
+        # target, not its square, and no damping drowns their small directions.
+        left, right = balance(left, self.objective.best_right(left, damping))
+        # Rounding must not wake what lies beyond the rank of a member.
+        kept = (torch.arange(left.shape[-1], device=left.device) < ranks)[:, None]
+        self.left.copy_(torch.where(trained, left * kept, self.left))
+        self.right.copy_(torch.where(trained, right * kept.mT, self.right))
+        return before
+
     @torch.no_grad()
     def squared_residual(self) -> Tensor:
         """``‖residual‖²`` now, shape ``(J,)``."""
         residual = self.objective.residual(self.left, self.right)
-        return _inner((residual,), (residual,))
+        return inner((residual,), (residual,))
 
 
 class RiemannianCG(PairSolver):
@@ -51,6 +68,9 @@ class RiemannianCG(PairSolver):
     The gradient of each factor is preconditioned by the Gram matrix of the other, so the iterates do not depend on
     how a product is split into factors, nor on the condition number of the target. Along a direction the product is
     quadratic in the step, the loss a polynomial of degree four, and its minimizer a root of a cubic.
+
+    The first steps are alternating least squares, damped where rows have few entries: they bring a random start to the
+    scale and the leading directions of the target.
 
     Stationarity is :math:`\rho = \sqrt{\langle G, Z\rangle}`, the gradient in the scaled metric; it has the units of
     the target.
@@ -62,6 +82,7 @@ class RiemannianCG(PairSolver):
         tolerance: A member stops when :math:`\rho` is at most this fraction of the norm of the entries seen.
         damping: Multiple of the mean of the Gram matrix's diagonal that is added to it; keeps rank-deficient
             targets, whose factors shrink to a lower rank, from dividing by zero.
+        warm_up: How many of the steps are alternating least squares; 0 where the factors are good already.
 
     Example:
         >>> from lowrank.objectives import KnownTarget
@@ -79,37 +100,47 @@ class RiemannianCG(PairSolver):
     """
 
     def __init__(
-        self, objective: Objective, left: Tensor, right: Tensor, *, tolerance: float = 1e-8, damping: float = 1e-6
+        self,
+        objective: Objective,
+        left: Tensor,
+        right: Tensor,
+        *,
+        tolerance: float = 1e-8,
+        damping: float = 1e-6,
+        warm_up: int = 8,
     ) -> None:
-        super().__init__(objective, left, right, tolerance=tolerance, damping=damping)
+        super().__init__(objective, left, right, tolerance=tolerance, damping=damping, warm_up=warm_up)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Tensor:  # type: ignore[override]
         """Take one conjugate gradient step and return ``‖residual‖²`` before it, shape ``(J,)``."""
         left, right, memory = self.left, self.right, self.state[self.left]
+        memory["steps"] = memory.get("steps", 0) + 1
+        if memory["steps"] <= self.defaults["warm_up"]:
+            return self._least_squares(self.objective.ridge)
         residual = self.objective.residual(left, right)
         gradient, natural = _scaled_gradient(self.objective, residual, left, right, self.defaults["damping"])
-        slope = _inner(gradient, natural)
+        slope = inner(gradient, natural)
         rho = slope.clamp(min=0).sqrt()
         self.active &= (rho > self.tolerance * self.objective.norms) & rho.isfinite()
 
         direction = (-natural[0], -natural[1])
-        if memory:
-            beta = ((slope - _inner(natural, memory["gradient"])) / memory["slope"]).nan_to_num(0, 0, 0).clamp(min=0)
+        if "direction" in memory:
+            beta = ((slope - inner(natural, memory["gradient"])) / memory["slope"]).nan_to_num(0, 0, 0).clamp(min=0)
             conjugate = _add(direction, beta, memory["direction"])
             # A conjugate direction that does not descend is dropped for steepest descent.
-            descends = (_inner(conjugate, gradient) < 0)[:, None, None]
+            descends = (inner(conjugate, gradient) < 0)[:, None, None]
             direction = (
                 torch.where(descends, conjugate[0], direction[0]),
                 torch.where(descends, conjugate[1], direction[1]),
             )
         linear = self.objective.product(direction[0], right) + self.objective.product(left, direction[1])
-        length = _exact_step(residual, linear, self.objective.product(*direction), _inner(direction, gradient))
+        length = minimize_along(residual, linear, self.objective.product(*direction), inner(direction, gradient))
         length = torch.where(self.active, length, 0)
         left += _scale(length, direction[0])
         right += _scale(length, direction[1])
         memory.update(gradient=gradient, slope=slope, direction=direction)
-        return _inner((residual,), (residual,))
+        return inner((residual,), (residual,))
 
 
 class ALS(PairSolver):
@@ -137,12 +168,7 @@ class ALS(PairSolver):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Tensor:  # type: ignore[override]
         """Solve for both factors once and return ``‖residual‖²`` before it, shape ``(J,)``."""
-        before = self.squared_residual()
-        self.active &= stationarity(self.objective, self.left, self.right) > self.tolerance
-        trained = self.active[:, None, None]
-        self.left.copy_(torch.where(trained, self.objective.best_left(self.right), self.left))
-        self.right.copy_(torch.where(trained, self.objective.best_right(self.left), self.right))
-        return before
+        return self._least_squares(0.0)
 
 
 class EntrywiseSGD(PairSolver):
@@ -206,25 +232,7 @@ def stationarity(objective: Objective, left: Tensor, right: Tensor, *, damping: 
     """
     residual = objective.residual(left, right)
     gradient, natural = _scaled_gradient(objective, residual, left, right, damping)
-    return _inner(gradient, natural).clamp(min=0).sqrt() / objective.norms
-
-
-@torch.no_grad()
-def turn_to_target(objective: Objective, left: Tensor, right: Tensor) -> None:
-    """Change the sign of each left factor in place whose product points away from its target.
-
-    Such a product would have to pass zero, a saddle where a solver of a 1×1 target stays.
-
-    Example:
-        >>> from lowrank.objectives import KnownTarget
-        >>> left, right = torch.ones(1, 1, 1), torch.ones(1, 1, 1)
-        >>> turn_to_target(KnownTarget(torch.tensor([[[-3.0]]])), left, right)
-        >>> left @ right
-        tensor([[[-1.]]])
-    """
-    product = objective.product(left, right)
-    target = product - objective.residual(left, right)
-    left *= torch.where(_inner((product,), (target,)) < 0, -1.0, 1.0).to(left.dtype)[:, None, None]
+    return inner(gradient, natural).clamp(min=0).sqrt() / objective.norms
 
 
 def _scaled_gradient(
@@ -243,49 +251,5 @@ def _add(direction: tuple[Tensor, Tensor], factor: Tensor, other: tuple[Tensor, 
     return direction[0] + _scale(factor, other[0]), direction[1] + _scale(factor, other[1])
 
 
-def _inner(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> Tensor:
-    return torch.stack([(x * y).flatten(1).sum(1) for x, y in zip(a, b, strict=True)]).sum(0)
-
-
 def _scale(factor: Tensor, matrices: Tensor) -> Tensor:
     return factor[:, None, None] * matrices
-
-
-def _exact_step(residual: Tensor, linear: Tensor, quadratic: Tensor, slope: Tensor) -> Tensor:
-    """Global minimizer over ``t >= 0`` of ``½ ‖residual + t linear + t² quadratic‖²``, shape ``(J,)``."""
-    q = _inner((linear,), (linear,)) + 2 * _inner((residual,), (quadratic,))
-    c = _inner((linear,), (quadratic,))
-    d = _inner((quadratic,), (quadratic,))
-    b = slope.clamp(max=-torch.finfo(slope.dtype).tiny)
-    # The derivative is b + q t + 3c t² + 2d t³ with b < 0. In u = 1/t its leading coefficient b cannot vanish.
-    candidates = _cubic_roots(q / b, 3 * c / b, 2 * d / b)
-    steps = torch.where(candidates > 0, 1 / candidates, 0)
-    for _ in range(3):
-        first = b + steps * (q + steps * (3 * c + steps * 2 * d))
-        second = q + steps * (6 * c + steps * 6 * d)
-        polished = torch.where(second > 0, steps - first / second, steps)
-        steps = torch.where((steps > 0) & (polished > 0), polished, steps)
-    value = steps * (b + steps * (q / 2 + steps * (c + steps * d / 2)))
-    # Two roots can be equally good but for rounding, which is that of the largest term: the nearer one is taken then.
-    rounding = steps * (b.abs() + steps * (q.abs() / 2 + steps * (c.abs() + steps * d / 2)))
-    value = (value + 16 * torch.finfo(value.dtype).eps * rounding).nan_to_num(nan=torch.inf)
-    return steps.gather(0, value.argmin(0, keepdim=True))[0]
-
-
-def _cubic_roots(a2: Tensor, a1: Tensor, a0: Tensor) -> Tensor:
-    """Real roots of ``u³ + a2 u² + a1 u + a0``, shape ``(3, J)``; a single one stands three times."""
-    shift = a2 / 3
-    p = (a1 - a2 * shift) / 3
-    half = (2 * shift**3 - shift * a1 + a0) / 2
-    discriminant = half**2 + p**3
-    root = discriminant.clamp(min=0).sqrt()
-    # The sign avoids cancellation; the other cube root follows from their product, -p.
-    big = -torch.copysign((half.abs() + root) ** (1 / 3), half)
-    single = big - torch.where(big == 0, 0, p / big)
-    radius = 2 * (-p).clamp(min=0).sqrt()
-    # All three meet where p is 0; the angle is then any.
-    cosine = -half / ((-p).clamp(min=0) ** 1.5).clamp(min=torch.finfo(p.dtype).tiny)
-    angle = torch.acos(cosine.clamp(-1, 1)) / 3
-    turns = torch.tensor([0.0, 2.0, 4.0], dtype=p.dtype, device=p.device)[:, None] * (torch.pi / 3)
-    triple = radius * torch.cos(angle - turns)
-    return torch.where(discriminant > 0, single, triple) - shift

@@ -1,6 +1,7 @@
 """What a run leaves on disk, written and read back."""
 
 import csv
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -115,6 +116,7 @@ def fingerprint(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """Versions of what computed a result."""
     installed = {name: importlib.metadata.version(name) for name in ("torch", "lowrank")}

@@ -317,7 +317,7 @@ def _accelerator(asked: str, precision: str) -> str:
 def _threads(method: Method) -> Iterator[None]:
     # Below about a million entries a second thread costs more than it saves, far more on a busy machine.
     before = torch.get_num_threads()
-    if isinstance(method, MatrixMethod) and method.reference.numel() < 10**6:
+    if isinstance(method, Classifier) or method.reference.numel() < 10**6:
         torch.set_num_threads(1)
     try:
         yield

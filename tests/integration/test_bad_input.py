@@ -53,7 +53,7 @@ ARGUMENTS = [
     (["data=elephant"], "Unknown choice data=elephant. It is one of: color_wheel, "),
     (["metod=svd"], "Unknown key metod. Did you mean method?"),
     (["method.hiden=3"], "Unknown key method.hiden. Did you mean hidden?"),
-    (["optimizer.lr=3"], "Unknown key optimizer.lr. It is one of: damping."),
+    (["optimizer.lr=3"], "Unknown key optimizer.lr. It is one of: damping, warm_up."),
     (["method.max_steps=ten"], "method.max_steps must be an integer. Found 'ten'."),
     (["method.max_steps=0", *SMALL, "rank=2"], "method.max_steps must be an integer of at least 1. Found 0."),
     (["method.tolerance=-1", *SMALL, "rank=2"], "method.tolerance must not be negative. Found -1."),

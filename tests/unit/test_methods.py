@@ -396,7 +396,7 @@ def test_factorized_linear_can_start_at_the_optimum() -> None:
 
 def test_completion_never_sees_held_out_entries() -> None:
     target = gaussian(1, 12, 2) @ gaussian(1, 2, 10, seed=1)
-    observed = torch.from_numpy(np.random.default_rng(0).random((1, 12, 10)) < 0.7)
+    observed = torch.from_numpy(np.random.default_rng(0).random((1, 12, 10)) < 0.8)
     changed = torch.where(observed, target, 5 * gaussian(1, 12, 10, seed=4))
     first, second = (fit(make(Completion, part, observed=observed, tolerance=1e-12)) for part in (target, changed))
     np.testing.assert_array_equal(products(first), products(second))

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lowrank.line_search import cubic_roots, minimize_along
 from lowrank.objectives import KnownTarget, Objective, ObservedEntries
-from lowrank.optim import EntrywiseSGD, RiemannianCG, _cubic_roots, _exact_step, stationarity
+from lowrank.optim import EntrywiseSGD, RiemannianCG, stationarity
 
 Matrix = NDArray[np.float64]
 LAB = np.array([[0.3374, 0.6005, 0.1735], [3.3359, 0.0492, 1.8374], [2.9407, 0.5301, 2.2620]])
@@ -180,7 +181,7 @@ def test_loss_never_increases(seed: int, rows: int, cols: int, data: st.DataObje
         observed = torch.from_numpy(rng(seed).random((1, rows, cols)) < 0.6)
         observed[0, 0, 0] = True
         objective = ObservedEntries(target, observed)
-    solver = RiemannianCG(objective, *start(target, [rank], seed=seed), tolerance=0.0)
+    solver = RiemannianCG(objective, *start(target, [rank], seed=seed), tolerance=0.0, warm_up=0)
     losses = [float(solver.step()) for _ in range(30)]
     for before, after in itertools.pairwise(losses):
         assert after <= before * (1 + 1e-10) + 1e-24 * losses[0]
@@ -215,8 +216,9 @@ def test_masked_matrix_of_low_rank_is_completed() -> None:
 
 def test_masked_and_known_take_the_same_steps_where_all_is_observed() -> None:
     target = torch.from_numpy(rng(0).standard_normal((1, 6, 5)))
-    known = RiemannianCG(KnownTarget(target), *start(target, [2]))
-    masked = RiemannianCG(ObservedEntries(target, torch.ones_like(target, dtype=torch.bool)), *start(target, [2]))
+    everything = torch.ones_like(target, dtype=torch.bool)
+    known = RiemannianCG(KnownTarget(target), *start(target, [2]), warm_up=0)
+    masked = RiemannianCG(ObservedEntries(target, everything), *start(target, [2]), warm_up=0)
     for _ in range(15):
         np.testing.assert_allclose(masked.step(), known.step(), rtol=1e-9)
         np.testing.assert_allclose(masked.left @ masked.right, known.left @ known.right, atol=1e-9)
@@ -243,9 +245,9 @@ def test_member_that_is_done_stays_as_it_is() -> None:
 @example([0.0, -3.0, 2.0])
 @example([3.0, 3.0, 1.0])
 @example([0.0, 0.0, -8.0])
-def test_cubic_roots_agree_with_numpy(coefficients: list[float]) -> None:
+def testcubic_roots_agree_with_numpy(coefficients: list[float]) -> None:
     a2, a1, a0 = (torch.tensor([value], dtype=torch.float64) for value in coefficients)
-    roots = _cubic_roots(a2, a1, a0)
+    roots = cubic_roots(a2, a1, a0)
     assert roots.shape == (3, 1)
     scale = 1 + max(abs(coefficients[0]), math.sqrt(abs(coefficients[1])), abs(coefficients[2]) ** (1 / 3))
     for root in roots[:, 0].tolist():
@@ -271,7 +273,7 @@ def line(residual: Matrix, linear: Matrix, quadratic: Matrix, t: NDArray[np.floa
     st.sampled_from([1e-4, 1.0, 1e4]),
 )
 @example(seed=1000000, size=1, quadratic_scale=1e-8, linear_scale=1.0)  # the other root of the residual is at 1e8
-def test_exact_step_is_the_global_minimum_of_the_line(
+def testminimize_along_is_the_global_minimum_of_the_line(
     seed: int, size: int, quadratic_scale: float, linear_scale: float
 ) -> None:
     draw = rng(seed)
@@ -281,7 +283,7 @@ def test_exact_step_is_the_global_minimum_of_the_line(
     linear *= -np.sign(residual @ linear)
     slope = torch.tensor([residual @ linear])
     stacks = [torch.from_numpy(part)[None] for part in (residual, linear, quadratic)]
-    step = float(_exact_step(stacks[0], stacks[1], stacks[2], slope))
+    step = float(minimize_along(stacks[0], stacks[1], stacks[2], slope))
     assert step > 0
     found = line(residual, linear, quadratic, np.array([step]))[0]
     # Beyond t, |t linear| or |t² quadratic| outweighs what is left.
@@ -298,21 +300,21 @@ def test_exact_step_is_the_global_minimum_of_the_line(
     assert found <= min(values.min(), polished.fun) + 1e-12 * (residual @ residual)
 
 
-def test_exact_step_takes_the_deeper_of_two_minima() -> None:
+def testminimize_along_takes_the_deeper_of_two_minima() -> None:
     # The first component vanishes at t = 1 and at t = 3, the second at t = 3 alone.
     parts = ([3.0, 0.3], [-4.0, -0.1], [1.0, 0.0])
     residual, linear, quadratic = (torch.tensor([part], dtype=torch.float64) for part in parts)
-    step = _exact_step(residual, linear, quadratic, (residual * linear).sum(1))
+    step = minimize_along(residual, linear, quadratic, (residual * linear).sum(1))
     assert float(step) == pytest.approx(3.0, abs=1e-9)
 
 
 @pytest.mark.parametrize("step", [1e-3, 0.5, 1.0, 7.0, 1e3])
 @pytest.mark.parametrize("size", [1e-9, 1.0, 1e6])
-def test_exact_step_finds_a_minimum_of_order_four(step: float, size: float) -> None:
+def testminimize_along_finds_a_minimum_of_order_four(step: float, size: float) -> None:
     # ½ (size (1 - t / step)²)²: all three roots of its derivative fall together.
     parts = ([size], [-2 * size / step], [size / step**2])
     residual, linear, quadratic = (torch.tensor([part], dtype=torch.float64) for part in parts)
-    found = float(_exact_step(residual, linear, quadratic, (residual * linear).sum(1)))
+    found = float(minimize_along(residual, linear, quadratic, (residual * linear).sum(1)))
     assert found == pytest.approx(step, rel=1e-3)
 
 

@@ -9,7 +9,7 @@ import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
-from lowrank.files import read_matrix
+from lowrank.files.reading import read_matrix
 from lowrank.streams import stream
 
 

@@ -183,11 +183,11 @@ class MatrixMethod(LightningModule):
         """Why a member stopped, in words for the terminal."""
         if self.diverged[member]:
             return f"diverged after {int(self.steps[member])} steps: its loss is no longer finite"
+        if self.active[member]:
+            return f"stopped at method.max_steps={self.max_steps}"
         if self.stationarity[member] <= self.tolerance:
             return f"converged: the gradient in the scaled metric is {float(self.stationarity[member]):.1e} of ‖A‖"
-        if not self.active[member]:
-            return f"converged: the excess over the optimum is at most {self.tolerance:.0e} in both norms"
-        return f"stopped at method.max_steps={self.max_steps}"
+        return f"converged: the excess over the optimum is at most {self.tolerance:.0e} in both norms"
 
     def fixed_problem(self) -> tuple[Objective, Tensor, Tensor]:
         """The pair problem, which solvers need to stay the same throughout."""
@@ -268,6 +268,10 @@ class MatrixMethod(LightningModule):
                 parameter.copy_(torch.where(keep.view(-1, *[1] * (parameter.ndim - 1)), before[name], parameter))
         return bool(lost.any())
 
+    def _certified(self, figure: Tensor) -> Tensor:
+        # Without a tolerance nothing is good enough, not even an excess that rounding makes negative.
+        return ((figure <= self.tolerance) & (self.tolerance > 0)).to(self.active.device)
+
     def _measure_now(self) -> dict[str, Tensor]:
         return self.measure(tolerance=max(self.tolerance / 10, 1e-12))
 
@@ -275,10 +279,10 @@ class MatrixMethod(LightningModule):
         problem = self.pair_problem()
         if problem is not None:
             self.stationarity = stationarity(*problem).double().cpu()
-            self.active &= ~(self.stationarity <= self.tolerance).to(self.active.device)
+            self.active &= ~self._certified(self.stationarity)
         if self.knows_optimum:
             excess = torch.maximum(errors["excess_2norm"], errors["excess_frobenius"])
-            self.active &= ~(excess <= self.tolerance).to(self.active.device)
+            self.active &= ~self._certified(excess)
         optimizer = self.optimizers(use_pl_optimizer=False)
         if isinstance(optimizer, PairSolver):
             loss = (self.loss_unit * optimizer.squared_residual()).double().cpu()

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from lowrank.checks import require_one_of
 from lowrank.methods.base import MatrixMethod, OptimizerFactory, solver_class
 from lowrank.objectives import KnownTarget, Objective
-from lowrank.optim import turn_to_target
 from lowrank.streams import stream
 
 
@@ -74,13 +73,6 @@ class Factorization(MatrixMethod):
         if self._objective is None:
             self._objective = self.make_objective()
         return self._objective, self.left, self.right
-
-    def on_train_start(self) -> None:
-        """Start a solver on the side of the target."""
-        solver = solver_class(self.make_optimizer)
-        if self.step_count == 0 and solver is not None and solver.unit_scale:
-            turn_to_target(*self.pair_problem())
-        super().on_train_start()
 
     def losses(self, step: int) -> Tensor:
         """``½ ‖residual‖²`` on the entries seen."""

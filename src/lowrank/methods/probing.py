@@ -8,7 +8,6 @@ from torch import Tensor
 
 from lowrank.methods.base import MatrixMethod, OptimizerFactory, solver_class
 from lowrank.objectives import KnownTarget, Objective
-from lowrank.optim import turn_to_target
 from lowrank.probes import Probes
 
 
@@ -101,11 +100,10 @@ class ProbingMethod(MatrixMethod):
     def on_train_start(self) -> None:
         """Hand the model's factors to the solver, at unit scale."""
         if self._solved and self.step_count == 0:
-            problem = self.fixed_problem()
+            self.fixed_problem()
             left, right = self.factors()
             self.left.copy_(left / self.scale)
             self.right.copy_(self._seen(right))
-            turn_to_target(*problem)
             self.on_block_end()
         super().on_train_start()
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lowrank import limits
+from lowrank.files import limits
 
 Shape = tuple[int, ...]
 

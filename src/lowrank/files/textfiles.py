@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lowrank import limits
+from lowrank.files import limits
 
 
 def read_delimited(path: Path, delimiter: str) -> npt.NDArray[np.float64]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from lowrank import limits
+from lowrank.files import limits
 
 
 def read_image(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lowrank import containers, images, limits, textfiles
+from lowrank.files import containers, images, limits, textfiles
 
 CONTAINERS: dict[str, Callable[[Path, str | None], npt.NDArray[Any] | Tensor]] = {
     ".npz": containers.read_npz,
@@ -56,8 +56,8 @@ def read_matrix(
         IsADirectoryError: If the path is a folder.
         PermissionError: If the file may not be read.
         ValueError: If the extension is unknown, an option does not fit the format, the file is damaged or too large
-            (see ``lowrank.limits``), or it does not hold a finite real matrix. One line, naming the file; rows and
-            columns in it count from 1.
+            (see ``lowrank.files.limits``), or it does not hold a finite real matrix. One line, naming the file;
+            rows and columns in it count from 1.
 
     Example:
         >>> folder = getfixture("tmp_path")

@@ -1,0 +1,1 @@
+"""Matrix files: what people keep their matrices in."""

@@ -1,0 +1,69 @@
+"""Exact line search along a direction of a factor pair."""
+
+import torch
+from torch import Tensor
+
+
+def inner(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> Tensor:
+    """Inner product of the tensors of each member, shape ``(J,)``."""
+    return torch.stack([(x * y).flatten(1).sum(1) for x, y in zip(a, b, strict=True)]).sum(0)
+
+
+def minimize_along(residual: Tensor, linear: Tensor, quadratic: Tensor, slope: Tensor) -> Tensor:
+    """Global minimizer over ``t >= 0`` of ``½ ‖residual + t linear + t² quadratic‖²``.
+
+    Args:
+        residual: Shape ``(J, …)``.
+        linear: Of the same shape.
+        quadratic: Of the same shape.
+        slope: ``⟨residual, linear⟩`` of each member, negative, shape ``(J,)``.
+
+    Returns:
+        Step of each member, shape ``(J,)``.
+
+    Example:
+        >>> residual, linear = torch.tensor([[2.0, 1.0]]), torch.tensor([[-1.0, 0.0]])
+        >>> minimize_along(residual, linear, torch.zeros(1, 2), torch.tensor([-2.0]))
+        tensor([2.])
+    """
+    q = inner((linear,), (linear,)) + 2 * inner((residual,), (quadratic,))
+    c = inner((linear,), (quadratic,))
+    d = inner((quadratic,), (quadratic,))
+    b = slope.clamp(max=-torch.finfo(slope.dtype).tiny)
+    # The derivative is b + q t + 3c t² + 2d t³ with b < 0. In u = 1/t its leading coefficient b cannot vanish.
+    candidates = cubic_roots(q / b, 3 * c / b, 2 * d / b)
+    steps = torch.where(candidates > 0, 1 / candidates, 0)
+    for _ in range(3):
+        first = b + steps * (q + steps * (3 * c + steps * 2 * d))
+        second = q + steps * (6 * c + steps * 6 * d)
+        polished = torch.where(second > 0, steps - first / second, steps)
+        steps = torch.where((steps > 0) & (polished > 0), polished, steps)
+    value = steps * (b + steps * (q / 2 + steps * (c + steps * d / 2)))
+    # Two roots can be equally good but for rounding, which is that of the largest term: the nearer one is taken then.
+    rounding = steps * (b.abs() + steps * (q.abs() / 2 + steps * (c.abs() + steps * d / 2)))
+    value = (value + 16 * torch.finfo(value.dtype).eps * rounding).nan_to_num(nan=torch.inf)
+    return steps.gather(0, value.argmin(0, keepdim=True))[0]
+
+
+def cubic_roots(a2: Tensor, a1: Tensor, a0: Tensor) -> Tensor:
+    """Real roots of ``u³ + a2 u² + a1 u + a0``, shape ``(3, J)``; a single one stands three times.
+
+    Example:
+        >>> cubic_roots(*(torch.tensor([a]) for a in (-6.0, 11.0, -6.0))).sort(0).values.round(decimals=4)[:, 0]
+        tensor([1., 2., 3.])
+    """
+    shift = a2 / 3
+    p = (a1 - a2 * shift) / 3
+    half = (2 * shift**3 - shift * a1 + a0) / 2
+    discriminant = half**2 + p**3
+    root = discriminant.clamp(min=0).sqrt()
+    # The sign avoids cancellation; the other cube root follows from their product, -p.
+    big = -torch.copysign((half.abs() + root) ** (1 / 3), half)
+    single = big - torch.where(big == 0, 0, p / big)
+    radius = 2 * (-p).clamp(min=0).sqrt()
+    # All three meet where p is 0; the angle is then any.
+    cosine = -half / ((-p).clamp(min=0) ** 1.5).clamp(min=torch.finfo(p.dtype).tiny)
+    angle = torch.acos(cosine.clamp(-1, 1)) / 3
+    turns = torch.tensor([0.0, 2.0, 4.0], dtype=p.dtype, device=p.device)[:, None] * (torch.pi / 3)
+    triple = radius * torch.cos(angle - turns)
+    return torch.where(discriminant > 0, single, triple) - shift
