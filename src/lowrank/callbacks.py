@@ -69,6 +69,10 @@ class LastState(Callback):
         self._write(trainer)
 
     def _write(self, trainer: Trainer) -> None:
-        with replacing(self._path) as partial:
-            trainer.save_checkpoint(partial)
+        if trainer.is_global_zero:
+            with replacing(self._path) as partial:
+                trainer.save_checkpoint(partial)
+        else:
+            # Takes part in what all processes do for a checkpoint; the first alone writes it.
+            trainer.save_checkpoint(self._path)
         self._written = time.monotonic()

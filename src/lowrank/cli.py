@@ -78,7 +78,10 @@ def _run(job: Job) -> float:
     config.check(job.config, job.choices)
     from lowrank.run import run
 
-    (result,) = run([job])
+    results = run([job])
+    if not results:
+        return math.nan
+    (result,) = results
     print((summary.line if job.sweep else summary.table)(result, job.folder), flush=True)
     if result["status"] != "completed":
         raise JobFailed(result["error"])

@@ -39,7 +39,7 @@ def run(jobs: Sequence[Job]) -> list[dict[str, Any]]:
         jobs: The jobs; a single one is a stack of one.
 
     Returns:
-        The result of each job, as in its ``result.json``.
+        The result of each job, as in its ``result.json``; nothing in a process that only helps another to train.
 
     Raises:
         Exception: Whatever stopped the stack. Its W&B runs are then finished as failed.
@@ -126,7 +126,10 @@ class _Stack:
             )
         except MisconfigurationException as error:
             raise ValueError(f"trainer.accelerator={accelerator} is not to be had on this machine. {error}") from error
-        if self.config.logger.wandb is not None and trainer.is_global_zero:
+        if not trainer.is_global_zero:
+            for silent in histories:
+                silent.path = None
+        elif self.config.logger.wandb is not None:
             self._start_wandb()
         return trainer, histories
 

@@ -132,9 +132,9 @@ class Classifier(LightningModule):
         """Log the epoch."""
         if self.diverged:
             return
-        total = float(self._sum)
+        total = float(self._over_processes(self._sum))
         self.train_loss_sum_per_epoch.append(total)
-        self.train_loss = total / self.trainer.num_training_batches
+        self.train_loss = total / (int(self.trainer.num_training_batches) * self.trainer.world_size)
         self.fit_seconds += time.perf_counter() - self._began
         record = {
             "train/loss": self.train_loss,
@@ -144,6 +144,9 @@ class Classifier(LightningModule):
         }
         for logger in self.loggers:
             logger.log_metrics(record, step=self.global_step)  # type: ignore[arg-type]
+
+    def _over_processes(self, figure: Tensor) -> Tensor:
+        return self.trainer.strategy.reduce(figure, reduce_op="sum")  # type: ignore[return-value]
 
     def on_validation_epoch_start(self) -> None:
         """Count anew."""
@@ -157,7 +160,8 @@ class Classifier(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Take the accuracy on the test set."""
-        self.accuracy = self._correct / self._seen
+        counts = self._over_processes(torch.tensor([self._correct, self._seen], device=self.device))
+        self.accuracy = float(counts[0] / counts[1])
 
     def describe(self) -> str:
         """What a checkpoint must be of to be resumed."""
