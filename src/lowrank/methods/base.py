@@ -148,12 +148,14 @@ class MatrixMethod(LightningModule):
             self.optimum = (self.optimum[0].to(self.device), self.optimum[1].to(self.device))
 
     def on_train_start(self) -> None:
-        """Measure the state that training starts from."""
+        """Measure the state that training starts from; one that is resumed is held against the tolerance of now."""
         if self.step_count > 0:
+            self.active.copy_(~self.diverged)
+            self._certify(self._measure_now())
             return
         if not isinstance(self.optimizers(use_pl_optimizer=False), PairSolver) and self.make_optimizer is not None:
             with torch.no_grad():
-                self.loss = (2 * self.loss_unit * self.losses(0)).double().cpu()
+                self.loss = (2 * self.loss_unit * self.losses(0)).cpu().double()
         self._record(self._measure_now())
 
     def training_step(self, block: tuple[int, int]) -> None:
@@ -173,7 +175,7 @@ class MatrixMethod(LightningModule):
         self.on_block_end()
         self.fit_seconds += time.perf_counter() - began
         errors = self._measure_now()
-        if self._freeze(before, frozen, loss.double().cpu(), errors):
+        if self._freeze(before, frozen, loss.cpu().double(), errors):
             errors = self._measure_now()
         self._record(errors)
         if not self.active.any() or self.step_count >= self.max_steps:
@@ -223,7 +225,7 @@ class MatrixMethod(LightningModule):
         Args:
             tolerance: Relative accuracy of the 2-norm where the target is so large that it is iterated.
         """
-        left, right = (factor.detach().double().to(self.reference.device) for factor in self.factors())
+        left, right = (factor.detach().to(self.reference.device).double() for factor in self.factors())
         two_norm, frobenius = residual_norms(self.reference, left, right, tolerance=tolerance)
         errors = {
             "relative_2norm": two_norm / self.spectrum[:, 0],
@@ -275,17 +277,20 @@ class MatrixMethod(LightningModule):
     def _measure_now(self) -> dict[str, Tensor]:
         return self.measure(tolerance=max(self.tolerance / 10, 1e-12))
 
-    def _record(self, errors: dict[str, Tensor]) -> None:
+    def _certify(self, errors: dict[str, Tensor]) -> None:
         problem = self.pair_problem()
         if problem is not None:
-            self.stationarity = stationarity(*problem).double().cpu()
+            self.stationarity = stationarity(*problem).cpu().double()
             self.active &= ~self._certified(self.stationarity)
         if self.knows_optimum:
             excess = torch.maximum(errors["excess_2norm"], errors["excess_frobenius"])
             self.active &= ~self._certified(excess)
+
+    def _record(self, errors: dict[str, Tensor]) -> None:
+        self._certify(errors)
         optimizer = self.optimizers(use_pl_optimizer=False)
         if isinstance(optimizer, PairSolver):
-            loss = (self.loss_unit * optimizer.squared_residual()).double().cpu()
+            loss = (self.loss_unit * optimizer.squared_residual()).cpu().double()
             self.loss = torch.where(self.diverged.cpu(), self.loss, loss)
         self.last_record = {"train/loss": self.loss, **errors}
         for logger in self.loggers:
