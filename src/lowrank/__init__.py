@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from lowrank.metrics import relative_2norm as relative_2norm
     from lowrank.metrics import relative_errors as relative_errors
     from lowrank.metrics import relative_frobenius as relative_frobenius
+    from lowrank.objectives import KnownTarget as KnownTarget
+    from lowrank.objectives import ObservedEntries as ObservedEntries
     from lowrank.optim import RiemannianCG as RiemannianCG
     from lowrank.results import read_result as read_result
     from lowrank.scaled_gd import ScaledGD as ScaledGD
@@ -47,6 +49,7 @@ _MODULES = {
         "relative_errors",
         "relative_frobenius",
     ],
+    "objectives": ["KnownTarget", "ObservedEntries"],
     "optim": ["RiemannianCG"],
     "results": ["read_result"],
     "scaled_gd": ["ScaledGD"],

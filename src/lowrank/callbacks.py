@@ -60,13 +60,21 @@ class LastState(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write the state if it is time."""
-        if time.monotonic() - self._written > self._seconds:
+        """Write the state if it is time; the first process decides for all, who have to meet for it."""
+        if isinstance(pl_module, MatrixMethod) and trainer.strategy.broadcast(self._due()):
+            self._write(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the state of a method whose epochs are passes over data: between them nothing is half summed up."""
+        if not isinstance(pl_module, MatrixMethod) and trainer.strategy.broadcast(self._due()):
             self._write(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the last state."""
         self._write(trainer)
+
+    def _due(self) -> bool:
+        return time.monotonic() - self._written > self._seconds
 
     def _write(self, trainer: Trainer) -> None:
         if trainer.is_global_zero:

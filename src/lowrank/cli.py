@@ -46,6 +46,10 @@ def main() -> None:
             job = _job(cfg)
             try:
                 return _run(job)
+            except (KeyboardInterrupt, SystemExit):
+                # Lightning turns an interrupt into an exit.
+                job.fail("interrupted")
+                sys.exit(f"interrupted: {job.folder}")
             except Exception as error:
                 if full_error:
                     raise
@@ -106,7 +110,11 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return f"Unknown choice {group}={name}. {config.nearest(name, error.options)}"
-    if isinstance(error, ConfigCompositionException) and isinstance(cause, ValidationError):
+    if (
+        isinstance(error, ConfigCompositionException)
+        and isinstance(cause, ValidationError)
+        and cause.key in TrainConfig.__annotations__
+    ):
         return config.type_law(str(cause.full_key), TrainConfig.__annotations__[cause.key], cause.value)
     if isinstance(error, ConfigCompositionException) and isinstance(cause, OmegaConfBaseException):
         siblings = cause.parent_node.keys() if isinstance(cause.parent_node, DictConfig) else []

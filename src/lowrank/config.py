@@ -79,6 +79,9 @@ def check(cfg: DictConfig, choices: dict[str, str]) -> None:
     Raises:
         ConfigError: For the first law that is broken.
     """
+    for group in ("method", "data", "optimizer", "trainer", "logger"):
+        if not cfg[group]:
+            raise ConfigError(f"A {group} must be chosen: {group}=NAME. Found none.")
     for group in GROUPS:
         for key, value in plain(cfg.get(group), resolve=False).items():
             if value == "???":
@@ -192,6 +195,9 @@ def _check_fit(cfg: DictConfig, choices: dict[str, str]) -> None:
             f"method={method} uses every entry of the target; data.observed is for method=completion. "
             f"Found data.observed={cfg.data.observed}."
         )
+    if choices.get("schedule", "constant") != "constant" and "lr" not in cfg.optimizer:
+        found = f"schedule={choices['schedule']}"
+        raise ConfigError(f"optimizer={choices['optimizer']} has no learning rate: schedule=constant. Found {found}.")
     if (choices.get("optimizer") == "none") != (method == "svd"):
         law = (
             "method=svd computes and is not trained: optimizer=none"

@@ -25,7 +25,9 @@ class Job:
     @property
     def name(self) -> str:
         """What the job is called where it is listed."""
-        fallback = f"{self.choices['method']}-{self.choices['data']}-rank{self.config.rank}-seed{self.config.seed}"
+        fallback = (
+            f"{self.choices.get('method')}-{self.choices.get('data')}-rank{self.config.rank}-seed{self.config.seed}"
+        )
         return self.config.name or fallback
 
     def identity(self) -> dict[str, Any]:
@@ -36,8 +38,8 @@ class Job:
             # What refers to a missing value cannot be resolved; the record of the failure shows it as it is written.
             config = plain(self.config, resolve=False)
         return {
-            "method": self.choices["method"],
-            "data": self.choices["data"],
+            "method": self.choices.get("method"),
+            "data": self.choices.get("data"),
             "rank": self.config.rank,
             "seed": self.config.seed,
             "fingerprint": results.fingerprint(config),

@@ -17,7 +17,7 @@ class Objective(Protocol):
     """Frobenius norm of the entries seen, shape ``(J,)``."""
 
     ridge: float
-    """Damping that keeps a first least-squares solution small where it has few entries to go by."""
+    """Damping of the least squares that a solver starts with; keeps rows with few entries small."""
 
     def residual(self, left: Tensor, right: Tensor) -> Tensor:
         """``left @ right - target`` on the entries seen, of one shape ``(J, …)`` for one objective."""
@@ -103,7 +103,7 @@ def _starts(place: Tensor, count: int) -> Tensor:
 
 
 class ObservedEntries:
-    """The observed entries of the targets; no dense ``m × n`` array is made.
+    """The observed entries of the targets; no step on them makes a dense ``m × n`` array.
 
     Members of a stack may observe different entries, and different numbers of them: shorter lists are padded with
     entries of weight zero.

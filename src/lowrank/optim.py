@@ -48,7 +48,10 @@ class PairSolver(Optimizer):
         left = self.objective.best_left(self.right, damping)
         # The last solution has all of the scale. Shared evenly, the Gram matrices are no worse conditioned than the
         # target, not its square, and no damping drowns their small directions.
-        left, right = balance(left, self.objective.best_right(left, damping))
+        right = self.objective.best_right(left, damping)
+        sound = (left.isfinite().flatten(1).all(1) & right.isfinite().flatten(1).all(1))[:, None, None]
+        balanced = balance(torch.where(sound & trained, left, 0), torch.where(sound & trained, right, 0))
+        left, right = torch.where(sound, balanced[0], left), torch.where(sound, balanced[1], right)
         # Rounding must not wake what lies beyond the rank of a member.
         kept = (torch.arange(left.shape[-1], device=left.device) < ranks)[:, None]
         self.left.copy_(torch.where(trained, left * kept, self.left))
@@ -69,8 +72,8 @@ class RiemannianCG(PairSolver):
     how a product is split into factors, nor on the condition number of the target. Along a direction the product is
     quadratic in the step, the loss a polynomial of degree four, and its minimizer a root of a cubic.
 
-    The first steps are alternating least squares, damped where rows have few entries: they bring a random start to the
-    scale and the leading directions of the target.
+    The first steps are alternating least squares, damped where only some entries are observed: they bring a random
+    start to the scale and the leading directions of the target.
 
     Stationarity is :math:`\rho = \sqrt{\langle G, Z\rangle}`, the gradient in the scaled metric; it has the units of
     the target.
@@ -113,7 +116,7 @@ class RiemannianCG(PairSolver):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Tensor:  # type: ignore[override]
-        """Take one conjugate gradient step and return ``‖residual‖²`` before it, shape ``(J,)``."""
+        """Take one step, least squares at first, and return ``‖residual‖²`` before it, shape ``(J,)``."""
         left, right, memory = self.left, self.right, self.state[self.left]
         memory["steps"] = memory.get("steps", 0) + 1
         if memory["steps"] <= self.defaults["warm_up"]:
@@ -122,7 +125,7 @@ class RiemannianCG(PairSolver):
         gradient, natural = _scaled_gradient(self.objective, residual, left, right, self.defaults["damping"])
         slope = inner(gradient, natural)
         rho = slope.clamp(min=0).sqrt()
-        self.active &= (rho > self.tolerance * self.objective.norms) & rho.isfinite()
+        self.active &= ~(rho <= self.tolerance * self.objective.norms)
 
         direction = (-natural[0], -natural[1])
         if "direction" in memory:
@@ -182,7 +185,7 @@ class EntrywiseSGD(PairSolver):
         objective: The entries of a stack of targets, on the CPU.
         left: ``U``, shape ``(J, m, k)``.
         right: ``Vᵀ``, shape ``(J, k, n)``.
-        tolerance: Unused: this algorithm has no certificate; it runs as many epochs as it is given.
+        tolerance: Unused: the lab's algorithm has no certificate of its own.
         lr: Learning rate.
 
     Raises:

@@ -54,11 +54,11 @@ _EMPTY: dict[str, Any] = dict.fromkeys(
         "versions",
     ]
 )
-_DECIDING = ("method", "data", "optimizer", "schedule", "rank", "seed", "precision", "ckpt")
+_DECIDING = ("method", "data", "optimizer", "schedule", "rank", "seed", "ckpt")
 
 
 def write_result(folder: Path, figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Write ``result.json``: every field of the contract, null where a method has no meaning for it.
+    """Write ``result.json``: every field of the contract, null where a method has no meaning for it, and any others.
 
     Numbers that are not finite are written as null, since JSON has none. The file is whole or not there.
 
@@ -69,9 +69,6 @@ def write_result(folder: Path, figures: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         The result as it was written.
 
-    Raises:
-        KeyError: For a field that the contract does not have.
-
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -80,9 +77,6 @@ def write_result(folder: Path, figures: Mapping[str, Any]) -> dict[str, Any]:
         >>> result["status"], result["rank"], result["loss"]
         ('completed', 2, None)
     """
-    unknown = figures.keys() - _EMPTY.keys()
-    if unknown:
-        raise KeyError(f"result.json has no field {', '.join(sorted(unknown))}.")
     result = {field: _plain(value) for field, value in (_EMPTY | dict(figures)).items()}
     with replacing(folder / RESULT) as partial:
         partial.write_text(json.dumps(result, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -162,34 +162,49 @@ class _Stack:
         left, right, spectrum = measured.pop("left"), measured.pop("right"), measured.pop("spectrum")
         with replacing(job.folder / results.FACTORS) as partial:
             partial.write_bytes(save({"left": left.contiguous(), "right": right.contiguous()}))
-        result = job.identity() | measured
-        if job.config.figures:
-            drawn = _draw(
-                job.folder / results.FIGURES, result, history, data.supply("target")["target"], left, right, spectrum
-            )
-        else:
-            drawn = []
-        if wandb_run is not None:
-            offline = wandb_run.settings.mode == "offline"
-            result["wandb_run"] = wandb_run.settings.sync_dir if offline else wandb_run.url
-            wandb_run.summary.update({key: value for key, value in measured.items() if value is not None})
-            if drawn:
-                wandb_run.log({f"figures/{path.stem}": wandb.Image(str(path)) for path in drawn})
-            wandb_run.finish(exit_code=0 if result["status"] == "completed" else 1)
-            self.runs[member] = None
+        # What was computed is on disk before anything is drawn or sent, which can fail.
+        result = results.write_result(job.folder, job.identity() | measured)
+        try:
+            target = data.supply("target")["target"]
+            folder = job.folder / results.FIGURES
+            drawn = _draw(folder, result, history, target, left, right, spectrum) if job.config.figures else []
+            if wandb_run is not None:
+                result["wandb_run"] = _finish_wandb(wandb_run, measured, drawn)
+                self.runs[member] = None
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            warnings.warn(f"the result is whole, but not its figures or its W&B run: {reason}", stacklevel=2)
         result["total_seconds"] = time.perf_counter() - job.began
         return results.write_result(job.folder, result)
+
+
+def _finish_wandb(run: wandb.Run, measured: dict[str, Any], drawn: list[Path]) -> str | None:
+    run.summary.update({key: value for key, value in measured.items() if value is not None})
+    if drawn:
+        run.log({f"figures/{path.stem}": wandb.Image(str(path)) for path in drawn})
+    where = run.settings.sync_dir if run.settings.mode == "offline" else run.url
+    run.finish(exit_code=0 if measured["status"] == "completed" else 1)
+    return where
 
 
 def _check_checkpoint(path: Path, method: Method) -> None:
     if not path.is_file():
         raise FileNotFoundError(f"There is no checkpoint at ckpt={path}.")
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)["lowrank"]["of"]
+        found = torch.load(path, map_location="cpu", weights_only=True)["lowrank"]
     except Exception as error:
         raise ValueError(f"ckpt={path} must be a checkpoint that a run of lowrank wrote. Found none in it.") from error
-    if found != method.describe():
-        raise ValueError(f"ckpt={path} must be of {method.describe()}. Found {found}.")
+    if found["of"] != method.describe():
+        raise ValueError(f"ckpt={path} must be of {method.describe()}. Found {found['of']}.")
+    done, limit = (
+        (found["step_count"], f"method.max_steps={method.max_steps}")
+        if isinstance(method, MatrixMethod)
+        else (len(found["train_loss_sum_per_epoch"]), f"method.epochs={method.epochs}")
+    )
+    if done >= int(limit.partition("=")[2]):
+        raise ValueError(
+            f"{limit.partition('=')[0]} must be above the {done} that ckpt={path} has done. Found {limit}."
+        )
 
 
 def _measure_matrix(method: MatrixMethod, member: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ def table(result: Mapping[str, Any], folder: Path) -> str:
         folder: The run's folder.
 
     Returns:
-        Lines of at most 100 characters.
+        The lines, to be printed as they are.
     """
     method, data = result["method"], result["data"]
     rows, cols = result["shape"]
@@ -25,7 +25,7 @@ def table(result: Mapping[str, Any], folder: Path) -> str:
     best_rank = min(result["rank"], result["target_rank"])
     lines.append(f"{'numerical rank':<28}{best_rank:>16}{result['numerical_rank']:>16}")
     lines.append(
-        f"{'parameters':<28}{result['parameters']:>16}{result['parameters']:>16}"
+        f"{'parameters of the factors':<28}{result['parameters']:>16}{result['parameters']:>16}"
         f"{'':>4}in place of {result['dense_parameters']}"
     )
     for name, key in (

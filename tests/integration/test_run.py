@@ -48,7 +48,7 @@ def test_a_checkpoint_goes_on_as_if_never_stopped(arguments: tuple[str, ...], tr
         assert rest.result[field] == pytest.approx(whole.result[field], rel=1e-12, abs=1e-12)
     assert part.result["loss"] != pytest.approx(whole.result["loss"], rel=1e-3)
     steps = [int(row["step"]) for row in history(rest.folder)]
-    assert steps[0] > 5 and steps[-1] == 20
+    assert steps[0] == 5 and steps[-1] == 20
     assert part.result["fingerprint"] != whole.result["fingerprint"]
 
 
@@ -135,3 +135,31 @@ def test_other_users_may_read_all_files(train: Train) -> None:
 def test_a_run_writes_in_its_folder_alone(train: Train, tmp_path: Path) -> None:
     train("method=svd", "data=lab", "rank=1", "logger=wandb", "figures=false")
     assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
+
+
+def test_a_checkpoint_with_nothing_left_to_do_is_refused(train: Train) -> None:
+    part = train("method=factorization", "method.max_steps=3", *SMALL, "rank=2", *QUIET)
+    again = train(
+        "method=factorization", "method.max_steps=3", f"ckpt={part.folder / 'last.ckpt'}", *SMALL, "rank=2", *QUIET
+    )
+    assert again.code == 1
+    assert again.line.startswith("method.max_steps must be above the 3 that ckpt=")
+
+
+def test_a_checkpoint_of_another_optimizer_is_refused(train: Train) -> None:
+    part = train("method=factorization", "method.max_steps=3", *SMALL, "rank=2", *QUIET)
+    other = train(
+        "method=factorization", "optimizer=adam", f"ckpt={part.folder / 'last.ckpt'}", *SMALL, "rank=2", *QUIET
+    )
+    assert other.code == 1
+    assert "must be of Factorization by Adam" in other.line and "Found Factorization by RiemannianCG" in other.line
+
+
+def test_a_figure_that_cannot_be_drawn_loses_no_result(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise MemoryError("too large")
+
+    monkeypatch.setattr("lowrank.figures.approximation", broken)
+    ended = train("method=svd", *SMALL, "rank=2", "logger=none")
+    assert ended.code == 0 and ended.result["status"] == "completed"
+    assert "the result is whole, but not its figures or its W&B run: too large" in ended.stderr

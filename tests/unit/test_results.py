@@ -65,10 +65,9 @@ def test_numbers_that_are_not_finite_are_null(value: float, tmp_path: Path) -> N
     assert result["config"] == {"a": {"b": [None, 2]}}
 
 
-def test_unknown_field_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
-    with pytest.raises(KeyError, match=r"result\.json has no field los, rnk\."):
-        write_result(tmp_path, {"rnk": 2, "los": 1.0})
-    assert list(tmp_path.iterdir()) == []
+def test_figures_of_a_new_method_stand_beside_the_contract(tmp_path: Path) -> None:
+    written = write_result(tmp_path, {"rank": 2, "sparsity": 0.5})
+    assert (written["rank"], written["sparsity"], written["loss"]) == (2, 0.5, None)
 
 
 def test_result_is_whole_or_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

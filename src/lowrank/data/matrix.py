@@ -71,7 +71,7 @@ class MatrixData(LightningDataModule):
 
 
 def _draw_mask(shape: torch.Size, fraction: float, seed: int) -> Tensor:
-    if not 0 < fraction <= 1:
+    if not isinstance(fraction, int | float) or not 0 < fraction <= 1:
         raise ValueError(f"data.observed must be a fraction in (0, 1], or a mask file. Found {fraction}.")
     entries = shape.numel()
     mask = torch.zeros(entries, dtype=torch.bool)

@@ -151,11 +151,7 @@ class MatrixMethod(LightningModule):
         """Measure the state that training starts from; one that is resumed is held against the tolerance of now."""
         if self.step_count > 0:
             self.active.copy_(~self.diverged)
-            self._certify(self._measure_now())
-            return
-        if not isinstance(self.optimizers(use_pl_optimizer=False), PairSolver) and self.make_optimizer is not None:
-            with torch.no_grad():
-                self.loss = (2 * self.loss_unit * self.losses(0)).cpu().double()
+            restore_settings(self.optimizers(use_pl_optimizer=False))
         self._record(self._measure_now())
 
     def training_step(self, block: tuple[int, int]) -> None:
@@ -187,7 +183,7 @@ class MatrixMethod(LightningModule):
             return f"diverged after {int(self.steps[member])} steps: its loss is no longer finite"
         if self.active[member]:
             return f"stopped at method.max_steps={self.max_steps}"
-        if self.stationarity[member] <= self.tolerance:
+        if self.stationarity[member] <= self.tolerance or not self.knows_optimum:
             return f"converged: the gradient in the scaled metric is {float(self.stationarity[member]):.1e} of ‖A‖"
         return f"converged: the excess over the optimum is at most {self.tolerance:.0e} in both norms"
 
@@ -204,7 +200,10 @@ class MatrixMethod(LightningModule):
     def describe(self) -> str:
         """What a checkpoint must be of to be resumed."""
         rows, cols = self.reference.shape[1:]
-        return f"{type(self).__name__} on {rows}×{cols}, rank {', '.join(map(str, self.ranks))}"
+        ranks, count = ", ".join(map(str, self.ranks)), sum(parameter.numel() for parameter in self.parameters())
+        made = getattr(self.make_optimizer, "func", self.make_optimizer)
+        by = f" by {made.__name__}" if isinstance(made, type) else ""
+        return f"{type(self).__name__}{by} on {rows}×{cols}, rank {ranks}, {count} trained parameters"
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what is no tensor of the model."""
@@ -280,7 +279,9 @@ class MatrixMethod(LightningModule):
     def _certify(self, errors: dict[str, Tensor]) -> None:
         problem = self.pair_problem()
         if problem is not None:
-            self.stationarity = stationarity(*problem).cpu().double()
+            optimizer = self.optimizers(use_pl_optimizer=False)
+            damping = optimizer.defaults.get("damping", 1e-6) if isinstance(optimizer, PairSolver) else 1e-6
+            self.stationarity = stationarity(*problem, damping=damping).cpu().double()
             self.active &= ~self._certified(self.stationarity)
         if self.knows_optimum:
             excess = torch.maximum(errors["excess_2norm"], errors["excess_frobenius"])
@@ -290,11 +291,22 @@ class MatrixMethod(LightningModule):
         self._certify(errors)
         optimizer = self.optimizers(use_pl_optimizer=False)
         if isinstance(optimizer, PairSolver):
-            loss = (self.loss_unit * optimizer.squared_residual()).cpu().double()
-            self.loss = torch.where(self.diverged.cpu(), self.loss, loss)
+            loss = self.loss_unit * optimizer.squared_residual()
+            self.loss = torch.where(loss.isfinite(), loss, self.loss.to(loss)).cpu().double()
+        elif self.make_optimizer is not None:
+            with torch.no_grad():
+                self.loss = (2 * self.loss_unit * self.losses(self.step_count)).cpu().double()
         self.last_record = {"train/loss": self.loss, **errors}
         for logger in self.loggers:
             logger.log_metrics(self.last_record, step=self.step_count)  # type: ignore[arg-type]
+
+
+def restore_settings(optimizer: object) -> None:
+    """Give an optimizer that was resumed the settings of this run's config, and not those of the checkpoint."""
+    if isinstance(optimizer, Optimizer):
+        for group in optimizer.param_groups:
+            group.pop("initial_lr", None)
+            group.update({name: value for name, value in optimizer.defaults.items() if name in group})
 
 
 def solver_class(factory: OptimizerFactory | None) -> type[PairSolver] | None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lowrank.checks import require_one_of
+from lowrank.checks import require_count, require_one_of
 from lowrank.layers import Bottleneck
 from lowrank.methods.base import OptimizerFactory
 from lowrank.methods.probing import ProbingMethod
@@ -127,9 +127,10 @@ def layer_widths(hidden: str | Sequence[int], rank: int, rows: int, cols: int) -
         down = [width for width in reversed(powers) if width < cols]
         up = [width for width in powers if width < rows]
         return [cols, *down, rank, *up, rows], len(down) + 1
-    if isinstance(hidden, str):
+    if isinstance(hidden, str) or not isinstance(hidden, Sequence):
         raise ValueError(f"method.hidden must be paper, powers_of_two or a list of widths. Found {hidden!r}.")
     for width in hidden:
-        if width < rank:
+        require_count("A width of method.hidden", width)
+        if int(width) < rank:
             raise ValueError(f"The widths of method.hidden must be at least the rank, {rank}. Found {width}.")
     return [cols, *hidden, rank, rows], len(hidden) + 1

@@ -14,6 +14,7 @@ from lowrank.checks import require_count
 from lowrank.krylov import residual_norms
 from lowrank.layers import MLP
 from lowrank.linalg import check_rank, gram_svd, singular_values
+from lowrank.methods.base import restore_settings
 from lowrank.metrics import optimum
 from lowrank.optim import PairSolver
 from lowrank.schedules import Schedule
@@ -108,6 +109,10 @@ class Classifier(LightningModule):
         for logger in self.loggers:
             logger.log_metrics({name: float(error) for name, error in self.errors.items()}, step=0)
 
+    def on_train_start(self) -> None:
+        """Train with the settings of this run's config, also from a checkpoint."""
+        restore_settings(self.optimizers(use_pl_optimizer=False))
+
     def on_train_epoch_start(self) -> None:
         """Start a new sum, and keep the state that a run which diverges goes back to."""
         self._began = time.perf_counter()
@@ -173,10 +178,14 @@ class Classifier(LightningModule):
         checkpoint["lowrank"] = {
             "of": self.describe(),
             "train_loss_sum_per_epoch": self.train_loss_sum_per_epoch,
+            "train_loss": self.train_loss,
+            "fit_seconds": self.fit_seconds,
             "accuracy": self.accuracy,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on where the checkpoint stopped."""
         self.train_loss_sum_per_epoch = checkpoint["lowrank"]["train_loss_sum_per_epoch"]
+        self.train_loss = checkpoint["lowrank"]["train_loss"]
+        self.fit_seconds = checkpoint["lowrank"]["fit_seconds"]
         self.accuracy = checkpoint["lowrank"]["accuracy"]

@@ -17,8 +17,8 @@ from lowrank.streams import stream
 class FactorizedLinear(ProbingMethod):
     """A layer ``y = B A x + b`` in place of ``y = W x + b``, learned from inputs and outputs of the latter.
 
-    The teacher's weight is the target, its bias is drawn from N(0, 1). Each input is fed with both signs: the mean of
-    the two outputs shows the bias, half their difference the weight.
+    The teacher's weight is the target, its bias is drawn from N(0, 1). The bias is read off once, as the mean of the
+    outputs of x and -x; what is trained are the factors.
 
     Args:
         target: Weights W of the teachers, shape ``(J, m, n)``.
@@ -105,10 +105,9 @@ class FactorizedLinear(ProbingMethod):
         self.student_right.copy_(right)
 
     def losses(self, step: int) -> Tensor:
-        """Half the squared difference of the outputs, averaged over both signs of the batch."""
+        """Half the squared difference of the outputs, averaged over the batch."""
         x = self.batch(step)
-        inputs = torch.cat([x, -x], dim=1)
-        return (self(inputs) - self.teacher(inputs)).square().sum(2).mean(1) / 2
+        return (self(x) - self.teacher(x)).square().sum(2).mean(1) / 2
 
     def extra_errors(self, left: Tensor, right: Tensor) -> dict[str, Tensor]:
         """Largest difference of any output on the probes, in the units of the outputs."""

@@ -61,14 +61,14 @@ class ProbingMethod(MatrixMethod):
         self.loss_unit /= rows
         self._objective: KnownTarget | None = None
         self._triangle: Tensor | None = None
+        norms = torch.linalg.matrix_norm(self.target)
+        self.register_buffer("scale", norms[:, None, None], persistent=False)
         if self._solved:
             if self.probes[0].fixed and len(self.probes[0].all) < size:
                 raise ValueError(
                     f"This optimizer needs at least n = {size} probes to learn a matrix from. "
                     f"Found method.vectors={vectors}."
                 )
-            norms = torch.linalg.matrix_norm(self.target)
-            self.register_buffer("scale", norms[:, None, None], persistent=False)
             self.loss_unit *= norms.square()
             self.register_buffer("left", torch.zeros(stack, rows, max(ranks), dtype=dtype))
             self.register_buffer("right", torch.zeros(stack, max(ranks), size, dtype=dtype))
@@ -91,11 +91,11 @@ class ProbingMethod(MatrixMethod):
                 everything = torch.stack([probes.all for probes in self.probes]).to(target)
                 self._triangle = torch.linalg.qr(everything / everything.shape[1] ** 0.5, mode="r").R
                 target = target @ self._triangle.mT
-            self._objective = KnownTarget(target / torch.linalg.matrix_norm(self.target)[:, None, None])
+            self._objective = KnownTarget(target / self.scale)
         if self._solved:
             return self._objective, self.left, self.right
         left, right = self.factors()
-        return self._objective, left / torch.linalg.matrix_norm(self.target)[:, None, None], self._seen(right)
+        return self._objective, left / self.scale, self._seen(right)
 
     def on_train_start(self) -> None:
         """Hand the model's factors to the solver, at unit scale."""
