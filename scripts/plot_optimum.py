@@ -218,7 +218,7 @@ def draw_conditions(iterations: dict[str, NDArray[np.float64]]) -> Figure:
     styles: dict[str, dict[str, Any]] = {
         "gradient_descent": {**descent, "label": "gradient descent"},
         "scaled_gd": _SCALED,
-        "riemannian_cg": {**_CG, "label": "Riemannian CG, without its warm-up"},
+        "riemannian_cg": {**_CG, "label": "Riemannian CG alone"},
         "als": {"label": "alternating least squares", "color": _PURPLE, "marker": "D", "linestyle": "--"},
     }
     series = [(CONDITIONS[: len(iterations[name])], iterations[name], style) for name, style in styles.items()]
