@@ -165,9 +165,10 @@ class _Stack:
         # What was computed is on disk before anything is drawn or sent, which can fail.
         result = results.write_result(job.folder, job.identity() | measured)
         try:
-            target = data.supply("target")["target"]
-            folder = job.folder / results.FIGURES
-            drawn = _draw(folder, result, history, target, left, right, spectrum) if job.config.figures else []
+            drawn = []
+            if job.config.figures:
+                target = data.supply("target")["target"]
+                drawn = _draw(job.folder / results.FIGURES, result, history, target, left, right, spectrum)
             if wandb_run is not None:
                 result["wandb_run"] = _finish_wandb(wandb_run, measured, drawn)
                 self.runs[member] = None
@@ -196,15 +197,12 @@ def _check_checkpoint(path: Path, method: Method) -> None:
         raise ValueError(f"ckpt={path} must be a checkpoint that a run of lowrank wrote. Found none in it.") from error
     if found["of"] != method.describe():
         raise ValueError(f"ckpt={path} must be of {method.describe()}. Found {found['of']}.")
-    done, limit = (
-        (found["step_count"], f"method.max_steps={method.max_steps}")
-        if isinstance(method, MatrixMethod)
-        else (len(found["train_loss_sum_per_epoch"]), f"method.epochs={method.epochs}")
-    )
-    if done >= int(limit.partition("=")[2]):
-        raise ValueError(
-            f"{limit.partition('=')[0]} must be above the {done} that ckpt={path} has done. Found {limit}."
-        )
+    if isinstance(method, MatrixMethod):
+        name, limit, done = "method.max_steps", method.max_steps, found["step_count"]
+    else:
+        name, limit, done = "method.epochs", method.epochs, len(found["train_loss_sum_per_epoch"])
+    if done >= limit:
+        raise ValueError(f"{name} must be above the {done} that ckpt={path} has done. Found {name}={limit}.")
 
 
 def _measure_matrix(method: MatrixMethod, member: int) -> dict[str, Any]:
