@@ -10,6 +10,8 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """Give a path beside ``path`` to write to, and put what was written in its place once it is whole.
 
+    What a process that was killed has left behind when it wrote the same file is removed.
+
     Raises:
         OSError: If the folder cannot be written to; nothing is left behind then, nor after any other error.
 
@@ -28,5 +30,25 @@ def replacing(path: Path) -> Iterator[Path]:
         with partial.open("rb+") as written:
             os.fsync(written.fileno())
         partial.replace(path)
+        _remove_leftovers(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _remove_leftovers(path: Path) -> None:
+    prefix = f".{path.name}."
+    for other in path.parent.iterdir():
+        process = other.name.removeprefix(prefix)
+        if other.name.startswith(prefix) and process.isdecimal() and not _runs(int(process)):
+            other.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        # It is another user's.
+        return True
+    return True

@@ -1,6 +1,7 @@
 """The config before anything heavy is imported: its schema, its laws, and what ``--help`` says of it."""
 
 import difflib
+import functools
 import os
 import re
 from collections.abc import Iterable
@@ -10,6 +11,8 @@ from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from lowrank.results import FIELDS
 
 GROUPS = ("method", "data", "optimizer", "schedule", "trainer", "logger", "experiment")
 
@@ -22,7 +25,9 @@ class TrainConfig:
     seed: int = 0
     name: str | None = None
     ckpt: str | None = None
-    figures: bool = True
+    resume: str | None = None
+    figures: bool | None = None
+    objective: Any = "relative_frobenius"
     data: dict[str, Any] = field(default_factory=dict)
     method: dict[str, Any] = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)
@@ -88,6 +93,11 @@ def check(cfg: DictConfig, choices: dict[str, str]) -> None:
                 raise ConfigError(f"{group}={choices.get(group)} needs a {key}: {group}.{key}={key.upper()}.")
     if cfg.rank < 1:
         raise ConfigError(f"The rank must be at least 1. Found rank={cfg.rank}.")
+    asked = [cfg.objective] if isinstance(cfg.objective, str) else cfg.objective
+    numbers = [name for name, kind in FIELDS.items() if kind in (int, float)]
+    if not isinstance(asked, list | ListConfig) or not asked or not set(asked) <= set(numbers):
+        law = f"The objective must be a number of result.json, or a list of them: {', '.join(numbers)}"
+        raise ConfigError(f"{law}. Found objective={cfg.objective}.")
     for group in GROUPS:
         if isinstance(cfg.get(group), DictConfig) and choices.get(group):
             _check_types(cfg[group], _defaults(group, choices[group]), group, cfg)
@@ -149,18 +159,20 @@ def _headline(path: Path) -> str:
     return next((comment for comment in comments if not comment.startswith("@package")), "")
 
 
+@functools.cache
 def _yaml(path: Path) -> DictConfig:
     loaded = OmegaConf.load(path)
     return loaded if isinstance(loaded, DictConfig) else OmegaConf.create({})
 
 
+@functools.cache
 def _defaults(group: str, choice: str) -> DictConfig:
     path = config_dir() / group / f"{choice}.yaml"
     if not path.is_file():
         return OmegaConf.create({})
     own = _yaml(path)
-    inherited = [_defaults(group, base) for base in own.pop("defaults", []) if isinstance(base, str)]
-    merged = OmegaConf.merge(*inherited, own)
+    inherited = [_defaults(group, base) for base in own.get("defaults") or [] if isinstance(base, str)]
+    merged = OmegaConf.merge(*inherited, OmegaConf.masked_copy(own, [str(key) for key in own if key != "defaults"]))
     assert isinstance(merged, DictConfig)
     return merged
 

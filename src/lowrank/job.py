@@ -1,15 +1,22 @@
 """One job as the command line hands it to a run; knows nothing heavy, so that it can fail early."""
 
+import contextlib
+import functools
+import json
+import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from lowrank import results
+from lowrank import results, settings
 from lowrank.config import plain
+from lowrank.identity import DECIDING, fingerprint, versions
 
 
 @dataclass(frozen=True)
@@ -20,7 +27,15 @@ class Job:
     choices: dict[str, str]
     folder: Path
     sweep: Path | None = None
+    overrides: tuple[str, ...] = ()
     began: float = field(default_factory=time.perf_counter)
+
+    @classmethod
+    def composed(cls, config: DictConfig, hydra: DictConfig) -> "Job":
+        """The job of a config, as Hydra's own node says where it writes and how it was asked for."""
+        sweep = Path(hydra.sweep.dir).absolute() if hydra.mode == RunMode.MULTIRUN else None
+        folder, overrides = Path(hydra.runtime.output_dir), tuple(hydra.overrides.task)
+        return cls(config, dict(hydra.runtime.choices), folder, sweep, overrides)
 
     @property
     def name(self) -> str:
@@ -30,24 +45,101 @@ class Job:
         )
         return self.config.name or fallback
 
+    @property
+    def title(self) -> str:
+        """What was asked for, as it was typed."""
+        return " ".join(self.overrides)
+
+    @property
+    def draws(self) -> bool:
+        """Whether figures are drawn: unless the config says, for a single run and for no job of a sweep."""
+        asked = self.config.figures
+        return self.sweep is None if asked is None else bool(asked)
+
+    @property
+    def resumes(self) -> bool:
+        """Whether what an earlier run left in the folder counts: always in a sweep, else if asked for."""
+        return self.sweep is not None or self.config.resume is not None
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """What makes the result that result."""
+        return fingerprint(self._plain)
+
+    def completed(self) -> dict[str, Any] | None:
+        """The result that an earlier run left, if it is completed and would come out the same today."""
+        if not self.resumes:
+            return None
+        with contextlib.suppress(OSError, ValueError, OmegaConfBaseException):
+            result = results.read_result(self.folder)
+            if result["status"] == "completed" and result["fingerprint"] == self.fingerprint:
+                return result
+        return None
+
+    def objective(self, result: Mapping[str, Any]) -> float | tuple[float, ...]:
+        """What the job returns to a sweeper: a figure of its result, or several; no numbers if it did not complete."""
+        asked = self.config.objective
+        figures = tuple(
+            float(result[name]) if result["status"] == "completed" and result[name] is not None else math.nan
+            for name in ([asked] if isinstance(asked, str) else asked)
+        )
+        return figures[0] if isinstance(asked, str) else figures
+
+    def conflict(self) -> str | None:
+        """In what the run differs that an earlier command left in the folder; None where it does not, or is none."""
+        try:
+            earlier = results.read_result(self.folder)
+            if earlier["fingerprint"] == self.fingerprint:
+                return None
+        except (OSError, ValueError, OmegaConfBaseException):
+            return None
+        then, now = settings.settings(earlier), settings.settings(self.identity())
+        for name in settings.names([then, now]):
+            counts = name.partition(".")[0] in DECIDING or name == "trainer.precision"
+            if counts and then.get(name) != now.get(name):
+                return f"{name}={then.get(name)} in place of {name}={now.get(name)}"
+        return None
+
+    def stack_key(self) -> str:
+        """What is the same among jobs that can be one stack: all but the rank, the seed and what only the data know."""
+        config = dict(self._plain)
+        for key in ("rank", "seed", "name", "objective", "resume"):
+            del config[key]
+        # As it is written, so that what follows from the rank or the seed of a job is the same for all.
+        config["data"] = _without_seeds(plain(self.config.data, resolve=False))
+        return json.dumps([config, self.choices], sort_keys=True, default=str)
+
     def identity(self) -> dict[str, Any]:
         """Fields of ``result.json`` that are known before anything is computed."""
-        try:
-            config = plain(self.config)
-        except OmegaConfBaseException:
-            # What refers to a missing value cannot be resolved; the record of the failure shows it as it is written.
-            config = plain(self.config, resolve=False)
         return {
             "method": self.choices.get("method"),
             "data": self.choices.get("data"),
             "rank": self.config.rank,
             "seed": self.config.seed,
-            "fingerprint": results.fingerprint(config),
-            "config": config,
-            "versions": results.versions(),
-            "total_seconds": time.perf_counter() - self.began,
+            "fingerprint": self.fingerprint,
+            "config": self._plain,
+            "versions": versions(),
         }
 
-    def fail(self, line: str) -> None:
-        """Write a result that says ``failed``, and why."""
-        results.write_result(self.folder, self.identity() | {"status": "failed", "error": line})
+    def fail(self, line: str) -> dict[str, Any]:
+        """A result that says ``failed`` and why, written where that is possible."""
+        result = self.identity() | {"status": "failed", "error": line}
+        with contextlib.suppress(OSError):
+            return results.write_result(self.folder, result)
+        return result
+
+    @functools.cached_property
+    def _plain(self) -> dict[str, Any]:
+        try:
+            return plain(self.config)
+        except OmegaConfBaseException:
+            # What refers to a missing value cannot be resolved; the record of the failure shows it as it is written.
+            return plain(self.config, resolve=False)
+
+
+def _without_seeds(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_seeds(value) if isinstance(value, Mapping) else value
+        for key, value in data.items()
+        if key != "seed"
+    }

@@ -127,7 +127,7 @@ def residual_norms(target: Tensor, left: Tensor, right: Tensor, *, tolerance: fl
     if target.shape[-2] < target.shape[-1]:
         target, left, right = target.mT, right.mT, left.mT
     m, n = target.shape[-2:]
-    rows = max(1, CHUNK // max(1, n * batch.numel()))
+    rows = max(1, CHUNK // n)
     spans = (slice(start, start + rows) for start in range(0, m, rows))
     chunks = (target[..., span, :] - left[..., span, :] @ right for span in spans)
     if n <= EXACT_SIDE:

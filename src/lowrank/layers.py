@@ -1,5 +1,6 @@
 """Layers of low rank, and the nets built of them. ``nn.Module`` only: nothing here knows how it is trained."""
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -158,7 +159,8 @@ class Bottleneck(nn.Module):
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """What the nets stand for: ``left (J, m, k)`` and ``right (J, k, n)``."""
-        return self._product(self.bottleneck, None), self._product(0, self.bottleneck)
+        weights = list(self.weights)
+        return _product(weights[self.bottleneck :]), _product(weights[: self.bottleneck])
 
     @torch.no_grad()
     def assign(self, left: Tensor, right: Tensor) -> None:
@@ -167,16 +169,57 @@ class Bottleneck(nn.Module):
         The layers between stay as they are. To train the factors and lift them this way is to train those two layers
         in the scaled metric: the directions that differ between the two are those that do not change the product.
         """
-        first, last = self.weights[0], self.weights[-1]
-        before, after = self._product(1, self.bottleneck), self._product(self.bottleneck, -1)
-        first += torch.linalg.pinv(before) @ (right - before @ first) if before is not None else right - first
-        last += (left - last @ after) @ torch.linalg.pinv(after) if after is not None else left - last
+        weights = list(self.weights)
+        first, last = weights[0], weights[-1]
+        if before := weights[1 : self.bottleneck]:
+            product = _product(before)
+            first += torch.linalg.pinv(product) @ (right - product @ first)
+        else:
+            first.copy_(right)
+        if after := weights[self.bottleneck : -1]:
+            product = _product(after)
+            last += (left - last @ product) @ torch.linalg.pinv(product)
+        else:
+            last.copy_(left)
 
-    def _product(self, start: int, stop: int | None) -> Tensor:
-        product = None
-        for weight in list(self.weights)[start:stop]:
-            product = weight if product is None else weight @ product
-        return product  # type: ignore[return-value]
+    @torch.no_grad()
+    def regress(self, x: Tensor, images: Tensor, scale: float = 1.0) -> Tensor:
+        """Least-squares loss ``½ scale ‖net(x) - images‖²`` of each net; leaves its gradient in the weights.
+
+        The gradient is written out: for small nets autograd takes longer than the arithmetic.
+
+        Args:
+            x: A batch for each net, shape ``(J, batch, n)``.
+            images: What they are to make of it, shape ``(J, batch, m)``.
+            scale: One over the batch for a mean.
+
+        Returns:
+            The losses, shape ``(J,)``; ``weight.grad`` holds the gradient of their sum.
+
+        Example:
+            >>> net = Bottleneck([1, 1, 1], bottleneck=1)
+            >>> for weight in net.weights:
+            ...     _ = weight.data.fill_(2)
+            >>> net.regress(torch.ones(1, 1, 1), torch.ones(1, 1, 1))
+            tensor([4.5000])
+            >>> [weight.grad.item() for weight in net.weights]
+            [6.0, 6.0]
+        """
+        weights = list(self.weights)
+        outputs = [x]
+        for weight in weights:
+            outputs.append(outputs[-1] @ weight.mT)
+        residual = outputs[-1] - images
+        downstream = residual * scale
+        for layer in reversed(range(len(weights))):
+            weights[layer].grad = downstream.mT @ outputs[layer]
+            if layer > 0:
+                downstream = downstream @ weights[layer]
+        return residual.square().sum((1, 2)) * (scale / 2)
+
+
+def _product(weights: Sequence[Tensor]) -> Tensor:
+    return functools.reduce(lambda product, weight: weight @ product, weights)
 
 
 class MLP(nn.Module):

@@ -58,11 +58,12 @@ def cubic_roots(a2: Tensor, a1: Tensor, a0: Tensor) -> Tensor:
     discriminant = half**2 + p**3
     root = discriminant.clamp(min=0).sqrt()
     # The sign avoids cancellation; the other cube root follows from their product, -p.
-    big = -torch.copysign((half.abs() + root) ** (1 / 3), half)
+    big = -torch.copysign(((half.abs() + root).log() / 3).exp(), half)
     single = big - torch.where(big == 0, 0, p / big)
     radius = 2 * (-p).clamp(min=0).sqrt()
     # All three meet where p is 0; the angle is then any.
-    cosine = -half / ((-p).clamp(min=0) ** 1.5).clamp(min=torch.finfo(p.dtype).tiny)
+    cube = (-p).clamp(min=0)
+    cosine = -half / (cube * cube.sqrt()).clamp(min=torch.finfo(p.dtype).tiny)
     angle = torch.acos(cosine.clamp(-1, 1)) / 3
     turns = torch.tensor([0.0, 2.0, 4.0], dtype=p.dtype, device=p.device)[:, None] * (torch.pi / 3)
     triple = radius * torch.cos(angle - turns)

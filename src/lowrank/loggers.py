@@ -7,7 +7,7 @@ from pytorch_lightning.loggers.logger import Logger
 from torch import Tensor
 from wandb import Run
 
-from lowrank.results import History
+from lowrank.history import History
 
 
 class StackLogger(Logger):
@@ -36,13 +36,21 @@ class StackLogger(Logger):
         """Nothing: the run logs the whole config itself."""
 
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
-        """Log figures: tensors of shape ``(J,)`` hold one for each member, numbers are every member's."""
+        """Log figures: tensors of shape ``(J,)`` hold one for each member, numbers are every member's.
+
+        Two of them say what the others are of: ``step``, the steps of each member, and ``moved``, which members have a
+        figure to log.
+        """
         columns = {name: _values(value, len(self.histories)) for name, value in metrics.items() if value is not None}
+        steps = columns.pop("step", [step or 0] * len(self.histories))
+        moved = columns.pop("moved", [True] * len(self.histories))
         for member, (history, run) in enumerate(zip(self.histories, self.runs, strict=True)):
+            if not moved[member]:
+                continue
             row = {name: values[member] for name, values in columns.items()}
-            history.add(step or 0, row)
+            history.add(int(steps[member]), row)
             if run is not None:
-                run.log(row, step=step)
+                run.log(row, step=int(steps[member]))
 
 
 def _values(value: Any, stack: int) -> list[float]:

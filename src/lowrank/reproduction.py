@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from lowrank import config, results
 from lowrank.claims import Claim, Point
 from lowrank.job import Job
+from lowrank.stack import Stack
 
 STACK = 90
 """Jobs that are trained as one tensor program, at most."""
@@ -133,22 +134,22 @@ class Reproduction:
             stacks.setdefault(composed, []).extend(own)
         for stack in stacks.values():
             self._run(stack)
-        return [[self._done[_key(job)] for job in own] for own in jobs]
+        return [[self._done[job.fingerprint] for job in own] for own in jobs]
 
     def _run(self, jobs: Iterable[Job]) -> None:
         from lowrank.run import run
 
-        new = [job for key, job in {_key(job): job for job in jobs}.items() if key not in self._done]
+        new = [job for key, job in {job.fingerprint: job for job in jobs}.items() if key not in self._done]
         for job in new[:1]:
             config.check(job.config, job.choices)
         # A labeled set is trained on by itself: a classifier has no stack, and 60,000 images are a large target.
         size = 1 if new and new[0].config.data.get("labeled") else STACK
         for start in range(0, len(new), size):
             stack = new[start : start + size]
-            for job, result in zip(stack, run(stack), strict=True):
+            for job, result in zip(stack, run(Stack(stack)), strict=True):
                 if result["status"] != "completed":
                     raise ValueError(f"{job.folder}: {result['error']}.")
-                self._done[_key(job)] = Trained(result, job.folder)
+                self._done[job.fingerprint] = Trained(result, job.folder)
 
     def _decompose(self, trained: Trained) -> tuple[Trained, Trained]:
         """Truncated SVD of the target of a run, at the run's rank and in full."""
@@ -162,7 +163,7 @@ class Reproduction:
             cfg.rank = rank
             jobs.append(Job(cfg, choices, trained.folder.parent / f"svd,rank={rank}"))
         self._run(jobs)
-        return self._done[_key(jobs[0])], self._done[_key(jobs[1])]
+        return self._done[jobs[0].fingerprint], self._done[jobs[1].fingerprint]
 
     def _value(self, point: Point, trained: Trained) -> float:
         result = trained.result
@@ -208,10 +209,6 @@ def _compose_once(overrides: tuple[str, ...]) -> tuple[dict[str, str], DictConfi
     own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     OmegaConf.set_struct(own, False)
     return choices, own
-
-
-def _key(job: Job) -> str:
-    return results.fingerprint(config.plain(job.config))
 
 
 def _factors(folder: Path) -> tuple[Any, Any]:

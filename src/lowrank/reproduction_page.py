@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lowrank import gallery, results
+from lowrank import gallery, identity
 from lowrank.atomic import replacing
 from lowrank.claims import Claim
+from lowrank.history import HISTORY
 from lowrank.reproduction import Comparison, Row, Trained, product, spread
 
 PAGE, TABLE, IMAGES = "reproduction.md", "reproduction.csv", "images"
@@ -90,7 +91,7 @@ def _page(
     command: str,
     seconds: float,
 ) -> str:
-    versions = results.versions()
+    versions = identity.versions()
     lines = [
         "# The documents, reproduced",
         "",
@@ -228,7 +229,7 @@ def _errors(trained: Trained) -> str:
 
 
 def _history(trained: Trained, column: str) -> tuple[list[float], list[float]]:
-    with (trained.folder / results.HISTORY).open(newline="", encoding="utf-8") as file:
+    with (trained.folder / HISTORY).open(newline="", encoding="utf-8") as file:
         rows = [(float(row["step"]), float(row[column])) for row in csv.DictReader(file)]
     # Before the first step there is no loss.
     measured = [(step, value) for step, value in rows if value > 0]

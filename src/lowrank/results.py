@@ -1,60 +1,59 @@
 """What a run leaves on disk, written and read back."""
 
-import csv
-import functools
-import hashlib
-import importlib.metadata
+import itertools
 import json
 import math
-import platform
+import os
+import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from lowrank import settings, tables
 from lowrank.atomic import replacing
 
+if TYPE_CHECKING:
+    import polars
+
 RESULT = "result.json"
-HISTORY = "history.csv"
 FACTORS = "factors.safetensors"
 CHECKPOINT = "last.ckpt"
 FIGURES = "figures"
 
-_EMPTY: dict[str, Any] = dict.fromkeys(
-    [
-        "status",
-        "error",
-        "method",
-        "data",
-        "rank",
-        "seed",
-        "shape",
-        "loss",
-        "relative_2norm",
-        "relative_frobenius",
-        "optimum_2norm",
-        "optimum_frobenius",
-        "excess_2norm",
-        "excess_frobenius",
-        "relative_observed",
-        "relative_held_out",
-        "largest_output_difference",
-        "numerical_rank",
-        "target_rank",
-        "parameters",
-        "dense_parameters",
-        "steps",
-        "stop_reason",
-        "fit_seconds",
-        "total_seconds",
-        "accuracy",
-        "train_loss_sum_per_epoch",
-        "wandb_run",
-        "fingerprint",
-        "config",
-        "versions",
-    ]
-)
-_DECIDING = ("method", "data", "optimizer", "schedule", "rank", "seed", "ckpt")
+FIELDS: dict[str, type] = {
+    "status": str,
+    "error": str,
+    "method": str,
+    "data": str,
+    "rank": int,
+    "seed": int,
+    "shape": list,
+    "loss": float,
+    "relative_2norm": float,
+    "relative_frobenius": float,
+    "optimum_2norm": float,
+    "optimum_frobenius": float,
+    "excess_2norm": float,
+    "excess_frobenius": float,
+    "relative_observed": float,
+    "relative_held_out": float,
+    "largest_output_difference": float,
+    "numerical_rank": int,
+    "target_rank": int,
+    "parameters": int,
+    "dense_parameters": int,
+    "steps": int,
+    "stop_reason": str,
+    "fit_seconds": float,
+    "total_seconds": float,
+    "accuracy": float,
+    "train_loss_sum_per_epoch": list,
+    "wandb_run": str,
+    "fingerprint": str,
+    "config": dict,
+    "versions": dict,
+}
 
 
 def write_result(folder: Path, figures: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,7 +76,7 @@ def write_result(folder: Path, figures: Mapping[str, Any]) -> dict[str, Any]:
         >>> result["status"], result["rank"], result["loss"]
         ('completed', 2, None)
     """
-    result = {field: _plain(value) for field, value in (_EMPTY | dict(figures)).items()}
+    result = {field: _plain(value) for field, value in (dict.fromkeys(FIELDS) | dict(figures)).items()}
     with replacing(folder / RESULT) as partial:
         partial.write_text(json.dumps(result, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
     return result
@@ -88,78 +87,122 @@ def read_result(folder: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: If the run has not ended.
+        ValueError: If no run of this package wrote it, or not to its end.
     """
-    result: dict[str, Any] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-    return result
+    return _check(json.loads((folder / RESULT).read_text(encoding="utf-8")))
 
 
-def fingerprint(config: Mapping[str, Any]) -> str:
-    """Hash of the part of a resolved config that decides the result, and of the version that computes it.
+def read_results(*folders: str | Path) -> dict[Path, dict[str, Any]]:
+    """Read every result below folders: those of jobs, of sweeps, or of many sweeps.
 
-    Loggers, folders and progress bars do not count; numbers do, whether written as 1 or 1.0.
-
-    Example:
-        >>> fingerprint({"rank": 2, "name": "a"}) == fingerprint({"rank": 2, "name": "b"})
-        True
-        >>> fingerprint({"rank": 2}) == fingerprint({"rank": 3})
-        False
-    """
-    deciding = {key: config.get(key) for key in _DECIDING}
-    deciding["precision"] = config.get("trainer", {}).get("precision")
-    text = json.dumps([_numbers(deciding), versions()["lowrank"]], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@functools.cache
-def versions() -> dict[str, str]:
-    """Versions of what computed a result."""
-    installed = {name: importlib.metadata.version(name) for name in ("torch", "lowrank")}
-    return {"python": platform.python_version(), **installed}
-
-
-class History:
-    """Figures of a run as it went on: one row a measurement, in memory and, given a file, in ``history.csv``.
-
-    Each row is on disk as soon as it is added, so a run that dies leaves what it had measured.
+    Hidden folders are skipped. A job is there once, though folders overlap. A ``result.json`` that cannot be read, or
+    that no run of this package wrote, is left out with a warning.
 
     Args:
-        path: The CSV file; None keeps the rows in memory alone.
+        folders: Where to look.
+
+    Returns:
+        Results by the folder of the job, as it is reached from the folder given, in natural order (rank=2 before
+        rank=10).
+
+    Raises:
+        FileNotFoundError: If a folder is not there, or there is no result below any.
+    """
+    found: dict[str, Path] = {}
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise FileNotFoundError(f"There is no folder {folder}.")
+        for path, inner, files in os.walk(folder, onerror=_unreadable):
+            inner[:] = [name for name in inner if not name.startswith(".")]
+            if RESULT in files:
+                found.setdefault(os.path.realpath(path), Path(path))
+    results = {}
+    for folder in sorted(found.values(), key=_natural):
+        try:
+            results[folder] = read_result(folder)
+        except (OSError, ValueError, RecursionError) as error:
+            warnings.warn(f"{folder / RESULT} is left out: {error}", stacklevel=2)
+    if not results:
+        raise FileNotFoundError(f"There is no result of a run below {' or '.join(map(str, folders))}.")
+    return results
+
+
+def load(*folders: str | Path) -> "polars.DataFrame":
+    """All jobs of any number of sweeps as one tidy table, one row a job.
+
+    The columns are, in this order:
+
+    1. What tells the jobs apart: those of ``method``, ``data``, ``rank``, ``seed`` and the config's values, such as
+       ``method.max_steps``, that vary, and neither come with the choice of another (as ``optimizer.betas`` with Adam)
+       nor repeat one (as ``data.seed`` the seed).
+    2. The fields of ``result.json``; ``shape`` as ``rows`` and ``cols``.
+    3. ``folder``, the job's.
+    4. All other values of the config, and of ``method``, ``data``, ``rank`` and ``seed``.
+
+    A value that a job does not have is null. Lists of numbers or of texts are list columns. Values of more than one
+    type are text: that of a text as it is, JSON of all others.
+
+    Args:
+        folders: As in ``read_results``, which also says which results are left out.
+
+    Raises:
+        FileNotFoundError: If a folder is not there, or there is no result below any.
 
     Example:
-        >>> history = History(None)
-        >>> history.add(0, {"train/loss": 4.0})
-        >>> history.add(10, {"train/loss": 1.0})
-        >>> history.column("train/loss")
-        ([0, 10], [4.0, 1.0])
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for seed, steps in enumerate([7, 9]):
+        ...         job = {"method": "svd", "data": "lab", "rank": 2, "seed": seed, "config": {"data": {"seed": seed}}}
+        ...         _ = write_result(Path(folder, f"seed={seed}"), job | {"steps": steps})
+        ...     table = load(folder)
+        >>> table["seed"].to_list(), table["steps"].to_list(), table.columns[0], table.columns[-1]
+        ([0, 1], [7, 9], 'seed', 'data.seed')
     """
+    results = read_results(*folders)
+    jobs = [settings.settings(result) for result in results.values()]
+    fields = [settings.flatten(_fields(result)) for result in results.values()]
+    first = settings.differing(jobs)
+    columns = {name: [job.get(name) for job in jobs] for name in first}
+    columns |= {name: [row.get(name) for row in fields] for name in dict.fromkeys(itertools.chain(*fields))}
+    columns["folder"] = [str(folder) for folder in results]
+    for name in settings.names(jobs):
+        columns.setdefault(name, [job.get(name) for job in jobs])
+    return tables.data_frame(columns, FIELDS | {"rows": int, "cols": int})
 
-    def __init__(self, path: Path | None) -> None:
-        self.path, self.rows = path, []
-        self._columns: list[str] = []
 
-    def add(self, step: int, figures: Mapping[str, float]) -> None:
-        """Add one row."""
-        row: dict[str, float] = {"step": step, **figures}
-        self.rows.append(row)
-        new = [name for name in row if name not in self._columns]
-        self._columns += new
-        if self.path is None:
-            return
-        if new:
-            with replacing(self.path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, self._columns)
-                writer.writeheader()
-                writer.writerows(self.rows)
-        else:
-            with self.path.open("a", newline="", encoding="utf-8") as file:
-                csv.DictWriter(file, self._columns).writerow(row)
+def _unreadable(error: OSError) -> None:
+    warnings.warn(f"{error.filename} is left out: {error.strerror}", stacklevel=2)
 
-    def column(self, name: str) -> tuple[list[float], list[float]]:
-        """Steps at which a figure was measured, and its values."""
-        measured = [row for row in self.rows if row.get(name) is not None]
-        return [row["step"] for row in measured], [row[name] for row in measured]
 
-    rows: list[dict[str, float]]
+def _natural(path: Path) -> list[tuple[str, int, str]]:
+    # Text and numbers take turns, so that no two of different kind are compared.
+    parts = re.split(r"(\d+)", str(path))
+    return [
+        (text, int(number or 0), number)
+        for text, number in itertools.zip_longest(parts[::2], parts[1::2], fillvalue="")
+    ]
+
+
+def _check(result: Any) -> dict[str, Any]:
+    ours = (
+        isinstance(result, dict)
+        and {"status", "fingerprint"} <= result.keys()
+        and isinstance(result.get("config"), dict | None)
+        and (result.get("shape") is None or (isinstance(result["shape"], list) and len(result["shape"]) == 2))
+    )
+    if not ours:
+        raise ValueError("no run of lowrank wrote it")
+    return dict(result)
+
+
+def _fields(result: Mapping[str, Any]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for name, value in result.items():
+        if name == "shape":
+            fields["rows"], fields["cols"] = value or (None, None)
+        elif name not in (*settings.IDENTITY, "config"):
+            fields[name] = value
+    return fields
 
 
 def _plain(value: Any) -> Any:
@@ -170,11 +213,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def _numbers(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _numbers(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_numbers(item) for item in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value

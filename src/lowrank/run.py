@@ -1,4 +1,4 @@
-"""One stack of jobs: build, fit, measure, write. The only place that instantiates configs or touches W&B."""
+"""One stack of jobs: build, fit, measure, write. The only place that instantiates configs."""
 
 import contextlib
 import logging
@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import wandb
@@ -17,26 +17,24 @@ from pytorch_lightning import Trainer
 from safetensors.torch import save
 from torch import Tensor
 
-from lowrank import figures, results
+from lowrank import results, tracking
 from lowrank.atomic import replacing
-from lowrank.callbacks import LastState, Progress
-from lowrank.config import plain
+from lowrank.callbacks import Interruption, LastState, Progress
 from lowrank.data.matrix import MatrixData
-from lowrank.job import Job
-from lowrank.linalg import factor_singular_values, gram_svd, numerical_rank, truncated_svd
+from lowrank.drawing import draw
+from lowrank.errors import Interrupted, one_line
+from lowrank.history import HISTORY, History
 from lowrank.loggers import StackLogger
+from lowrank.measuring import measure
 from lowrank.methods.base import MatrixMethod
 from lowrank.methods.classifier import Classifier
-from lowrank.results import History
+from lowrank.stack import Stack
 
 Method = MatrixMethod | Classifier
 
 
-def run(jobs: Sequence[Job]) -> list[dict[str, Any]]:
-    """Train jobs that differ only in rank, seed and the content of their target as one stack.
-
-    Args:
-        jobs: The jobs; a single one is a stack of one.
+def run(stack: Stack) -> list[dict[str, Any]]:
+    """Train a stack of jobs.
 
     Returns:
         The result of each job, as in its ``result.json``; nothing in a process that only helps another to train.
@@ -44,40 +42,81 @@ def run(jobs: Sequence[Job]) -> list[dict[str, Any]]:
     Raises:
         Exception: Whatever stopped the stack. Its W&B runs are then finished as failed.
     """
-    stack = _Stack(jobs)
+    training = _Training(stack)
     with _quiet():
         try:
-            return stack.run()
+            return training.run()
+        except (KeyboardInterrupt, SystemExit) as end:
+            training.interrupt()
+            # Lightning turns an interrupt into an exit.
+            raise Interrupted.by(end.__context__ if isinstance(end, SystemExit) else end) from None
         finally:
-            stack.close()
+            training.close()
 
 
-class _Stack:
-    def __init__(self, jobs: Sequence[Job]) -> None:
-        self.jobs, self.config = jobs, jobs[0].config
-        self.runs: list[wandb.Run | None] = [None] * len(jobs)
+class _Training:
+    def __init__(self, stack: Stack) -> None:
+        self.stack, self.jobs, self.config = stack, stack.jobs, stack.jobs[0].config
+        # A single run counts from where it was asked for; a job of a sweep waits for others first.
+        self.began = self.jobs[0].began if self.jobs[0].sweep is None else time.perf_counter()
+        self.runs: list[wandb.Run | None] = [None] * len(self.jobs)
+        self.results: list[dict[str, Any] | None] = [None] * len(self.jobs)
+        self.last_state = LastState(stack.checkpoint, stack.identity)
 
     def run(self) -> list[dict[str, Any]]:
-        data = [instantiate(job.config.data) for job in self.jobs]
-        for part in data:
-            part.prepare_data()
-            part.setup()
+        data = self._data()
         method = self._method(data)
         trainer, histories = self._trainer(method)
         datamodule = data[0] if isinstance(method, Classifier) else None
-        checkpoint = self.config.ckpt
-        if checkpoint is not None:
-            _check_checkpoint(Path(checkpoint), method)
+        checkpoint = self._checkpoint(method, histories)
         with _threads(method):
             trainer.fit(method, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
         if not trainer.is_global_zero:
             return []
-        return [self._write(member, method, history, data[member]) for member, history in enumerate(histories)]
+        measured = measure(method)
+        # What was computed is on disk before anything is drawn or sent, which can fail.
+        for member, (figures, tensors) in enumerate(measured):
+            self.results[member] = self._write(member, figures, tensors)
+        for member, (figures, tensors) in enumerate(measured):
+            self._present(member, figures, tensors, histories[member], data[member])
+        if self.jobs[0].sweep is not None and isinstance(method, MatrixMethod):
+            # The factors of a job are all that a sweep is for; a single run can be gone on with.
+            self.stack.forget()
+        return [result for result in self.results if result is not None]
+
+    def interrupt(self) -> None:
+        for job, result in zip(self.jobs, self.results, strict=True):
+            # It can have come just after a result was written.
+            if result is None and job.completed() is None:
+                job.fail("interrupted")
 
     def close(self) -> None:
         for wandb_run in self.runs:
             if wandb_run is not None:
                 wandb_run.finish(exit_code=1)
+
+    def _data(self) -> list[MatrixData]:
+        data: list[MatrixData] = []
+        for job in self.jobs:
+            part = instantiate(job.config.data)
+            part.prepare_data()
+            part.setup()
+            if not data:
+                self._check_memory(part)
+            data.append(part)
+        return data
+
+    def _check_memory(self, data: MatrixData) -> None:
+        limit = self.stack.memory
+        if limit is None or len(self.jobs) == 1:
+            return
+        rows, cols = data.supply("target")["target"].shape
+        # The target, its residual, a hidden layer and what the optimizer remembers; and the probes drawn once.
+        needed = len(self.jobs) * 8 * (16 * rows * cols + (self.config.method.get("vectors") or 0) * cols)
+        if needed > limit:
+            raise MemoryError(
+                f"A stack may take hydra.launcher.memory={limit / 2**30:g} GiB. Found {needed / 2**30:.1f}."
+            )
 
     def _method(self, data: Sequence[MatrixData]) -> Method:
         node = self.config.method
@@ -95,6 +134,8 @@ class _Stack:
             keywords["optimizer"] = instantiate(self.config.optimizer, _convert_="all")
             keywords["schedule"] = instantiate(self.config.schedule) if self.config.schedule._target_ else None
         factory = instantiate(OmegaConf.masked_copy(node, [key for key in node if key != "needs"]), _convert_="all")
+        if issubclass(factory.func, MatrixMethod):
+            keywords["width"] = self.stack.width
         self.precision = str(self.config.trainer.precision or factory.func.precision)
         dtype = {"64": torch.float64, "64-true": torch.float64}.get(self.precision, torch.float32)
         if issubclass(factory.func, MatrixMethod) and self.precision not in ("64", "64-true", "32", "32-true"):
@@ -104,11 +145,11 @@ class _Stack:
         return method
 
     def _trainer(self, method: Method) -> tuple[Trainer, list[History]]:
-        node, history = self.config.trainer, self.config.logger.history
+        node, logged = self.config.trainer, self.config.logger.history
         accelerator = _accelerator(node.accelerator, self.precision)
         factory = instantiate(OmegaConf.masked_copy(node, [key for key in node if key != "enable_progress_bar"]))
-        histories = [History(job.folder / results.HISTORY if history else None) for job in self.jobs]
-        callbacks: list[Any] = [LastState(self.jobs[0].folder / results.CHECKPOINT)]
+        histories = [History(job.folder / HISTORY if logged else None) for job in self.jobs]
+        callbacks: list[Any] = [self.last_state, Interruption()]
         if node.enable_progress_bar:
             callbacks.append(Progress())
         try:
@@ -130,62 +171,52 @@ class _Stack:
             for silent in histories:
                 silent.path = None
         elif self.config.logger.wandb is not None:
-            self._start_wandb()
+            for member, wandb_run in enumerate(tracking.start(self.jobs, self.config.logger.wandb)):
+                self.runs[member] = wandb_run
         return trainer, histories
 
-    def _start_wandb(self) -> None:
-        node = self.config.logger.wandb
-        # Without an account a run is kept on disk; to be asked for one would stop a run that needs none.
-        mode: Literal["offline"] | None = (
-            None if wandb.setup().settings.mode != "online" or wandb.login(prompt=False) else "offline"
-        )
-        for member, job in enumerate(self.jobs):
-            group = node.group or (job.sweep.name if job.sweep else None)
-            folder = job.sweep or job.folder
-            folder.mkdir(parents=True, exist_ok=True)
-            self.runs[member] = wandb.init(
-                project=node.project,
-                entity=node.entity,
-                group=group,
-                tags=list(node.tags),
-                name=job.name,
-                dir=folder,
-                mode=mode,
-                config=plain(job.config),
-                reinit="create_new",
-                settings=wandb.Settings(silent=True, console="off"),
-            )
+    def _checkpoint(self, method: Method, histories: Sequence[History]) -> Path | None:
+        kept = self.last_state.kept_step() if self.jobs[0].resumes else None
+        if kept is not None:
+            for history in histories:
+                history.go_on(kept)
+            return self.stack.checkpoint
+        if self.config.ckpt is None:
+            return None
+        path = Path(self.config.ckpt)
+        _check_checkpoint(path, method)
+        return path
 
-    def _write(self, member: int, method: Method, history: History, data: Any) -> dict[str, Any]:
-        job, wandb_run = self.jobs[member], self.runs[member]
-        measured = _measure_matrix(method, member) if isinstance(method, MatrixMethod) else _measure_classifier(method)
-        left, right, spectrum = measured.pop("left"), measured.pop("right"), measured.pop("spectrum")
-        with replacing(job.folder / results.FACTORS) as partial:
-            partial.write_bytes(save({"left": left.contiguous(), "right": right.contiguous()}))
-        # What was computed is on disk before anything is drawn or sent, which can fail.
-        result = results.write_result(job.folder, job.identity() | measured)
+    def _write(self, member: int, figures: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, Any]:
+        job = self.jobs[member]
+        try:
+            with replacing(job.folder / results.FACTORS) as partial:
+                partial.write_bytes(save({name: tensors[name].contiguous() for name in ("left", "right")}))
+            return results.write_result(job.folder, job.identity() | figures | {"total_seconds": self._seconds()})
+        except OSError as error:
+            # The folder of one job is no reason to lose the others.
+            return job.fail(one_line(error))
+
+    def _present(
+        self, member: int, figures: dict[str, Any], tensors: dict[str, Tensor], history: History, data: MatrixData
+    ) -> None:
+        job, wandb_run, result = self.jobs[member], self.runs[member], self.results[member]
+        if result is None or result["status"] == "failed" or not (job.draws or wandb_run is not None):
+            return
         try:
             drawn = []
-            if job.config.figures:
+            if job.draws:
                 target = data.supply("target")["target"]
-                drawn = _draw(job.folder / results.FIGURES, result, history, target, left, right, spectrum)
+                drawn = draw(job.folder / results.FIGURES, result, history, target, **tensors)
             if wandb_run is not None:
-                result["wandb_run"] = _finish_wandb(wandb_run, measured, drawn)
+                result["wandb_run"] = tracking.finish(wandb_run, figures, drawn)
                 self.runs[member] = None
+            self.results[member] = results.write_result(job.folder, result | {"total_seconds": self._seconds()})
         except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            warnings.warn(f"the result is whole, but not its figures or its W&B run: {reason}", stacklevel=2)
-        result["total_seconds"] = time.perf_counter() - job.began
-        return results.write_result(job.folder, result)
+            warnings.warn(f"the result is whole, but not its figures or its W&B run: {one_line(error)}", stacklevel=2)
 
-
-def _finish_wandb(run: wandb.Run, measured: dict[str, Any], drawn: list[Path]) -> str | None:
-    run.summary.update({key: value for key, value in measured.items() if value is not None})
-    if drawn:
-        run.log({f"figures/{path.stem}": wandb.Image(str(path)) for path in drawn})
-    where = run.settings.sync_dir if run.settings.mode == "offline" else run.url
-    run.finish(exit_code=0 if measured["status"] == "completed" else 1)
-    return where
+    def _seconds(self) -> float:
+        return (time.perf_counter() - self.began) / len(self.jobs)
 
 
 def _check_checkpoint(path: Path, method: Method) -> None:
@@ -205,119 +236,6 @@ def _check_checkpoint(path: Path, method: Method) -> None:
         raise ValueError(f"{name} must be above the {done} that ckpt={path} has done. Found {name}={limit}.")
 
 
-def _measure_matrix(method: MatrixMethod, member: int) -> dict[str, Any]:
-    rank = method.ranks[member]
-    left, right = (factor[member].detach().cpu() for factor in method.factors())
-    left, right = left[:, :rank], right[:rank]
-    rows, cols = method.reference.shape[1:]
-    trained = factor_singular_values(left.double(), right.double())
-    numerical = int(numerical_rank(trained.to(left.dtype), (rows, cols)))
-    target_rank = int(numerical_rank(method.spectrum[member], (rows, cols)))
-    if numerical < min(rank, target_rank):
-        warnings.warn(
-            f"the approximation has numerical rank {numerical}, below the rank {rank} asked for", stacklevel=2
-        )
-    errors = {name: float(values[member]) for name, values in method.measure().items()}
-    diverged = bool(method.diverged[member])
-    reason = method.stop_reason(member)
-    return {
-        "status": "diverged" if diverged else "completed",
-        "error": reason if diverged else None,
-        "stop_reason": reason,
-        "shape": [rows, cols],
-        "loss": float(method.loss[member]),
-        "optimum_2norm": float(method.optimum[0][member]),
-        "optimum_frobenius": float(method.optimum[1][member]),
-        **errors,
-        "numerical_rank": numerical,
-        "target_rank": target_rank,
-        "parameters": rank * (rows + cols),
-        "dense_parameters": rows * cols,
-        "steps": int(method.steps[member]),
-        "fit_seconds": method.fit_seconds,
-        "left": left,
-        "right": right,
-        "spectrum": method.spectrum[member].cpu(),
-    }
-
-
-def _measure_classifier(method: Classifier) -> dict[str, Any]:
-    rows, cols = len(method.left), method.right.shape[1]
-    reason = "diverged: its loss is no longer finite" if method.diverged else f"ran method.epochs={method.epochs}"
-    return {
-        "status": "diverged" if method.diverged else "completed",
-        "error": reason if method.diverged else None,
-        "stop_reason": reason,
-        "shape": [rows, cols],
-        "loss": method.train_loss,
-        "optimum_2norm": float(method.optimum[0]),
-        "optimum_frobenius": float(method.optimum[1]),
-        **{name: float(error) for name, error in method.errors.items()},
-        "numerical_rank": int(numerical_rank(factor_singular_values(method.left, method.right), (rows, cols))),
-        "target_rank": int(numerical_rank(method.spectrum, (rows, cols))),
-        "parameters": method.rank * (rows + cols),
-        "dense_parameters": rows * cols,
-        "steps": method.trainer.global_step,
-        "fit_seconds": method.fit_seconds,
-        "accuracy": method.accuracy,
-        "train_loss_sum_per_epoch": method.train_loss_sum_per_epoch,
-        "left": method.left,
-        "right": method.right,
-        "spectrum": method.spectrum,
-    }
-
-
-def _draw(
-    folder: Path,
-    result: dict[str, Any],
-    history: History,
-    target: Tensor,
-    left: Tensor,
-    right: Tensor,
-    spectrum: Tensor,
-) -> list[Path]:
-    rank, block = result["rank"], figures.BLOCK
-    tall = max(target.shape) >= 8 * min(target.shape)
-    u, s, vh = (gram_svd if tall else truncated_svd)(target, rank)
-    drawn = [
-        figures.approximation(
-            folder / "approximation.png",
-            target[:block, :block],
-            (left[:block] @ right[:, :block]).detach(),
-            (u[:block] * s) @ vh[:, :block],
-            shape=(target.shape[0], target.shape[1]),
-            rank=rank,
-            relative_frobenius=result["relative_frobenius"],
-            optimum_frobenius=result["optimum_frobenius"],
-        ),
-        figures.singular_values(
-            folder / "singular_values.png",
-            spectrum,
-            factor_singular_values(left.double(), right.double()),
-            rank,
-        ),
-    ]
-    epochs, accuracy = history.column("accuracy")
-    if epochs:
-        _, loss = history.column("train/loss")
-        drawn.append(figures.accuracy(folder / "accuracy.png", list(range(1, len(epochs) + 1)), loss, accuracy))
-        return drawn
-    steps, loss = history.column("train/loss")
-    if len(steps) > 1:
-        drawn.append(
-            figures.convergence(
-                folder / "convergence.png",
-                steps,
-                loss,
-                history.column("relative_2norm")[1],
-                history.column("relative_frobenius")[1],
-                result["optimum_2norm"],
-                result["optimum_frobenius"],
-            )
-        )
-    return drawn
-
-
 def _accelerator(asked: str, precision: str) -> str:
     double = precision.startswith("64")
     if asked == "mps" and double:
@@ -333,7 +251,7 @@ def _accelerator(asked: str, precision: str) -> str:
 def _threads(method: Method) -> Iterator[None]:
     # Below about a million entries a second thread costs more than it saves, far more on a busy machine.
     before = torch.get_num_threads()
-    if isinstance(method, Classifier) or method.reference.numel() < 10**6:
+    if isinstance(method, Classifier) or method.reference[0].numel() < 10**6:
         torch.set_num_threads(1)
     try:
         yield
@@ -344,7 +262,7 @@ def _threads(method: Method) -> Iterator[None]:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     # What Lightning says of itself is of no use to who runs a method: its hints on workers, loggers and hardware.
-    names = ("pytorch_lightning", "lightning.pytorch", "lightning.fabric")
+    names = ("pytorch_lightning", "lightning_fabric")
     before = {name: logging.getLogger(name).level for name in names}
     for name in names:
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lowrank.arguments import shown
+from lowrank.job import Job
+
 
 def table(result: Mapping[str, Any], folder: Path) -> str:
     """Table of a result: the optimum, what was trained, and the excess of the second over the first.
@@ -42,7 +45,7 @@ def table(result: Mapping[str, Any], folder: Path) -> str:
         "",
         f"{result['stop_reason']}; {result['steps']} steps in {result['fit_seconds']:.2f} s, "
         f"{result['total_seconds']:.1f} s in all",
-        _shown(folder),
+        shown(folder),
         "  " + "  ".join(_files(folder)),
     ]
     return "\n".join(lines)
@@ -53,8 +56,13 @@ def line(result: Mapping[str, Any], folder: Path) -> str:
     return (
         f"{result['status']}: relative Frobenius error {_number(result['relative_frobenius'])}, "
         f"excess {_scientific(result['excess_frobenius'])}, {result['steps']} steps, "
-        f"{result['total_seconds']:.1f} s  {_shown(folder)}"
+        f"{result['total_seconds']:.1f} s  {shown(folder)}"
     )
+
+
+def failure(job: Job, result: Mapping[str, Any]) -> str:
+    """What is said of a job of a sweep as soon as it has failed: what was asked for, why it failed, and where."""
+    return f"{result['status']}: {job.title}: {result['error']}\n  {shown(job.folder)}"
 
 
 def _files(folder: Path) -> list[str]:
@@ -67,10 +75,6 @@ def _files(folder: Path) -> list[str]:
         else path.name
         for path in shown
     ]
-
-
-def _shown(folder: Path) -> str:
-    return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
 
 
 def _trained(method: str) -> str:

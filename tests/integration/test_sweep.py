@@ -5,37 +5,66 @@ import pytest
 from commandline import QUIET, SMALL, Ended, Train, result
 from wandb_records import read_run
 
-SQUARE = ("data=uniform", "data.rows=10", "data.cols=10")
+METHODS = ("svd", "factorization")
+SWEEP = ("method=svd,factorization", "data=uniform", "data.rows=10", "data.cols=10", "rank=2,30")
+LAW = "The rank must satisfy 1 <= rank <= min(m, n) = 10. Found 30."
 
 
 def names(ended: Ended) -> set[str]:
     return {folder.name for folder in ended.folders}
 
 
-def test_a_failed_job_stops_no_other(train: Train, tmp_path: Path) -> None:
-    ended = train("-m", "method=svd,factorization", *SQUARE, "rank=2,30", "logger=wandb", "figures=false")
-    assert ended.code == 1
+def check_jobs(ended: Ended) -> Path:
+    """Hold what the jobs of ``SWEEP`` have left against what was asked for; the folder of the sweep."""
+    assert ended.code == 1 and "Traceback" not in ended.stderr
     (sweep,) = {folder.parent for folder in ended.folders}
-    assert sweep.is_relative_to(tmp_path / "multirun")
-    law = "The rank must satisfy 1 <= rank <= min(m, n) = 10. Found 30."
-    for method in ("svd", "factorization"):
+    assert names(ended) == {f"method={method},rank={rank}" for method in METHODS for rank in (2, 30)}
+    for method in METHODS:
         done, failed = (result(sweep / f"method={method},rank={rank}") for rank in (2, 30))
         assert (done["status"], done["error"], done["method"]) == ("completed", None, method)
-        assert (failed["status"], failed["error"], failed["rank"]) == ("failed", law, 30)
-        assert f"{sweep.name}/method={method},rank=2" in ended.stdout
-    assert names(ended) == {f"method={method},rank={rank}" for method in ("svd", "factorization") for rank in (2, 30)}
+        assert (failed["status"], failed["error"], failed["rank"]) == ("failed", LAW, 30)
+    return sweep
 
-    # What fails is said at once, before the next job, and again at the end.
-    failures = [number for number, line in enumerate(ended.stderr.splitlines()) if law in line]
-    starts = [number for number, line in enumerate(ended.stderr.splitlines()) if line.strip().startswith("#")]
-    assert starts[1] < failures[0] < starts[2] and len(failures) == 4
-    assert "2 jobs failed" in ended.stderr and "Traceback" not in ended.stderr
+
+def test_a_failed_job_stops_no_other(train: Train, tmp_path: Path) -> None:
+    ended = train("-m", *SWEEP, "logger=wandb")
+    sweep = check_jobs(ended)
+    shown = str(sweep.relative_to(tmp_path))
+    assert shown.startswith("multirun")
+
+    *table, folder = ended.stdout.splitlines()
+    assert folder == shown
+    rows = [line.split() for line in table if line.startswith(METHODS)]
+    completed = {(method, int(rank)): int(count) for method, rank, count, *_ in rows}
+    assert completed == {(method, rank): rank == 2 for method in METHODS for rank in (2, 30)}
+
+    lines = ended.stderr.splitlines()
+    # What fails is said when it does, with what was asked for and where it is, and once more when all has ended.
+    typed = "data=uniform data.rows=10 data.cols=10"
+    said = [f"failed: method={method} {typed} rank=30 logger=wandb: {LAW}" for method in METHODS]
+    where = [f"{shown}/method={method},rank=30" for method in METHODS]
+    again = f"python train.py -m method=svd,factorization {typed} rank=2,30 logger=wandb resume={shown}"
+    assert lines == [
+        *(line for failure, place in zip(said, where, strict=True) for line in (failure, f"  {place}")),
+        f"2 of 4 jobs failed; to run them again: {again}",
+        *(f"  {place}: {LAW}" for place in sorted(where)),
+    ]
 
     assert [path.parent for path in tmp_path.rglob("wandb")] == [sweep]
     runs = [read_run(path) for path in sorted(sweep.glob("wandb/offline-run-*/run-*.wandb"))]
-    assert {run.name for run in runs} == {f"{method}-uniform-rank2-seed0" for method in ("svd", "factorization")}
+    assert {run.name for run in runs} == {f"{method}-uniform-rank2-seed0" for method in METHODS}
     assert {run.group for run in runs} == {sweep.name}
     assert [run.exit_code for run in runs] == [0, 0]
+
+
+def test_the_basic_launcher_says_each_job(train: Train) -> None:
+    ended = train("-m", *SWEEP, "logger=none", "hydra/launcher=basic")
+    sweep = check_jobs(ended)
+    said = [line.split(": ")[0] for line in ended.stdout.splitlines() if f"{sweep.name}/method=" in line]
+    assert said == ["completed", "completed"]
+    # A failure comes before the next job.
+    events = [line.split()[0] for line in ended.stderr.splitlines() if not line.startswith("  ")]
+    assert events == ["Launching", "#0", "#1", "failed:", "#2", "#3", "failed:", "2"]
 
 
 @pytest.mark.parametrize(

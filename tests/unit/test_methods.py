@@ -4,6 +4,7 @@ import math
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from lowrank import config
 from lowrank.callbacks import LastState
+from lowrank.history import History
 from lowrank.layers import LowRankLinear
 from lowrank.loggers import StackLogger
 from lowrank.methods.base import MatrixMethod
@@ -29,8 +31,10 @@ from lowrank.methods.completion import Completion
 from lowrank.methods.factorization import Factorization
 from lowrank.methods.factorized_linear import FactorizedLinear
 from lowrank.methods.svd import SVD
-from lowrank.optim import EntrywiseSGD, RiemannianCG
-from lowrank.results import History
+from lowrank.optim import ALS, EntrywiseSGD, RiemannianCG
+from lowrank.processes import Processes
+from lowrank.scaled_gd import ScaledGD
+from lowrank.streams import stream
 
 Matrix = NDArray[np.float64]
 Make = Callable[..., MatrixMethod]
@@ -212,6 +216,122 @@ def test_stack_is_its_members_alone(name: str, optimizer: Any, max_steps: int, t
             assert (factor[member].narrow(axis, rank, 5 - rank) == 0).all()
 
 
+@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("optimizer", [RiemannianCG, ALS, ScaledGD, ADAM], ids=lambda made: str(made))
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_numbers_do_not_depend_on_the_neighbors(name: str, optimizer: Any, dtype: torch.dtype) -> None:
+    # Odd sizes, and more members than a processor takes at once: some are at the end of its vectors, others not.
+    every = list(range(35))
+    target, ranks, seeds = gaussian(35, 7, 9), [1 + member % 5 for member in every], [member // 5 for member in every]
+    masks = torch.stack([torch.randperm(63, generator=stream(member, "mask")).view(7, 9) < 50 for member in every])
+    options: dict[str, Any] = {"optimizer": optimizer, "max_steps": 24, "dtype": dtype, "record_every": 12}
+    if name in ("bottleneck", "factorized_linear"):
+        options |= {"vectors": 50, "batch_size": 16, "probes": "uniform"}
+    if name == "bottleneck":
+        options["hidden"] = [] if optimizer is ScaledGD else [8]
+
+    def state(places: list[int], width: int | None) -> list[list[float]]:
+        part: dict[str, Any] = {"ranks": [ranks[place] for place in places]}
+        part["seeds"] = [seeds[place] for place in places]
+        if name == "completion":
+            part["observed"] = masks[places]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*degrees of freedom")
+            method = make(TRAINED[name], target[places], width=width, **options, **part)
+            fit(method, precision="64-true" if dtype == torch.float64 else "32-true")
+        figures = [*method.factors(), *method.measure().values(), method.loss, method.steps, method.stationarity]
+        return [[number for figure in figures for number in figure[j].flatten().tolist()] for j in range(len(places))]
+
+    whole = state(every, None)
+    for places in ([16], [7, 2], [34, 4, 5, 8, 10, 11, 33]):
+        np.testing.assert_array_equal(state(places, 5), [whole[place] for place in places])
+
+
+@pytest.mark.parametrize("solver", ["exact", "gram", "randomized"])
+def test_svd_does_not_depend_on_the_neighbors(solver: str) -> None:
+    target = gaussian(5, 9, 7)
+    whole = fit(SVD(target, ranks=[1, 2, 3, 4, 5], seeds=[0] * 5, solver=solver))
+    part = fit(SVD(target[1:3], ranks=[2, 3], seeds=[0] * 2, solver=solver, width=5))
+    for found, expected in zip(part.factors(), whole.factors(), strict=True):
+        assert torch.equal(found, expected[1:3])
+
+
+@pytest.mark.parametrize("name", ["bottleneck", "factorized_linear", "factorization"])
+def test_descent_is_along_the_gradient(name: str) -> None:
+    options: dict[str, Any] = {"hidden": [6, 7]} if name == "bottleneck" else {}
+    if name != "factorization":
+        options |= {"probes": "gaussian", "batch_size": 5}
+    method = make(TRAINED[name], gaussian(3, 4, 6), optimizer=ADAM, ranks=[1, 3, 2], **options)
+    losses = method.descend(7)
+    found = [parameter.grad for parameter in method.parameters()]
+    expected = torch.autograd.grad(method.losses(7).sum(), list(method.parameters()))
+    torch.testing.assert_close(losses, method.losses(7).detach(), rtol=1e-12, atol=0)
+    torch.testing.assert_close(found, list(expected), rtol=1e-12, atol=1e-14)
+
+
+@dataclass(frozen=True)
+class Share(Processes):
+    """One of several processes, of which the others are played by the test."""
+
+    parts: list[Tensor] = field(default_factory=list)
+
+    def sum(self, parts: Sequence[Tensor]) -> None:
+        """Leave this one's part as it is."""
+
+    def gather(self, part: Tensor) -> Tensor:
+        """Keep this one's part, and give out those of all."""
+        self.parts.append(part)
+        return torch.stack(self.parts)
+
+
+@pytest.mark.parametrize("count", [2, 3, 7])
+@pytest.mark.parametrize("name", ["bottleneck", "factorized_linear"])
+@pytest.mark.parametrize("options", [{"batch_size": 5}, {"vectors": 11, "batch_size": 5}, {"vectors": 5}], ids=str)
+def test_shares_of_a_batch_add_up_to_it(name: str, options: dict[str, Any], count: int) -> None:
+    method = make(TRAINED[name], gaussian(2, 4, 6), optimizer=ADAM, ranks=[1, 3], probes="uniform", **options)
+
+    def descend() -> list[Tensor]:
+        return [method.descend(2), *(parameter.grad for parameter in method.parameters() if parameter.grad is not None)]
+
+    expected, parts = descend(), []
+    for place in range(count):
+        method.processes = Share(count, place)
+        parts.append(descend())
+    assert len(expected) > 2
+    torch.testing.assert_close([sum(part) for part in zip(*parts, strict=True)], expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(("count", "vectors"), [(2, 41), (3, 7), (9, 8)])
+def test_shares_of_the_probes_have_one_triangle(count: int, vectors: int) -> None:
+    probes: dict[str, Any] = {"probes": "gaussian", "vectors": vectors, "seeds": [3, 4, 3]}
+    build = functools.partial(make, BottleneckNet, gaussian(3, 5, 6), ranks=[1, 2, 2], **probes)
+    parts: list[Tensor] = []
+    for place in range(count):
+        method: Any = build()
+        method.processes = Share(count, place, parts)
+        method.pair_problem()
+    x = method.probes.all
+    triangle = method._triangle
+    torch.testing.assert_close(triangle.mT @ triangle, x.mT @ x / vectors, rtol=1e-12, atol=1e-12)
+    assert (triangle.tril(-1) == 0).all()
+
+
+def test_jobs_are_stacked_where_nothing_else_depends_on_the_rank() -> None:
+    adam, lbfgs = ADAM, functools.partial(torch.optim.LBFGS, lr=1.0)
+    keys = [method.stack_key(2, RiemannianCG, {}) for method in (Factorization, Completion, FactorizedLinear)]
+    assert None not in keys
+    for method in (Factorization, Completion, FactorizedLinear):
+        assert method.stack_key(2, adam, {"max_steps": 3}) == method.stack_key(5, adam, {"max_steps": 3}) is not None
+        assert method.stack_key(2, lbfgs, {}) is method.stack_key(2, torch.optim.LBFGS, {}) is None
+    assert SVD.stack_key(2, None, {"solver": "gram"}) == SVD.stack_key(3, None, {"solver": "gram"}) is not None
+    assert Classifier.stack_key(2, adam, {}) is None
+    for hidden, stacked in (("paper", True), ([8], True), ("powers_of_two", False)):
+        one, other = (BottleneckNet.stack_key(rank, adam, {"hidden": hidden}) for rank in (2, 3))
+        assert (one == other) == stacked
+        assert one is not None
+        assert BottleneckNet.stack_key(2, lbfgs, {"hidden": hidden}) is None
+
+
 def test_members_stop_by_themselves() -> None:
     target = torch.stack([torch.eye(8, dtype=torch.float64), gaussian(8, 8)])
     method = fit(make(Factorization, target, 3, tolerance=1e-9))
@@ -263,7 +383,7 @@ def test_loss_and_errors_of_a_record_are_of_one_state(name: str, optimizer: Any)
 def test_solver_finds_the_minimizer_on_the_probes_given(name: str, law: str) -> None:
     target = gaussian(1, 6, 5)
     method: Any = fit(make(TRAINED[name], target, probes=law, vectors=40, tolerance=1e-10))
-    x = method.probes[0].all.numpy()
+    x = method.probes.all[0].numpy()
     root = scipy.linalg.sqrtm(x.T @ x / len(x))
     u, s, vh = scipy.linalg.svd(target[0].numpy() @ root)
     best = (u[:, :2] * s[:2]) @ vh[:2] @ scipy.linalg.inv(root)
@@ -473,7 +593,8 @@ def test_widths(hidden: str | list[int], rank: int, rows: int, cols: int, widths
 @pytest.mark.parametrize("initialization", ["he_normal", "orthogonal"])
 def test_nets_of_all_widths_reach_the_optimum(hidden: Any, initialization: str) -> None:
     target = gaussian(2, 7, 9)
-    options: dict[str, Any] = {"ranks": [2, 4], "hidden": hidden, "initialization": initialization}
+    ranks = [4, 4] if hidden == "powers_of_two" else [2, 4]
+    options: dict[str, Any] = {"ranks": ranks, "hidden": hidden, "initialization": initialization}
     method = fit(make(BottleneckNet, target, **options, tolerance=1e-10))
     check_against_lapack(method, target, atol=1e-7)
     assert isinstance(method, BottleneckNet)
@@ -512,6 +633,12 @@ ERRORS: list[tuple[Make, dict[str, Any], str]] = [
         BottleneckNet,
         {"hidden": "deep"},
         "method.hidden must be paper, powers_of_two or a list of widths. Found 'deep'.",
+    ),
+    (Factorization, {"width": 1}, "The width of a stack must be at least its largest rank, 2. Found 1."),
+    (
+        BottleneckNet,
+        {"hidden": "powers_of_two", "width": 3},
+        "method.hidden=powers_of_two stacks nets of one rank alone. Found ranks [2].",
     ),
     (BottleneckNet, {"hidden": [9, 1]}, "The widths of method.hidden must be at least the rank, 2. Found 1."),
     (

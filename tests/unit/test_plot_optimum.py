@@ -22,7 +22,7 @@ def test_a_net_on_uniform_vectors_converges_to_the_closed_form_minimizer() -> No
     uniform: dict[str, Any] = {"probes": "uniform", "vectors": 40, "tolerance": 1e-12, "max_steps": 500}
     net = BottleneckNet(target[None], ranks=[2], seeds=[0], optimizer=RiemannianCG, **uniform)
     plot_optimum.train(net)
-    vectors = net.probes[0].all
+    vectors = net.probes.all[0]
     left, right = plot_optimum.minimizer(target, vectors.mT @ vectors / len(vectors), 2)
     found_left, found_right = (factor[0] for factor in net.factors())
     torch.testing.assert_close(found_left @ found_right, left @ right, atol=1e-8, rtol=0)

@@ -1,3 +1,5 @@
+import functools
+import math
 import re
 from typing import Any
 
@@ -6,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from lowrank.probes import LAWS, Probes
 from lowrank.streams import stream
@@ -14,7 +17,25 @@ COUNTS = st.tuples(st.sampled_from(sorted(LAWS)), st.integers(1, 6), st.integers
 
 
 def make(law: str = "gaussian", size: int = 4, **options: Any) -> Probes:
-    return Probes(law, size, **{"vectors": None, "batch_size": None, "seed": 0, **options})
+    return Probes(law, size, **{"vectors": None, "batch_size": None, "seeds": [0], **options})
+
+
+@functools.cache
+def one_set(law: str, count: int, size: int, seed: int) -> Tensor:
+    return LAWS[law](count, size, stream(seed, "probes"))
+
+
+def drawn(law: str, size: int, vectors: int | None, batch_size: int | None, seed: int, step: int) -> Tensor:
+    """Batch of one member, written out."""
+    if vectors is None and law != "orthogonal":
+        return LAWS[law](batch_size or 32, size, stream(seed, "probes", step))
+    count = vectors or size
+    everything = one_set(law, count, size, seed)
+    if batch_size is None or batch_size >= count:
+        return everything
+    epoch, place = divmod(step, math.ceil(count / batch_size))
+    order = torch.randperm(count, generator=stream(seed, "order", epoch))
+    return everything[order[place * batch_size : (place + 1) * batch_size]]
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 40])
@@ -52,6 +73,28 @@ def test_second_moment(law: str, mean: np.ndarray[Any, Any], moment: np.ndarray[
 
 
 @pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize(("vectors", "batch_size"), [(None, None), (None, 3), (10, 3), (10, None), (7, 9)])
+@pytest.mark.parametrize("seeds", [[3], [5, 3], [3, 5, 3, 0, 5]])
+def test_members_of_a_stack_see_what_they_see_alone(
+    law: str, vectors: int | None, batch_size: int | None, seeds: list[int]
+) -> None:
+    stacked = make(law, vectors=vectors, batch_size=batch_size, seeds=seeds)
+    single = make(law, vectors=vectors, batch_size=batch_size, seeds=seeds, dtype=torch.float32)
+    for step in (0, 1, 3, 4, 2, 11):
+        batch = stacked.batch(step)
+        for member, seed in enumerate(seeds):
+            assert torch.equal(batch[member], drawn(law, 4, vectors, batch_size, seed, step))
+        assert torch.equal(single.batch(step), batch.float())
+
+
+def test_members_of_one_seed_share_one_set() -> None:
+    probes = make("uniform", vectors=6, seeds=[3, 5, 3])
+    assert probes.sets.shape == (2, 6, 4)
+    assert torch.equal(probes.all, probes.sets[[0, 1, 0]])
+    assert torch.equal(probes.members, torch.tensor([0, 1, 0]))
+
+
+@pytest.mark.parametrize("law", LAWS)
 @pytest.mark.parametrize(("vectors", "batch_size"), [(None, None), (None, 3), (10, 3), (10, None)])
 def test_batch_follows_from_seed_and_step_alone(law: str, vectors: int | None, batch_size: int | None) -> None:
     steps = [0, 1, 2, 5, 9]
@@ -61,7 +104,7 @@ def test_batch_follows_from_seed_and_step_alone(law: str, vectors: int | None, b
     torch.manual_seed(99)
     for step in reversed(steps):
         assert torch.equal(backward.batch(step), first[step])
-    other = make(law, vectors=vectors, batch_size=batch_size, seed=1)
+    other = make(law, vectors=vectors, batch_size=batch_size, seeds=[1])
     assert not torch.equal(other.batch(0), first[0])
 
 
@@ -69,7 +112,7 @@ def test_batch_follows_from_seed_and_step_alone(law: str, vectors: int | None, b
 def test_fresh_probes_differ_from_step_to_step(law: str) -> None:
     probes = make(law)
     assert not probes.fixed
-    assert probes.batch(0).shape == (32, 4)
+    assert probes.batch(0).shape == (1, 32, 4)
     assert not torch.equal(probes.batch(0), probes.batch(1))
 
 
@@ -79,29 +122,29 @@ def test_epochs_visit_every_vector_once(counts: tuple[str, int, int, int]) -> No
     law, size, vectors, batch_size = counts
     probes = make(law, size, vectors=vectors, batch_size=batch_size)
     batches = -(-vectors // min(batch_size, vectors))
-    rows = sorted(map(tuple, probes.all.tolist()))
-    assert probes.all.shape == (vectors, size)
+    rows = sorted(map(tuple, probes.all[0].tolist()))
+    assert probes.all.shape == (1, vectors, size)
     for epoch in range(3):
-        seen = torch.cat([probes.batch(epoch * batches + place) for place in range(batches)])
-        assert sorted(map(tuple, seen.tolist())) == rows
+        seen = torch.cat([probes.batch(epoch * batches + place) for place in range(batches)], dim=1)
+        assert sorted(map(tuple, seen[0].tolist())) == rows
 
 
 def test_epochs_are_shuffled_anew() -> None:
     probes = make(vectors=20, batch_size=5)
-    epochs = [torch.cat([probes.batch(4 * epoch + place) for place in range(4)]) for epoch in range(3)]
+    epochs = [torch.cat([probes.batch(4 * epoch + place) for place in range(4)], dim=1) for epoch in range(3)]
     assert not torch.equal(epochs[0], epochs[1])
     assert not torch.equal(epochs[1], epochs[2])
 
 
 def test_last_batch_of_an_epoch_is_what_is_left() -> None:
     probes = make(vectors=10, batch_size=4)
-    assert [len(probes.batch(step)) for step in range(6)] == [4, 4, 2, 4, 4, 2]
+    assert [probes.batch(step).shape[1] for step in range(6)] == [4, 4, 2, 4, 4, 2]
 
 
 def test_orthogonal_probes_are_one_whole_set_by_default() -> None:
     probes = make("orthogonal", 6)
     assert probes.fixed
-    assert probes.batch(0).shape == (6, 6)
+    assert probes.batch(0).shape == (1, 6, 6)
     assert torch.equal(probes.batch(0), probes.batch(17))
 
 

@@ -1,16 +1,15 @@
-import csv
 import json
 import math
+import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import polars
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from lowrank import results
-from lowrank.results import History, fingerprint, read_result, write_result
+from lowrank.results import load, read_result, read_results, write_result
 
 CONFIG: dict[str, Any] = {
     "rank": 2,
@@ -29,11 +28,6 @@ CONFIG: dict[str, Any] = {
 def changed(path: str, value: Any, config: Mapping[str, Any] = CONFIG) -> dict[str, Any]:
     key, _, rest = path.partition(".")
     return {**config, key: changed(rest, value, config[key]) if rest else value}
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def test_result_has_every_field_of_the_contract(tmp_path: Path) -> None:
@@ -90,107 +84,181 @@ def test_run_that_has_not_ended_has_no_result(tmp_path: Path) -> None:
         read_result(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        ("name", "another"),
-        ("figures", False),
-        ("logger", {}),
-        ("logger.wandb", None),
-        ("trainer.enable_progress_bar", False),
-        ("trainer.accelerator", "cpu"),
-    ],
-)
-def test_fingerprint_ignores_what_does_not_decide_the_result(path: str, value: Any) -> None:
-    assert fingerprint(changed(path, value)) == fingerprint(CONFIG)
+def job(folder: Path, *, method: str = "bottleneck", seed: int = 0, rank: int = 2, **figures: Any) -> dict[str, Any]:
+    """Write a result whose config is like that of ``CONFIG``."""
+    known = {"status": "completed", "method": method, "data": "uniform", "rank": rank, "seed": seed, "shape": [10, 9]}
+    config = changed("data.source.seed", seed, changed("seed", seed, changed("rank", rank)))
+    return write_result(folder, known | {"config": config, "fingerprint": f"{method}{rank}{seed}"} | figures)
 
 
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        ("rank", 3),
-        ("seed", 1),
-        ("ckpt", "last.ckpt"),
-        ("data.rows", 11),
-        ("data.source.seed", 1),
-        ("method.max_steps", 101),
-        ("method.hidden", [8]),
-        ("method._target_", "a.E"),
-        ("optimizer.lr", 0.02),
-        ("trainer.precision", "32-true"),
-    ],
-)
-def test_fingerprint_changes_with_what_decides_the_result(path: str, value: Any) -> None:
-    assert fingerprint(changed(path, value)) != fingerprint(CONFIG)
+def test_load_has_a_row_for_each_job_of_any_number_of_sweeps(tmp_path: Path) -> None:
+    written = {
+        str(folder): job(folder, seed=seed, rank=rank, loss=rank + seed / 10)
+        for sweep in ("monday", "tuesday")
+        for rank in (2, 10)
+        for seed in (0, 1)
+        for folder in [tmp_path / sweep / f"rank={rank},seed={seed}"]
+    }
+    single = tmp_path / "yesterday" / "run"
+    written[str(single)] = job(single, method="svd", error="one line", wandb_run="x", train_loss_sum_per_epoch=[2, 1.5])
+    table = load(
+        tmp_path / "monday", tmp_path / "tuesday" / "rank=2,seed=0", tmp_path / "yesterday", tmp_path / "tuesday"
+    )
+    assert table["folder"].to_list() == list(written)
+    for row, result in zip(table.to_dicts(), written.values(), strict=True):
+        assert (row["rows"], row["cols"]) == (10, 9)
+        assert row["method.hidden"] == "paper" and row["logger.wandb.project"] == "lowrank"
+        for name in result.keys() - {"shape", "config", "versions"}:
+            assert row[name] == result[name]
+    assert len(load(single)) == 1
 
 
-def test_fingerprint_does_not_depend_on_the_order_of_keys() -> None:
-    def turned(part: Any) -> Any:
-        return {key: turned(part[key]) for key in reversed(part)} if isinstance(part, dict) else part
-
-    assert fingerprint(turned(CONFIG)) == fingerprint(CONFIG)
-
-
-def test_fingerprint_takes_numbers_for_what_they_are() -> None:
-    assert fingerprint(changed("data.scale", 1)) == fingerprint(CONFIG)
-    assert fingerprint(changed("seed", 0.0)) == fingerprint(CONFIG)
-    assert fingerprint(changed("data.scale", 1.5)) != fingerprint(CONFIG)
-
-
-def test_fingerprint_names_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = fingerprint(CONFIG)
-    monkeypatch.setattr(results, "versions", lambda: {"lowrank": "999"})
-    assert fingerprint(CONFIG) != before
-
-
-def test_history_is_on_disk_after_each_row(tmp_path: Path) -> None:
-    path = tmp_path / "run" / "history.csv"
-    history = History(path)
-    for step in range(5):
-        history.add(step, {"loss": 1 / (step + 1), "error": 0.1 * step})
-        rows = read_csv(path)
-        assert len(rows) == step + 1
-        assert float(rows[-1]["loss"]) == 1 / (step + 1)
-        assert float(rows[-1]["error"]) == 0.1 * step
-    assert path.read_text(encoding="utf-8").splitlines()[0] == "step,loss,error"
-
-
-def test_history_takes_new_columns(tmp_path: Path) -> None:
-    path = tmp_path / "history.csv"
-    history = History(path)
-    history.add(0, {"loss": 4.0})
-    history.add(1, {"accuracy": 0.5})
-    history.add(2, {"loss": 1.0, "accuracy": 0.75})
-    assert read_csv(path) == [
-        {"step": "0", "loss": "4.0", "accuracy": ""},
-        {"step": "1", "loss": "", "accuracy": "0.5"},
-        {"step": "2", "loss": "1.0", "accuracy": "0.75"},
-    ]
-    assert history.column("loss") == ([0, 2], [4.0, 1.0])
-    assert history.column("accuracy") == ([1, 2], [0.5, 0.75])
-    assert history.column("nothing") == ([], [])
-    assert [file.name for file in tmp_path.iterdir()] == ["history.csv"]
-
-
-@given(st.lists(st.dictionaries(st.sampled_from("abcd"), st.floats(allow_nan=False), max_size=4), max_size=6))
-def test_history_of_any_columns_is_the_same_in_memory_and_on_disk(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, float]]
+def test_load_takes_text_or_paths_and_names_folders_as_they_were_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path_factory.mktemp("history") / "history.csv"
-    history = History(path)
-    for step, row in enumerate(rows):
-        history.add(step, row)
-    on_disk = read_csv(path) if rows else []
-    assert [{key: float(text) for key, text in row.items() if text} for row in on_disk] == history.rows
-    for name in "abcd":
-        steps, values = history.column(name)
-        assert steps == [step for step, row in enumerate(rows) if name in row]
-        assert values == [row[name] for row in rows if name in row]
-
-
-def test_history_without_a_file_writes_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job(tmp_path / "sweep" / "rank=2")
     monkeypatch.chdir(tmp_path)
-    history = History(None)
-    history.add(0, {"loss": 1.0})
-    assert history.rows == [{"step": 0, "loss": 1.0}]
-    assert list(tmp_path.iterdir()) == []
+    assert load("sweep")["folder"].to_list() == load(Path("sweep"))["folder"].to_list() == ["sweep/rank=2"]
+
+
+def test_load_puts_what_tells_jobs_apart_first(tmp_path: Path) -> None:
+    adam = changed("optimizer.lr", 0.5)
+    for seed in (0, 1):
+        for number, config in enumerate((CONFIG, adam)):
+            job(tmp_path / f"{number}{seed}", seed=seed, config=changed("data.source.seed", seed, config))
+    columns = load(tmp_path).columns
+    assert columns[:4] == ["seed", "optimizer.lr", "status", "error"]
+    # What the seed alone makes differ says nothing new; it is among what stays the same.
+    place = columns.index("folder")
+    assert set(columns[place + 1 :]) == {
+        *("method", "data", "rank", "name", "ckpt", "figures", "data._target_", "data.rows", "data.scale"),
+        *("data.source.seed", "method._target_", "method.max_steps", "method.hidden", "optimizer._target_"),
+        *("trainer.accelerator", "trainer.precision", "trainer.enable_progress_bar"),
+        *("logger.history", "logger.wandb.project"),
+    }
+    contract = [*write_result(tmp_path / "empty", {})]
+    told = {"method", "data", "rank", "seed", "shape", "config", "versions"}
+    assert [name for name in columns[2:place] if name not in ("rows", "cols")] == [
+        *(name for name in contract if name not in told),
+        "versions",
+    ]
+    assert len(set(columns)) == len(columns)
+
+
+def test_load_of_one_job_has_nothing_that_varies(tmp_path: Path) -> None:
+    job(tmp_path)
+    table = load(tmp_path)
+    assert table.columns[0] == "status" and table.columns.index("folder") < table.columns.index("method")
+
+
+def test_load_knows_the_types_of_the_contract_without_a_value(tmp_path: Path) -> None:
+    job(tmp_path, shape=None, status="failed", loss=None, versions={"torch": "2"})
+    schema = load(tmp_path).schema
+    types = {
+        polars.String: "status error stop_reason wandb_run fingerprint versions.torch folder method data",
+        polars.Int64: "rows cols numerical_rank target_rank parameters dense_parameters steps rank seed",
+        polars.Float64: "loss relative_2norm optimum_frobenius excess_2norm fit_seconds total_seconds accuracy",
+    }
+    for kind, names in types.items():
+        assert {name: schema[name] for name in names.split()} == dict.fromkeys(names.split(), kind)
+    assert schema["train_loss_sum_per_epoch"] == polars.List(polars.Float64)
+
+
+def test_load_takes_configs_of_any_shape(tmp_path: Path) -> None:
+    values = ["paper", [8, 2], None, 7, 0.5, True, [[1], [2]], {"a": {"b": 1}}]
+    for number, value in enumerate(values):
+        job(tmp_path / str(number), config=changed("method", {"hidden": value, f"own{number}": number}))
+    job(tmp_path / "none", config=None)
+    table = load(tmp_path)
+    texts = ["paper", "[8, 2]", None, "7", "0.5", "true", "[[1], [2]]", None, None]
+    assert table["method.hidden"].to_list() == texts
+    assert table["method.hidden.a.b"].to_list() == [None] * 7 + [1, None]
+    assert table["method.own3"].to_list() == [None] * 3 + [3] + [None] * 5
+
+
+def test_results_are_in_natural_order(tmp_path: Path) -> None:
+    for name in ("rank=10,seed=0", "rank=2,seed=10", "rank=2,seed=9", "10", "b2", "a"):
+        job(tmp_path / name)
+    names = [folder.name for folder in read_results(tmp_path)]
+    assert names == ["10", "a", "b2", "rank=2,seed=9", "rank=2,seed=10", "rank=10,seed=0"]
+    assert [Path(folder).name for folder in load(tmp_path)["folder"]] == names
+
+
+def test_each_job_is_there_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in range(3):
+        job(tmp_path / "many" / "sweep" / f"seed={seed}", seed=seed)
+    (tmp_path / "link").symlink_to(tmp_path / "many")
+    monkeypatch.chdir(tmp_path)
+    found = read_results("many", "many/sweep/seed=1", tmp_path / "many", "many/../many/sweep", "link")
+    assert [str(folder) for folder in found] == [f"many/sweep/seed={seed}" for seed in range(3)]
+    assert [result["seed"] for result in found.values()] == [0, 1, 2]
+
+
+def test_hidden_folders_are_not_looked_into(tmp_path: Path) -> None:
+    hidden = tmp_path / ".hidden"
+    job(hidden / "seed=0")
+    job(tmp_path / "seed=1" / ".old", seed=7)
+    job(tmp_path / "seed=1", seed=1)
+    assert [result["seed"] for result in read_results(tmp_path).values()] == [1]
+    # One that is asked for by name is.
+    assert [result["seed"] for result in read_results(hidden).values()] == [0]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"status": "comp',
+        b"",
+        b"\x93NUMPY\xff",
+        b"[1, 2]",
+        b"null",
+        b'{"accuracy": 0.5}',
+        b'{"status": "completed", "rank": 2}',
+        b'{"status": "completed", "fingerprint": "a", "config": [1]}',
+        b'{"status": "completed", "fingerprint": "a", "shape": 3}',
+        b"[" * 100_000,
+    ],
+)
+def test_what_is_no_whole_result_of_ours_is_left_out_with_a_line(content: bytes, tmp_path: Path) -> None:
+    job(tmp_path / "good", seed=5)
+    bad = tmp_path / "bad" / "result.json"
+    bad.parent.mkdir()
+    bad.write_bytes(content)
+    with pytest.warns(UserWarning) as caught:
+        table = load(tmp_path)
+    (line,) = [str(warning.message) for warning in caught]
+    assert line.startswith(f"{bad} is left out: ") and "\n" not in line
+    assert table["seed"].to_list() == [5]
+    with pytest.warns(UserWarning), pytest.raises(FileNotFoundError):
+        load(bad.parent)
+
+
+def test_a_folder_that_cannot_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job(tmp_path / "good")
+    job(tmp_path / "closed" / "run")
+    scandir = os.scandir
+
+    def refuse(path: str) -> Any:
+        # Root, as whom tests may run, is refused nothing.
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.warns(UserWarning, match=r"closed is left out: Permission denied$"):
+        assert [folder.name for folder in read_results(tmp_path)] == ["good"]
+
+
+def test_no_result_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"^There is no result of a run below .*/a or .*/a\.$"):
+        load(tmp_path / "a", tmp_path / "a")
+    with pytest.raises(FileNotFoundError, match=r"^There is no folder .*/b\.$"):
+        load(tmp_path / "b")
+
+
+def test_whole_results_make_no_warning(tmp_path: Path) -> None:
+    job(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(load(tmp_path)) == 1

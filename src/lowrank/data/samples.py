@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler, TensorDataset
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from lowrank.checks import require_count, require_one_of
 from lowrank.data.matrix import MatrixData
@@ -93,24 +93,23 @@ class SampleData(MatrixData):
         """Batches of the training set, in a new order each epoch."""
         samples = self.samples
         dataset = TensorDataset(self._inputs(samples.train_inputs), samples.train_labels)
-        return DataLoader(dataset, sampler=_Batches(len(dataset), self._batch_size, self._order_seed), batch_size=None)
+        return DataLoader(dataset, sampler=_Batches(dataset, self._batch_size, self._order_seed), batch_size=None)
 
     def val_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         """Batches of the test set."""
         dataset = TensorDataset(self._inputs(self.samples.test_inputs), self.samples.test_labels)
-        return DataLoader(dataset, sampler=_Batches(len(dataset), 1000, None), batch_size=None)
+        return DataLoader(dataset, sampler=_Batches(dataset, 1000, None), batch_size=None)
 
     def _inputs(self, stored: Tensor) -> Tensor:
         return stored.float() / (self.samples.largest if self._pixels == "scaled" else 1.0)
 
 
-class _Batches(Sampler[Tensor]):
-    # Whole batches are sliced from the tensors at once, many times faster than sample by sample.
-    def __init__(self, count: int, batch_size: int, seed: int | None) -> None:
-        self._count, self._batch_size, self._seed, self._epoch = count, batch_size, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self._epoch = epoch
+class _Batches(DistributedSampler[Tensor]):
+    # Whole batches are sliced from the tensors at once, many times faster than sample by sample. Every process sees all
+    # of them, and the method takes its share of each; Lightning deals out the batches of samplers of any other kind.
+    def __init__(self, dataset: TensorDataset, batch_size: int, seed: int | None) -> None:
+        super().__init__(dataset, num_replicas=1, rank=0)
+        self._count, self._batch_size, self._seed = len(dataset), batch_size, seed
 
     def __len__(self) -> int:
         return -(-self._count // self._batch_size)
@@ -118,5 +117,5 @@ class _Batches(Sampler[Tensor]):
     def __iter__(self) -> Iterator[Tensor]:
         order = torch.arange(self._count)
         if self._seed is not None:
-            order = torch.randperm(self._count, generator=stream(self._seed, "order", self._epoch))
+            order = torch.randperm(self._count, generator=stream(self._seed, "order", self.epoch))
         yield from order.split(self._batch_size)

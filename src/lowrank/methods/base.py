@@ -1,33 +1,37 @@
 """What the methods share that learn a stack of matrices: blocks of steps, measuring at a cadence, and when to stop."""
 
+import itertools
+import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
-from torch.optim import LBFGS, Optimizer
-from torch.utils.data import DataLoader, IterableDataset
+from torch.optim import Optimizer
 
 from lowrank import schedules
 from lowrank.checks import require_count
-from lowrank.krylov import residual_norms
+from lowrank.excess import errors_of
 from lowrank.linalg import check_rank, singular_values
+from lowrank.methods.optimizers import OptimizerFactory, is_lbfgs, restore_settings, solver_class
 from lowrank.metrics import optimum
 from lowrank.objectives import Objective
 from lowrank.optim import PairSolver, stationarity
+from lowrank.processes import Processes
 from lowrank.schedules import Schedule
 
-OptimizerFactory = Callable[..., Optimizer]
+# Seconds of steps after which a block ends, so that the state of a long run is kept again and again.
+_PATIENCE = 10.0
 
 
 class MatrixMethod(LightningModule):
     """A method that learns rank-k approximations of J targets of one shape at once; a single run is a stack of one.
 
-    Lightning is handed blocks of steps, not single ones: a block ends where the errors are measured. A member of the
-    stack stops by itself, when its certificate says that it is done or when its loss is no longer finite; it then
-    keeps its last finite state while its neighbors go on.
+    Lightning is handed blocks of steps, not single ones: a block ends where the errors are measured next. A member
+    of the stack stops by itself, when its certificate says that it is done or when its loss is no longer finite; it
+    then keeps its last finite state while its neighbors go on.
 
     Args:
         target: Stack of targets, shape ``(J, m, n)``, float64; errors are measured against these.
@@ -36,6 +40,8 @@ class MatrixMethod(LightningModule):
         optimizer: Makes the optimizer: of ``torch.optim`` from parameters, or a :class:`PairSolver`.
         schedule: Factor on the learning rate by the share of the steps that is done; None leaves it as it is.
         dtype: Type that is trained in.
+        width: Rank that the factors are padded to with zeros, at least the largest of ``ranks``, which is the default.
+            At equal width a member's numbers do not depend on its neighbors, bit for bit.
         max_steps: Steps at most.
         tolerance: A member is done when its gradient in the scaled metric is at most this fraction of its norm, or its
             excess over the optimum at most this in both norms. At least 16 eps of ``dtype``; 0 never stops.
@@ -43,6 +49,9 @@ class MatrixMethod(LightningModule):
 
     Raises:
         ValueError: If a rank does not fit the shape, a target is all zero, or a number is out of its range.
+
+    Several processes can share the training. Steps on batches are then taken on each one's share of the batch; a
+    :class:`PairSolver` does the same work in all of them. The first process decides when a member stops.
     """
 
     automatic_optimization = False
@@ -64,6 +73,7 @@ class MatrixMethod(LightningModule):
         optimizer: OptimizerFactory | None = None,
         schedule: Schedule | None = None,
         dtype: torch.dtype = torch.float64,
+        width: int | None = None,
         max_steps: int = 1,
         tolerance: float = 0.0,
         record_every: int | None = None,
@@ -71,6 +81,9 @@ class MatrixMethod(LightningModule):
         super().__init__()
         for rank in ranks:
             check_rank(rank, target.shape[1:])
+        self.width = max(ranks) if width is None else width
+        if self.width < max(ranks):
+            raise ValueError(f"The width of a stack must be at least its largest rank, {max(ranks)}. Found {width}.")
         require_count("method.max_steps", max_steps)
         if record_every is not None:
             require_count("method.record_every", record_every)
@@ -100,8 +113,28 @@ class MatrixMethod(LightningModule):
         self.loss = torch.full((stack,), torch.nan, dtype=torch.float64)
         self.stationarity = torch.full((stack,), torch.inf, dtype=torch.float64)
         self.step_count = 0
+        self.interrupted = False
+        """Whether the training is asked to end after the step it is at."""
         self.fit_seconds = 0.0
+        self._resumed_tolerance = self.tolerance
         self.last_record: dict[str, Tensor] = {}
+        self.processes = Processes()
+
+    @classmethod
+    def stack_key(cls, rank: int, optimizer: object | None, settings: Mapping[str, Any]) -> Hashable | None:
+        """What else must be equal for jobs to be members of one stack.
+
+        Their configs may differ in the rank, in the seed and in the content of the target, not in its shape.
+
+        Args:
+            rank: Rank of the job.
+            optimizer: Class or factory of its optimizer.
+            settings: Config of its method.
+
+        Returns:
+            A value that is the same for the members of a stack; None where the job must run alone.
+        """
+        return None if is_lbfgs(optimizer) else ()
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """What the members stand for now: ``left (J, m, k)`` and ``right (J, k, n)``, zero beyond a member's rank."""
@@ -118,6 +151,13 @@ class MatrixMethod(LightningModule):
         """
         raise NotImplementedError
 
+    def descend(self, step: int) -> Tensor:
+        """The losses of a step, with the gradient of their sum left in the parameters."""
+        self.zero_grad()
+        losses = self.losses(step)
+        losses.sum().backward()
+        return losses.detach()
+
     def on_block_end(self) -> None:
         """Bring the model up to date with the factors that a :class:`PairSolver` trained."""
 
@@ -133,49 +173,66 @@ class MatrixMethod(LightningModule):
             assert isinstance(solver, PairSolver)
             solver.active = self.active
             return solver
-        if issubclass(getattr(self.make_optimizer, "func", Optimizer), LBFGS) and len(self.ranks) > 1:
+        if is_lbfgs(self.make_optimizer) and len(self.ranks) > 1:
             raise ValueError(f"optimizer=lbfgs trains one target at a time. Found a stack of {len(self.ranks)}.")
         return self.make_optimizer(self.parameters())
 
-    def train_dataloader(self) -> DataLoader[tuple[int, int]]:
-        """Blocks of steps from the one reached to the last, each ending where errors are measured."""
-        return DataLoader(_Blocks(self.step_count, self.max_steps, self.record_every), batch_size=None)
+    def train_dataloader(self) -> Iterable[int]:
+        """Blocks of steps, as many as it takes."""
+        return itertools.count()
+
+    def setup(self, stage: str) -> None:
+        """Learn who shares the training, before an optimizer is made."""
+        self.processes = Processes(self.trainer.world_size, self.global_rank)
 
     def on_fit_start(self) -> None:
         """Measure on the device that is trained on, where it has float64."""
+        # Lightning's way of looking for GPUs opens a library each time, and Adam looks at every step.
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
         if self.device.type != "mps":
             self.reference, self.spectrum = self.reference.to(self.device), self.spectrum.to(self.device)
             self.optimum = (self.optimum[0].to(self.device), self.optimum[1].to(self.device))
 
     def on_train_start(self) -> None:
         """Measure the state that training starts from; one that is resumed is held against the tolerance of now."""
-        if self.step_count > 0:
-            self.active.copy_(~self.diverged)
+        resumed = self.step_count > 0
+        if resumed:
+            if self._resumed_tolerance != self.tolerance:
+                self.active.copy_(~self.diverged)
             restore_settings(self.optimizers(use_pl_optimizer=False))
-        self._record(self._measure_now())
+        if not resumed or not self.active.any() or self.step_count == self._next_record(self.step_count - 1):
+            self._record(self._measure_now())
+        self._stop_when_done()
 
-    def training_step(self, block: tuple[int, int]) -> None:
-        """Run one block of optimizer steps and measure what it reached."""
-        if not self.active.any():
-            self.trainer.should_stop = True
-            return
+    def training_step(self, _: int) -> None:
+        """Run steps up to where errors are measured next, and measure them there.
+
+        A block that takes long, or that is asked to end, ends early and is not measured, so that its state can be
+        kept; the next one goes on to the same place.
+        """
         before = {name: parameter.detach().clone() for name, parameter in self.named_parameters()}
         frozen = ~self.active
         began = time.perf_counter()
-        for step in range(*block):
+        stop = self._next_record(self.step_count)
+        for step in range(self.step_count, stop):
             loss = self._advance(step)
             if not self.active.any():
                 break
             self.steps += self.active
             self.step_count = step + 1
-        self.on_block_end()
+            if self._must_pause(began):
+                break
+        whole = self.step_count == stop or not self.active.any()
+        if whole:
+            self.on_block_end()
+        self._follow_first(loss)
         self.fit_seconds += time.perf_counter() - began
         errors = self._measure_now()
         if self._freeze(before, frozen, loss.cpu().double(), errors):
             errors = self._measure_now()
-        self._record(errors)
-        if not self.active.any() or self.step_count >= self.max_steps:
-            self.trainer.should_stop = True
+        if whole:
+            self._record(errors, moved=~frozen)
+        self._stop_when_done()
 
     def stop_reason(self, member: int) -> str:
         """Why a member stopped, in words for the terminal."""
@@ -211,12 +268,14 @@ class MatrixMethod(LightningModule):
             "of": self.describe(),
             "step_count": self.step_count,
             "fit_seconds": self.fit_seconds,
+            "tolerance": self.tolerance,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on counting where the checkpoint stopped."""
         self.step_count = checkpoint["lowrank"]["step_count"]
         self.fit_seconds = checkpoint["lowrank"]["fit_seconds"]
+        self._resumed_tolerance = checkpoint["lowrank"]["tolerance"]
 
     def measure(self, tolerance: float = 1e-12) -> dict[str, Tensor]:
         """Errors and excess of every member, each of shape ``(J,)``, float64.
@@ -225,14 +284,26 @@ class MatrixMethod(LightningModule):
             tolerance: Relative accuracy of the 2-norm where the target is so large that it is iterated.
         """
         left, right = (factor.detach().to(self.reference.device).double() for factor in self.factors())
-        two_norm, frobenius = residual_norms(self.reference, left, right, tolerance=tolerance)
-        errors = {
-            "relative_2norm": two_norm / self.spectrum[:, 0],
-            "relative_frobenius": frobenius / torch.linalg.vector_norm(self.spectrum, dim=1),
-        }
-        errors["excess_2norm"] = errors["relative_2norm"] - self.optimum[0]
-        errors["excess_frobenius"] = errors["relative_frobenius"] - self.optimum[1]
+        errors = errors_of(self.reference, left, right, self.spectrum, self.optimum, tolerance=tolerance)
         return errors | self.extra_errors(left, right)
+
+    def _next_record(self, step: int) -> int:
+        # A tenth of the steps so far: a record a step at first, then some 25 for each tenfold. Counted from the start,
+        # so that a run which was interrupted measures, and stops, where it would have otherwise.
+        if self.record_every is not None:
+            return min((step // self.record_every + 1) * self.record_every, self.max_steps)
+        place = 0
+        while place <= step:
+            place += max(1, place // 10)
+        return min(place, self.max_steps)
+
+    def _must_pause(self, began: float) -> bool:
+        # Processes that share a training have to take the same steps.
+        return self.processes.count == 1 and (self.interrupted or time.perf_counter() - began > _PATIENCE)
+
+    def _stop_when_done(self) -> None:
+        if not self.active.any() or self.step_count >= self.max_steps:
+            self.trainer.should_stop = True
 
     def _advance(self, step: int) -> Tensor:
         optimizer = self.optimizers(use_pl_optimizer=False)
@@ -244,13 +315,11 @@ class MatrixMethod(LightningModule):
 
         def closure() -> float:
             nonlocal losses
-            optimizer.zero_grad()
-            losses = self.losses(step)
-            losses.sum().backward()
-            return losses.detach().sum()  # type: ignore[return-value]
+            losses = self.descend(step)
+            return losses.sum()  # type: ignore[return-value]
 
         optimizer.step(closure)
-        return 2 * self.loss_unit * losses.detach()
+        return 2 * self.loss_unit * losses
 
     @torch.no_grad()
     def _freeze(self, before: dict[str, Tensor], frozen: Tensor, loss: Tensor, errors: dict[str, Tensor]) -> bool:
@@ -273,21 +342,31 @@ class MatrixMethod(LightningModule):
         # Without a tolerance nothing is good enough, not even an excess that rounding makes negative.
         return ((figure <= self.tolerance) & (self.tolerance > 0)).to(self.active.device)
 
+    def _follow_first(self, loss: Tensor) -> None:
+        # Processes that differed in a last bit could part: some would stop, and the others wait for them forever.
+        count = torch.tensor(self.step_count, device=loss.device)
+        self.processes.follow_first([loss, count, *self.state_dict().values()])
+        self.step_count = int(count)
+
     def _measure_now(self) -> dict[str, Tensor]:
-        return self.measure(tolerance=max(self.tolerance / 10, 1e-12))
+        errors = self.measure(tolerance=max(self.tolerance / 10, 1e-12))
+        self.processes.follow_first(errors.values())
+        return errors
 
     def _certify(self, errors: dict[str, Tensor]) -> None:
         problem = self.pair_problem()
         if problem is not None:
             optimizer = self.optimizers(use_pl_optimizer=False)
             damping = optimizer.defaults.get("damping", 1e-6) if isinstance(optimizer, PairSolver) else 1e-6
-            self.stationarity = stationarity(*problem, damping=damping).cpu().double()
+            found = stationarity(*problem, damping=damping)
+            self.processes.follow_first([found])
+            self.stationarity = found.cpu().double()
             self.active &= ~self._certified(self.stationarity)
         if self.knows_optimum:
             excess = torch.maximum(errors["excess_2norm"], errors["excess_frobenius"])
             self.active &= ~self._certified(excess)
 
-    def _record(self, errors: dict[str, Tensor]) -> None:
+    def _record(self, errors: dict[str, Tensor], moved: Tensor | None = None) -> None:
         self._certify(errors)
         optimizer = self.optimizers(use_pl_optimizer=False)
         if isinstance(optimizer, PairSolver):
@@ -297,33 +376,6 @@ class MatrixMethod(LightningModule):
             with torch.no_grad():
                 self.loss = (2 * self.loss_unit * self.losses(self.step_count)).cpu().double()
         self.last_record = {"train/loss": self.loss, **errors}
+        shown = {"step": self.steps, "moved": torch.ones_like(self.active) if moved is None else moved}
         for logger in self.loggers:
-            logger.log_metrics(self.last_record, step=self.step_count)  # type: ignore[arg-type]
-
-
-def restore_settings(optimizer: object) -> None:
-    """Give an optimizer that was resumed the settings of this run's config, and not those of the checkpoint."""
-    if isinstance(optimizer, Optimizer):
-        for group in optimizer.param_groups:
-            group.pop("initial_lr", None)
-            group.update({name: value for name, value in optimizer.defaults.items() if name in group})
-
-
-def solver_class(factory: OptimizerFactory | None) -> type[PairSolver] | None:
-    """The kind of :class:`PairSolver` that a factory makes; None for an optimizer of ``torch.optim``."""
-    made = getattr(factory, "func", factory)
-    return made if isinstance(made, type) and issubclass(made, PairSolver) else None
-
-
-class _Blocks(IterableDataset[tuple[int, int]]):
-    def __init__(self, start: int, stop: int, every: int | None) -> None:
-        self.start, self.stop, self.every = start, stop, every
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        """Yield the blocks that are left."""
-        start = self.start
-        while start < self.stop:
-            # A tenth of the steps so far: a record a step at first, then some 25 for each tenfold.
-            stop = min(self.stop, start + (self.every or max(1, start // 10)))
-            yield start, stop
-            start = stop
+            logger.log_metrics(self.last_record | shown, step=self.step_count)  # type: ignore[arg-type]

@@ -1,18 +1,15 @@
 """Linear bottleneck nets that learn a matrix from random vectors and their images."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from lowrank.checks import require_count, require_one_of
 from lowrank.layers import Bottleneck
-from lowrank.methods.base import OptimizerFactory
 from lowrank.methods.probing import ProbingMethod
-from lowrank.scaled_gd import ScaledGD
 from lowrank.streams import stream
 
 
@@ -43,37 +40,32 @@ class BottleneckNet(ProbingMethod):
 
     Args:
         target: Stack of targets, shape ``(J, m, n)``.
-        ranks: Rank of each member.
-        seeds: Seed of each member.
-        optimizer: Makes the optimizer.
-        dtype: Type that is trained in.
         hidden: Widths before the bottleneck; ``paper`` for n, as in its n-n-k-n; ``powers_of_two`` for its funnel of
-            powers of two down to the rank and up again.
+            powers of two down to the rank and up again, in which all members of a stack must have the same rank.
         initialization: Law of the initial weights, with Keras's meaning of the name.
         **common: As in :class:`ProbingMethod`.
 
     Raises:
-        ValueError: For an unknown name, or widths below the rank.
+        ValueError: For an unknown name, widths below the rank, or a stack that its hidden layers do not allow.
     """
 
     def __init__(
         self,
         target: Tensor,
         *,
-        ranks: Sequence[int],
-        seeds: Sequence[int],
-        optimizer: OptimizerFactory,
-        dtype: torch.dtype = torch.float64,
         hidden: str | Sequence[int] = "paper",
         initialization: str = "he_normal",
         **common: Any,
     ) -> None:
-        super().__init__(target, ranks=ranks, seeds=seeds, optimizer=optimizer, dtype=dtype, **common)
+        super().__init__(target, **common)
         require_one_of("method.initialization", initialization, INITIALIZATIONS)
         stack, rows, cols = target.shape
-        widths, place = layer_widths(hidden, max(ranks), rows, cols)
-        self.net = Bottleneck(widths, bottleneck=place, stack=stack, dtype=dtype)
-        for member, (rank, seed) in enumerate(zip(ranks, seeds, strict=True)):
+        if hidden == "powers_of_two" and {*self.ranks, self.width} != {self.width}:
+            raise ValueError(f"method.hidden=powers_of_two stacks nets of one rank alone. Found ranks {self.ranks}.")
+        widths, place = layer_widths(hidden, max(self.ranks), rows, cols)
+        widths[place] = self.width
+        self.net = Bottleneck(widths, bottleneck=place, stack=stack, dtype=self.target.dtype)
+        for member, (rank, seed) in enumerate(zip(self.ranks, self.seeds, strict=True)):
             generator = stream(seed, "weights")
             own = [rank if layer == place else width for layer, width in enumerate(widths)]
             for layer, weight in enumerate(self.net.weights):
@@ -81,32 +73,15 @@ class BottleneckNet(ProbingMethod):
                 INITIALIZATIONS[initialization](drawn, generator)
                 weight.data[member, : own[layer + 1], : own[layer]] = drawn
 
+    @classmethod
+    def stack_key(cls, rank: int, optimizer: object | None, settings: Mapping[str, Any]) -> Hashable | None:
+        """The rank where the layers around the bottleneck depend on it."""
+        key = super().stack_key(rank, optimizer, settings)
+        return rank if key is not None and settings.get("hidden") == "powers_of_two" else key
+
     def forward(self, x: Tensor) -> Tensor:
         """Images of a batch of vectors for each member, ``(J, batch, n)`` to ``(J, batch, m)``."""
         return self.net(x)  # type: ignore[no-any-return]
-
-    def factors(self) -> tuple[Tensor, Tensor]:
-        """Product of the layers up to the bottleneck, and of those after it."""
-        return self.net.factors()
-
-    def assign(self, left: Tensor, right: Tensor) -> None:
-        """Change the first and the last layer as little as possible."""
-        self.net.assign(left, right)
-
-    def losses(self, step: int) -> Tensor:
-        """Half the squared error of the images, averaged over the batch."""
-        x = self.batch(step)
-        return (self.net(x) - x @ self.target.mT).square().sum(2).mean(1) / 2
-
-    def configure_optimizers(self) -> Optimizer:
-        """Make the optimizer; one for factor pairs needs a net that is one."""
-        made = self.make_optimizer
-        if made is not None and getattr(made, "func", made) is ScaledGD:
-            layers = len(self.net.weights)
-            if layers != 2:
-                raise ValueError(f"optimizer=scaled_gd trains a pair of layers: method.hidden=[]. Found {layers}.")
-            return made([tuple(reversed(list(self.net.weights)))])
-        return super().configure_optimizers()
 
 
 def layer_widths(hidden: str | Sequence[int], rank: int, rows: int, cols: int) -> tuple[list[int], int]:

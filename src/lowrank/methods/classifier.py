@@ -1,7 +1,7 @@
 """A classifier on inputs of reduced rank."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,12 +11,13 @@ from torch.optim import Optimizer
 
 from lowrank import schedules
 from lowrank.checks import require_count
-from lowrank.krylov import residual_norms
+from lowrank.excess import errors_of
 from lowrank.layers import MLP
 from lowrank.linalg import check_rank, gram_svd, singular_values
-from lowrank.methods.base import restore_settings
+from lowrank.methods.optimizers import restore_settings
 from lowrank.metrics import optimum
 from lowrank.optim import PairSolver
+from lowrank.processes import Processes
 from lowrank.schedules import Schedule
 
 
@@ -36,6 +37,8 @@ class Classifier(LightningModule):
         dtype: Type that is trained in.
         hidden: Widths of the layers between the inputs and the logits.
         epochs: Passes over the training set.
+
+    Several processes share each batch, so their number changes neither the batches nor the steps.
 
     Raises:
         ValueError: If the rank does not fit the inputs, a width or number of epochs is below 1, or the optimizer is
@@ -74,15 +77,8 @@ class Classifier(LightningModule):
         spectrum = singular_values(double)
         if not spectrum[0] > 0:
             raise ValueError("The training inputs are all zeros, so relative errors are undefined. Found norm 0.")
-        two_norm, frobenius = residual_norms(double, self.left, vh)
-        self.optimum = optimum(spectrum, self.rank)
-        self.spectrum = spectrum
-        self.errors = {
-            "relative_2norm": two_norm / spectrum[0],
-            "relative_frobenius": frobenius / torch.linalg.vector_norm(spectrum),
-        }
-        self.errors["excess_2norm"] = self.errors["relative_2norm"] - self.optimum[0]
-        self.errors["excess_frobenius"] = self.errors["relative_frobenius"] - self.optimum[1]
+        self.spectrum, self.optimum = spectrum, optimum(spectrum, self.rank)
+        self.errors = errors_of(double, self.left, vh, spectrum, self.optimum)
         self.register_buffer("components", vh.to(dtype))
         # nn.Linear draws from the global generator; its state is given back, so that nothing else depends on it.
         with torch.random.fork_rng(devices=[]):
@@ -94,6 +90,12 @@ class Classifier(LightningModule):
         self.train_loss = float("nan")
         self.fit_seconds = 0.0
         self._sum = torch.zeros(())
+        self.processes = Processes()
+
+    @classmethod
+    def stack_key(cls, rank: int, optimizer: object | None, settings: Mapping[str, Any]) -> Hashable | None:
+        """None: a classifier is trained alone."""
+        return None
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``(batch, classes)`` of inputs ``(batch, pixels)``."""
@@ -103,6 +105,10 @@ class Classifier(LightningModule):
     def configure_optimizers(self) -> Optimizer:
         """Make the optimizer of the config."""
         return self.make_optimizer(self.net.parameters())
+
+    def setup(self, stage: str) -> None:
+        """Learn who shares the training."""
+        self.processes = Processes(self.trainer.world_size, self.global_rank)
 
     def on_fit_start(self) -> None:
         """Log how much the reduction loses."""
@@ -119,27 +125,33 @@ class Classifier(LightningModule):
         self._finite_state = {name: value.detach().clone() for name, value in self.net.state_dict().items()}
         self._sum = torch.zeros((), dtype=torch.float64, device=self.device)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor | None:
-        """Cross-entropy of a batch; one that is not finite ends the run at the epoch's first state."""
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+        """Cross-entropy of a batch, of which each of several processes takes its share."""
         inputs, labels = batch
         steps = self.epochs * int(self.trainer.num_training_batches)
         schedules.apply(self.schedule, self.optimizers(use_pl_optimizer=False), self.global_step / steps)  # type: ignore[arg-type]
-        loss = nn.functional.cross_entropy(self(inputs), labels)
-        if not loss.isfinite():
-            self.diverged = True
+        own = self.processes.share(inputs), self.processes.share(labels)
+        part = nn.functional.cross_entropy(self(own[0]), own[1], reduction="sum") / len(labels)
+        whole = part.detach().clone()
+        self.processes.sum([whole])
+        self._sum += whole
+        self.diverged = not whole.isfinite()
+        # Lightning takes the mean of the gradients of all processes.
+        return part * self.processes.count
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """A loss that is not finite ends the run at the epoch's first state."""
+        if self.diverged:
             self.net.load_state_dict(self._finite_state)
             self.trainer.should_stop = True
-            return None
-        self._sum += loss.detach()
-        return loss
 
-    def on_train_epoch_end(self) -> None:
-        """Log the epoch."""
+    def on_validation_end(self) -> None:
+        """Log the epoch, before the callbacks of its end keep the state."""
         if self.diverged:
             return
-        total = float(self._over_processes(self._sum))
+        total = float(self._sum)
         self.train_loss_sum_per_epoch.append(total)
-        self.train_loss = total / (int(self.trainer.num_training_batches) * self.trainer.world_size)
+        self.train_loss = total / int(self.trainer.num_training_batches)
         self.fit_seconds += time.perf_counter() - self._began
         record = {
             "train/loss": self.train_loss,
@@ -150,22 +162,20 @@ class Classifier(LightningModule):
         for logger in self.loggers:
             logger.log_metrics(record, step=self.global_step)  # type: ignore[arg-type]
 
-    def _over_processes(self, figure: Tensor) -> Tensor:
-        return self.trainer.strategy.reduce(figure, reduce_op="sum")  # type: ignore[return-value]
-
     def on_validation_epoch_start(self) -> None:
         """Count anew."""
         self._correct = self._seen = 0
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
         """Count the samples of a batch that are classified correctly."""
-        inputs, labels = batch
+        inputs, labels = (self.processes.share(part) for part in batch)
         self._correct += int((self(inputs).argmax(1) == labels).sum())
         self._seen += len(labels)
 
     def on_validation_epoch_end(self) -> None:
         """Take the accuracy on the test set."""
-        counts = self._over_processes(torch.tensor([self._correct, self._seen], device=self.device))
+        counts = torch.tensor([self._correct, self._seen], device=self.device)
+        self.processes.sum([counts])
         self.accuracy = float(counts[0] / counts[1])
 
     def describe(self) -> str:

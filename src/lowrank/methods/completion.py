@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lowrank.methods.base import OptimizerFactory
 from lowrank.methods.factorization import Factorization
 from lowrank.objectives import Objective, ObservedEntries
 
@@ -19,8 +18,6 @@ class Completion(Factorization):
         target: Stack of targets, shape ``(J, m, n)``; held-out entries serve only to measure.
         observed: Which entries are observed, boolean, shape ``(J, m, n)``.
         ranks: Rank of each member.
-        seeds: Seed of each member.
-        optimizer: Makes the optimizer.
         **common: As in :class:`Factorization`.
 
     Raises:
@@ -30,16 +27,7 @@ class Completion(Factorization):
     observed: Tensor
     knows_optimum = False  # the excess is measured on the held-out entries too
 
-    def __init__(
-        self,
-        target: Tensor,
-        *,
-        observed: Tensor,
-        ranks: Sequence[int],
-        seeds: Sequence[int],
-        optimizer: OptimizerFactory,
-        **common: Any,
-    ) -> None:
+    def __init__(self, target: Tensor, *, observed: Tensor, ranks: Sequence[int], **common: Any) -> None:
         self._mask = observed
         rows, cols = target.shape[1:]
         for count, rank in zip(observed.flatten(1).sum(1).tolist(), ranks, strict=True):
@@ -50,7 +38,7 @@ class Completion(Factorization):
                     f"matrix of rank {rank}: many matrices fit them, and held-out entries cannot be trusted",
                     stacklevel=2,
                 )
-        super().__init__(target, ranks=ranks, seeds=seeds, optimizer=optimizer, **common)
+        super().__init__(target, ranks=ranks, **common)
         self.register_buffer("observed", observed, persistent=False)
 
     def seen_norms(self) -> Tensor:

@@ -1,13 +1,13 @@
 """Matrix factorization by training: A ≈ U Vᵀ."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lowrank.checks import require_one_of
-from lowrank.methods.base import MatrixMethod, OptimizerFactory, solver_class
+from lowrank.methods.base import MatrixMethod
+from lowrank.methods.optimizers import solver_class
 from lowrank.objectives import KnownTarget, Objective
 from lowrank.streams import stream
 
@@ -20,13 +20,9 @@ class Factorization(MatrixMethod):
 
     Args:
         target: Stack of targets, shape ``(J, m, n)``.
-        ranks: Rank of each member.
-        seeds: Seed of each member; draws the factors that training starts from.
-        optimizer: Makes the optimizer.
-        dtype: Type that is trained in.
         initialization: ``normal``, scaled so that the product starts with the norm of the target, or ``uniform``, the
             lab's U(0, 1).
-        **common: As in :class:`MatrixMethod`.
+        **common: As in :class:`MatrixMethod`; a member's seed draws the factors that training starts from.
 
     Raises:
         ValueError: For an unknown initialization, or as in :class:`MatrixMethod`.
@@ -34,21 +30,10 @@ class Factorization(MatrixMethod):
 
     scale: Tensor
 
-    def __init__(
-        self,
-        target: Tensor,
-        *,
-        ranks: Sequence[int],
-        seeds: Sequence[int],
-        optimizer: OptimizerFactory,
-        dtype: torch.dtype = torch.float64,
-        initialization: str = "normal",
-        **common: Any,
-    ) -> None:
-        super().__init__(target, ranks=ranks, seeds=seeds, optimizer=optimizer, dtype=dtype, **common)
+    def __init__(self, target: Tensor, *, initialization: str = "normal", **common: Any) -> None:
+        super().__init__(target, **common)
         require_one_of("method.initialization", initialization, ("normal", "uniform"))
-        solver = solver_class(optimizer)
-        norms = self.seen_norms()
+        solver, norms, dtype = solver_class(self.make_optimizer), self.seen_norms(), self.target.dtype
         scale = norms if solver is None or solver.unit_scale else torch.ones_like(norms)
         self.register_buffer("scale", scale.to(dtype)[:, None, None], persistent=False)
         self.loss_unit = scale.square().to(dtype)
@@ -81,8 +66,8 @@ class Factorization(MatrixMethod):
 
     def _start(self, initialization: str) -> tuple[Tensor, Tensor]:
         stack, rows, cols = self.reference.shape
-        left = torch.zeros(stack, rows, max(self.ranks), dtype=torch.float64)
-        right = torch.zeros(stack, max(self.ranks), cols, dtype=torch.float64)
+        left = torch.zeros(stack, rows, self.width, dtype=torch.float64)
+        right = torch.zeros(stack, self.width, cols, dtype=torch.float64)
         for member, (rank, seed) in enumerate(zip(self.ranks, self.seeds, strict=True)):
             generator = stream(seed, "factors")
             if initialization == "uniform":

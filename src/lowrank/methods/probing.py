@@ -1,39 +1,43 @@
 """What the methods share that learn a matrix from probes and their images."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from lowrank.methods.base import MatrixMethod, OptimizerFactory, solver_class
+from lowrank.layers import Bottleneck
+from lowrank.methods.base import MatrixMethod
+from lowrank.methods.optimizers import solver_class
 from lowrank.objectives import KnownTarget, Objective
 from lowrank.probes import Probes
+from lowrank.scaled_gd import ScaledGD
 
 
 class ProbingMethod(MatrixMethod):
-    """A model that learns a matrix from probes x and their images A x.
+    """Linear layers that learn a matrix from probes x and their images A x.
 
-    On a fixed set of probes ``X (N, n)`` the mean squared error of a model that stands for W is
+    On a fixed set of probes ``X (N, n)`` the mean squared error of layers that stand for W is
     ``‖(W - A) Tᵀ‖² / m`` with ``XᵀX / N = TᵀT``. So a :class:`PairSolver` is given the target ``A Tᵀ``, and what it
     finds is the minimizer on those probes. A set of orthogonal probes has T = I, and the minimizer is the truncated
     SVD.
 
     Args:
         target: Stack of targets, shape ``(J, m, n)``.
-        ranks: Rank of each member.
-        seeds: Seed of each member; draws its probes and its initial weights.
-        optimizer: Makes the optimizer.
-        dtype: Type that is trained in.
         probes: Law of the probes: ``orthogonal``, ``gaussian`` or ``uniform``.
         vectors: How many are drawn once; None draws fresh ones at each step (orthogonal: one set of n).
         batch_size: Probes a step; None takes all, or 32 of fresh ones.
-        **common: As in :class:`MatrixMethod`.
+        **common: As in :class:`MatrixMethod`; a member's seed draws its probes and its initial weights.
+
+    Several processes share the probes: of each batch, or of the fixed set that T is the triangle of (a QR of the
+    triangles of their shares). Nothing depends on probes where T = I.
 
     Raises:
         ValueError: If a solver is asked for that needs fixed probes and there are none, or fewer than n.
     """
 
+    net: Bottleneck
+    """The layers; a subclass makes them."""
     left: Tensor
     right: Tensor
     scale: Tensor
@@ -42,21 +46,17 @@ class ProbingMethod(MatrixMethod):
         self,
         target: Tensor,
         *,
-        ranks: Sequence[int],
-        seeds: Sequence[int],
-        optimizer: OptimizerFactory,
-        dtype: torch.dtype = torch.float64,
         probes: str = "orthogonal",
         vectors: int | None = None,
         batch_size: int | None = None,
         **common: Any,
     ) -> None:
-        super().__init__(target, ranks=ranks, seeds=seeds, optimizer=optimizer, dtype=dtype, **common)
-        stack, rows, size = target.shape
-        self.probes = [Probes(probes, size, vectors=vectors, batch_size=batch_size, seed=seed) for seed in seeds]
+        super().__init__(target, **common)
+        (stack, rows, size), dtype = target.shape, self.target.dtype
+        self.probes = Probes(probes, size, vectors=vectors, batch_size=batch_size, seeds=self.seeds, dtype=dtype)
         # Exact by construction; from the probes it would be so only to rounding.
-        self._isotropic = probes == "orthogonal" and len(self.probes[0].all) % size == 0
-        self._solved = solver_class(optimizer) is not None
+        self._isotropic = probes == "orthogonal" and self.probes.count % size == 0
+        self._solved = solver_class(self.make_optimizer) is not None
         # The mean over the outputs too, as in the paper.
         self.loss_unit /= rows
         self._objective: KnownTarget | None = None
@@ -64,32 +64,54 @@ class ProbingMethod(MatrixMethod):
         norms = torch.linalg.matrix_norm(self.target)
         self.register_buffer("scale", norms[:, None, None], persistent=False)
         if self._solved:
-            if self.probes[0].fixed and len(self.probes[0].all) < size:
+            if self.probes.fixed and self.probes.count < size:
                 raise ValueError(
                     f"This optimizer needs at least n = {size} probes to learn a matrix from. "
                     f"Found method.vectors={vectors}."
                 )
             self.loss_unit *= norms.square()
-            self.register_buffer("left", torch.zeros(stack, rows, max(ranks), dtype=dtype))
-            self.register_buffer("right", torch.zeros(stack, max(ranks), size, dtype=dtype))
+            self.register_buffer("left", torch.zeros(stack, rows, self.width, dtype=dtype))
+            self.register_buffer("right", torch.zeros(stack, self.width, size, dtype=dtype))
 
-    def assign(self, left: Tensor, right: Tensor) -> None:
-        """Make the model stand for ``left @ right``."""
-        raise NotImplementedError
+    def images(self, x: Tensor) -> Tensor:
+        """What the layers are to make of probes, ``(J, batch, n)`` to ``(J, batch, m)``."""
+        return x @ self.target.mT
 
-    def batch(self, step: int) -> Tensor:
-        """Probes of one step for each member, shape ``(J, batch, n)``."""
-        return torch.stack([probes.batch(step) for probes in self.probes]).to(self.target)
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """Product of the layers up to the bottleneck, and of those after it."""
+        return self.net.factors()
+
+    def losses(self, step: int) -> Tensor:
+        """Half the squared error of the images, averaged over the batch."""
+        x = self.probes.batch(step)
+        return (self.net(x) - self.images(x)).square().sum((1, 2)) / (2 * x.shape[1])
+
+    def descend(self, step: int) -> Tensor:
+        """The losses of a step and their gradient; each of several processes takes its share of the batch."""
+        x = self.probes.batch(step)
+        own = self.processes.share(x, dim=1)
+        losses = self.net.regress(own, self.images(own), 1 / x.shape[1])
+        self.processes.sum([losses, *(weight.grad for weight in self.net.weights)])
+        return losses
+
+    def configure_optimizers(self) -> Optimizer:
+        """Make the optimizer; one for factor pairs needs layers that are one."""
+        made = self.make_optimizer
+        if made is not None and getattr(made, "func", made) is ScaledGD:
+            layers = len(self.net.weights)
+            if layers != 2:
+                raise ValueError(f"optimizer=scaled_gd trains a pair of layers: method.hidden=[]. Found {layers}.")
+            return made([tuple(reversed(list(self.net.weights)))])
+        return super().configure_optimizers()
 
     def pair_problem(self) -> tuple[Objective, Tensor, Tensor] | None:
         """Factors against the target as the fixed probes show it; None where they are fresh at each step."""
-        if not self.probes[0].fixed or (self.probes[0].all.shape[0] < self.probes[0].size):
+        if not self.probes.fixed or self.probes.count < self.probes.size:
             return None
         if self._objective is None:
             target = self.target
             if not self._isotropic:
-                everything = torch.stack([probes.all for probes in self.probes]).to(target)
-                self._triangle = torch.linalg.qr(everything / everything.shape[1] ** 0.5, mode="r").R
+                self._triangle = self._reduced()
                 target = target @ self._triangle.mT
             self._objective = KnownTarget(target / self.scale)
         if self._solved:
@@ -97,8 +119,13 @@ class ProbingMethod(MatrixMethod):
         left, right = self.factors()
         return self._objective, left / self.scale, self._seen(right)
 
+    def on_fit_start(self) -> None:
+        """Take the probes along to the device that is trained on."""
+        super().on_fit_start()
+        self.probes.to(self.device)
+
     def on_train_start(self) -> None:
-        """Hand the model's factors to the solver, at unit scale."""
+        """Hand the factors of the layers to the solver, at unit scale."""
         if self._solved and self.step_count == 0:
             self.fixed_problem()
             left, right = self.factors()
@@ -108,12 +135,24 @@ class ProbingMethod(MatrixMethod):
         super().on_train_start()
 
     def on_block_end(self) -> None:
-        """Bring the model up to date with the solver."""
+        """Bring the layers up to date with the solver."""
         if self._solved:
             right = self.right
             if self._triangle is not None:
                 right = torch.linalg.solve_triangular(self._triangle, right.mT, upper=True).mT
-            self.assign(self.left * self.scale, right)
+            self.net.assign(self.left * self.scale, right)
 
     def _seen(self, right: Tensor) -> Tensor:
         return right if self._triangle is None else right @ self._triangle.mT
+
+    def _reduced(self) -> Tensor:
+        """``T (J, n, n)`` of the fixed probes; each of several processes reduces its share of them."""
+        # An optimizer is made before a fit starts.
+        self.probes.to(self.target.device)
+        sets, size = self.probes.sets, self.probes.size
+        triangle = torch.linalg.qr(self.processes.share(sets, dim=1) / sets.shape[1] ** 0.5, mode="r").R
+        if self.processes.count > 1:
+            # A share of fewer than n probes has a triangle of fewer rows.
+            triangle = nn.functional.pad(triangle, (0, 0, 0, size - triangle.shape[1]))
+            triangle = torch.linalg.qr(self.processes.gather(triangle).transpose(0, 1).flatten(1, 2), mode="r").R
+        return triangle[self.probes.members]

@@ -1,6 +1,7 @@
 """The baseline that every trained method is held against: truncated SVD."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,11 +20,9 @@ class SVD(MatrixMethod):
 
     Args:
         target: Stack of targets, shape ``(J, m, n)``.
-        ranks: Rank of each member.
-        seeds: Seed of each member; draws the sketch of the randomized solver.
-        dtype: Type that is computed in.
         solver: ``exact``, ``gram`` (from the Gram matrix: fast for tall data) or ``randomized``.
         tolerance: Residual at which the randomized solver stops, relative to the largest singular value.
+        **common: As in :class:`MatrixMethod`; a member's seed draws the sketch of the randomized solver.
 
     Raises:
         ValueError: For an unknown solver, or as in :class:`MatrixMethod`.
@@ -36,13 +35,11 @@ class SVD(MatrixMethod):
         self,
         target: Tensor,
         *,
-        ranks: Sequence[int],
-        seeds: Sequence[int],
-        dtype: torch.dtype = torch.float64,
         solver: str = "exact",
         tolerance: float = 1e-10,
+        **common: Any,
     ) -> None:
-        super().__init__(target, ranks=ranks, seeds=seeds, dtype=dtype)
+        super().__init__(target, **common)
         solvers: dict[str, Solver] = {
             "exact": lambda matrix, rank, _: truncated_svd(matrix, rank),
             "gram": lambda matrix, rank, _: gram_svd(matrix, rank),
@@ -50,9 +47,9 @@ class SVD(MatrixMethod):
         }
         require_one_of("method.solver", solver, solvers)
         self._solve = solvers[solver]
-        stack, rows, cols = target.shape
-        self.register_buffer("left", torch.zeros(stack, rows, max(ranks), dtype=dtype))
-        self.register_buffer("right", torch.zeros(stack, max(ranks), cols, dtype=dtype))
+        (stack, rows, cols), dtype = target.shape, self.target.dtype
+        self.register_buffer("left", torch.zeros(stack, rows, self.width, dtype=dtype))
+        self.register_buffer("right", torch.zeros(stack, self.width, cols, dtype=dtype))
 
     def configure_optimizers(self) -> None:  # type: ignore[override]
         """Nothing is trained."""

@@ -1,0 +1,47 @@
+"""Collect the jobs of any number of sweeps in one table: ``--help``."""
+
+import argparse
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from lowrank import results, tables
+from lowrank.aggregate import sweep_table
+from lowrank.errors import one_line
+
+
+def main() -> None:
+    """Write the table of all jobs, or print the means over their seeds."""
+    parser = argparse.ArgumentParser(
+        description="Collect the jobs of any number of sweeps in one table, one row a job. "
+        "Without --out: print mean ± standard deviation over seeds."
+    )
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="of a job, a sweep, or many sweeps")
+    parser.add_argument("--out", type=Path, metavar="FILE", help=f"write the table here: {' or '.join(tables.FORMATS)}")
+    arguments = parser.parse_args()
+    warnings.formatwarning = lambda message, *_args, **_kwargs: f"warning: {message}\n"
+    try:
+        if arguments.out is None:
+            found = results.read_results(*arguments.folders).values()
+            print(sweep_table(found), end="\n\n")
+            print(_count((result["status"] for result in found), arguments.folders))
+        else:
+            tables.check_format(arguments.out)
+            table = results.load(*arguments.folders)
+            tables.write(table, arguments.out)
+            print(f"{_count(table['status'], arguments.folders)}: {arguments.out}")
+    except (OSError, ValueError) as error:
+        sys.exit(one_line(error))
+
+
+def _count(statuses: Iterable[str], folders: list[Path]) -> str:
+    counts = Counter(statuses)
+    jobs, sources = counts.total(), len(folders)
+    of_which = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+    return f"{jobs} job{'s' * (jobs != 1)} ({of_which}) from {sources} folder{'s' * (sources != 1)}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Composing the configs of a sweep's jobs: those that differ in plain values share all the rest of the work."""
+
+import copy
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+from hydra._internal.config_loader_impl import get_overrides_dirname
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+# Configs that are kept for the launcher after the sweeper has checked them: some 300 kB each.
+_KEPT = 300
+
+
+class SweepComposer:
+    """A config loader that composes one job of each kind as Hydra does, and the others of its kind from that one.
+
+    Two jobs are of one kind when their overrides have the same keys in the same order and differ only where the key is
+    no config group and the value is a number, a text, true, false or null. Hydra merges such a value last, into a
+    config that is otherwise the same; so putting it into a copy gives what composing anew would give.
+
+    A sweeper composes each job to see that it can be, and throws it away; the launcher is given it then.
+
+    Args:
+        loader: Hydra's; it answers everything else.
+    """
+
+    def __init__(self, loader: ConfigLoader) -> None:
+        self._loader = loader
+        parser = OverridesParser.create()
+        self._parse = functools.cache(lambda line: parser.parse_overrides([line])[0])
+        self._is_group = functools.cache(lambda key: bool(loader.get_group_options(key)))
+        self._composed: dict[tuple[Any, ...], DictConfig] = {}
+        self._checked: dict[tuple[Any, ...], DictConfig] = {}
+        self._seen: set[tuple[Any, ...]] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def __reduce__(self) -> tuple[type["SweepComposer"], tuple[ConfigLoader]]:
+        return SweepComposer, (self._loader,)
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """Config of one job; overrides that cannot be merged fail as they do in Hydra's own loader."""
+        job = (id(master_config), *sweep_overrides)
+        config = self._checked.pop(job, None)
+        if config is None:
+            config = self._compose(master_config, sweep_overrides)
+            # Once only: of two jobs that were asked for in the same words, each has a config to itself.
+            if job not in self._seen and len(self._checked) < _KEPT:
+                self._checked[job] = config
+            self._seen.add(job)
+        # What was resolved for the whole sweep since, such as the time, is the same for all its jobs.
+        OmegaConf.copy_cache(from_config=master_config, to_config=config)
+        return config
+
+    def _compose(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        overrides = [self._parse(line) for line in sweep_overrides]
+        changes = [override for override in overrides if self._is_plain(override, overrides)]
+        kind = (id(master_config), *(o.key_or_group if o in changes else o.input_line for o in overrides))
+        if kind not in self._composed:
+            self._composed[kind] = self._loader.load_sweep_config(master_config, sweep_overrides)
+        config = copy.deepcopy(self._composed[kind])
+        try:
+            for change in changes:
+                OmegaConf.update(config, change.key_or_group, change.value(), merge=True)
+        except OmegaConfBaseException:
+            return self._loader.load_sweep_config(master_config, sweep_overrides)
+        names = config.hydra.job.config.override_dirname
+        with open_dict(config.hydra):
+            task = [override for override in overrides if not override.is_hydra_override()]
+            config.hydra.overrides.task = [override.input_line for override in task]
+            config.hydra.job.override_dirname = get_overrides_dirname(
+                task, exclude_keys=names.exclude_keys, item_sep=names.item_sep, kv_sep=names.kv_sep
+            )
+        return config
+
+    def _is_plain(self, override: Override, among: Sequence[Override]) -> bool:
+        key = override.key_or_group
+        return (
+            not (override.is_delete() or override.is_add() or override.is_force_add())
+            and override.package is None
+            and not override.is_hydra_override()
+            and isinstance(override.value(), str | int | float | None)
+            and not self._is_group(key)
+            and not any(
+                _overlap(key, other.key_or_group) for other in among if other is not override and self._sets(other)
+            )
+        )
+
+    def _sets(self, override: Override) -> bool:
+        # The choice of an option comes before every value, wherever it stands.
+        return not self._is_group(override.key_or_group) or isinstance(override.value(), dict)
+
+
+def _overlap(key: str, other: str) -> bool:
+    return f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")

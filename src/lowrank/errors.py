@@ -1,0 +1,84 @@
+"""What went wrong, in the one line that a user sees."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+from hydra.errors import (
+    ConfigCompositionException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException, ValidationError
+
+from lowrank import config
+from lowrank.config import TrainConfig
+
+_HYDRA = "HYDRA_FULL_ERROR"
+_ASKED = "LOWRANK_FULL_ERROR"
+
+
+class Interrupted(KeyboardInterrupt):
+    """The process was asked to end by a signal; the folder is that of a single run, which can be gone on with."""
+
+    def __init__(self, number: int = signal.SIGINT, folder: Path | None = None) -> None:
+        super().__init__(number, folder)
+        self.signal, self.folder = number, folder
+
+    @classmethod
+    def by(cls, interrupt: BaseException | None, folder: Path | None = None) -> "Interrupted":
+        """The same interrupt, of a run that is known."""
+        return cls(interrupt.signal if isinstance(interrupt, cls) else signal.SIGINT, folder)
+
+
+def one_line(error: BaseException) -> str:
+    """Say in one line what is wrong, with the nearest names where a name is not known."""
+    cause = error.__cause__
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        return f"Unknown choice {group}={name}. {config.nearest(name, error.options)}"
+    if (
+        isinstance(error, ConfigCompositionException)
+        and isinstance(cause, ValidationError)
+        and cause.key in TrainConfig.__annotations__
+    ):
+        return config.type_law(str(cause.full_key), TrainConfig.__annotations__[cause.key], cause.value)
+    if isinstance(error, ConfigCompositionException) and isinstance(cause, OmegaConfBaseException):
+        siblings = cause.parent_node.keys() if isinstance(cause.parent_node, DictConfig) else []
+        return f"Unknown key {cause.full_key}. {config.nearest(str(cause.key), map(str, siblings))}"
+    if isinstance(error, OverrideParseException):
+        return f"Cannot read the override {error.override!r}."
+    if isinstance(error, InstantiationException) and cause is not None:
+        return one_line(cause)
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.strerror or text}: {error.filename}"
+    return text
+
+
+def wants_traceback() -> bool:
+    """Whether the user asked for tracebacks in place of one line."""
+    return os.environ.get(_ASKED) == "1"
+
+
+@contextlib.contextmanager
+def raised_by_hydra() -> Iterator[None]:
+    """Let Hydra raise what it would print, and remember whether the user asked for that themselves.
+
+    The answer is kept in the environment, so that processes which run jobs for this one know it too.
+    """
+    before = {name: os.environ.get(name) for name in (_HYDRA, _ASKED)}
+    os.environ.setdefault(_ASKED, before[_HYDRA] or "0")
+    os.environ[_HYDRA] = "1"
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,66 @@
+import csv
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lowrank.history import History
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_history_is_on_disk_after_each_row(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "history.csv"
+    history = History(path)
+    for step in range(5):
+        history.add(step, {"loss": 1 / (step + 1), "error": 0.1 * step})
+        rows = read_csv(path)
+        assert len(rows) == step + 1
+        assert float(rows[-1]["loss"]) == 1 / (step + 1)
+        assert float(rows[-1]["error"]) == 0.1 * step
+    assert path.read_text(encoding="utf-8").splitlines()[0] == "step,loss,error"
+
+
+def test_history_takes_new_columns(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    history = History(path)
+    history.add(0, {"loss": 4.0})
+    history.add(1, {"accuracy": 0.5})
+    history.add(2, {"loss": 1.0, "accuracy": 0.75})
+    assert read_csv(path) == [
+        {"step": "0", "loss": "4.0", "accuracy": ""},
+        {"step": "1", "loss": "", "accuracy": "0.5"},
+        {"step": "2", "loss": "1.0", "accuracy": "0.75"},
+    ]
+    assert history.column("loss") == ([0, 2], [4.0, 1.0])
+    assert history.column("accuracy") == ([1, 2], [0.5, 0.75])
+    assert history.column("nothing") == ([], [])
+    assert [file.name for file in tmp_path.iterdir()] == ["history.csv"]
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("abcd"), st.floats(allow_nan=False), max_size=4), max_size=6))
+def test_history_of_any_columns_is_the_same_in_memory_and_on_disk(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, float]]
+) -> None:
+    path = tmp_path_factory.mktemp("history") / "history.csv"
+    history = History(path)
+    for step, row in enumerate(rows):
+        history.add(step, row)
+    on_disk = read_csv(path) if rows else []
+    assert [{key: float(text) for key, text in row.items() if text} for row in on_disk] == history.rows
+    for name in "abcd":
+        steps, values = history.column(name)
+        assert steps == [step for step, row in enumerate(rows) if name in row]
+        assert values == [row[name] for row in rows if name in row]
+
+
+def test_history_without_a_file_writes_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    history = History(None)
+    history.add(0, {"loss": 1.0})
+    assert history.rows == [{"step": 0, "loss": 1.0}]
+    assert list(tmp_path.iterdir()) == []
