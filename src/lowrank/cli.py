@@ -4,7 +4,6 @@ import contextlib
 import math
 import signal
 import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -77,7 +76,6 @@ def task(cfg: DictConfig) -> float | tuple[float, ...]:
     Returns:
         What the config names as its objective; no number if the job did not complete, so that a sweeper goes on.
     """
-    warnings.formatwarning = lambda message, *_args, **_kwargs: f"warning: {message}\n"
     job = Job.composed(cfg, cast(DictConfig, HydraConfig.get()))
     before = job.completed()
     try:

@@ -86,7 +86,7 @@ def check(cfg: DictConfig, choices: dict[str, str]) -> None:
     """
     for group in ("method", "data", "optimizer", "trainer", "logger"):
         if not cfg[group]:
-            raise ConfigError(f"A {group} must be chosen: {group}=NAME. Found none.")
+            raise ConfigError(f"There must be a choice {group}=NAME. Found none.")
     for group in GROUPS:
         for key, value in plain(cfg.get(group), resolve=False).items():
             if value == "???":

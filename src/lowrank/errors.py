@@ -47,6 +47,8 @@ def one_line(error: BaseException) -> str:
         and cause.key in TrainConfig.__annotations__
     ):
         return config.type_law(str(cause.full_key), TrainConfig.__annotations__[cause.key], cause.value)
+    if isinstance(error, ConfigCompositionException) and isinstance(cause, ValidationError):
+        return f"{cause.full_key}: {str(cause).splitlines()[0]}"
     if isinstance(error, ConfigCompositionException) and isinstance(cause, OmegaConfBaseException):
         siblings = cause.parent_node.keys() if isinstance(cause.parent_node, DictConfig) else []
         return f"Unknown key {cause.full_key}. {config.nearest(str(cause.key), map(str, siblings))}"

@@ -70,7 +70,7 @@ class Job:
         """The result that an earlier run left, if it is completed and would come out the same today."""
         if not self.resumes:
             return None
-        with contextlib.suppress(OSError, ValueError, OmegaConfBaseException):
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError, OmegaConfBaseException):
             result = results.read_result(self.folder)
             if result["status"] == "completed" and result["fingerprint"] == self.fingerprint:
                 return result

@@ -50,6 +50,9 @@ def run(stack: Stack) -> list[dict[str, Any]]:
             training.interrupt()
             # Lightning turns an interrupt into an exit.
             raise Interrupted.by(end.__context__ if isinstance(end, SystemExit) else end) from None
+        except Exception:
+            training.disown()
+            raise
         finally:
             training.close()
 
@@ -89,6 +92,13 @@ class _Training:
             # It can have come just after a result was written.
             if result is None and job.completed() is None:
                 job.fail("interrupted")
+
+    def disown(self) -> None:
+        """Take the W&B runs of a stack away, whose jobs will be tried again in others."""
+        for member, wandb_run in enumerate(self.runs):
+            if len(self.runs) > 1 and wandb_run is not None:
+                tracking.discard(wandb_run)
+                self.runs[member] = None
 
     def close(self) -> None:
         for wandb_run in self.runs:

@@ -1,5 +1,6 @@
 """The W&B runs of a stack."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -47,3 +48,11 @@ def finish(run: wandb.Run, measured: dict[str, Any], drawn: list[Path]) -> str |
     where = run.settings.sync_dir if run.settings.mode == "offline" else run.url
     run.finish(exit_code=0 if measured["status"] == "completed" else 1)
     return where
+
+
+def discard(run: wandb.Run) -> None:
+    """End a run as failed, and where it is kept on disk alone, remove it."""
+    offline, folder = run.settings.mode == "offline", run.settings.sync_dir
+    run.finish(exit_code=1)
+    if offline:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -72,7 +72,7 @@ ARGUMENTS = [
     (["method=classifier", "data=digits", "data.pixels=big"], "raw, scaled. Found 'big'."),
     (["data.rows=0"], "at least 1. Found 0."),
     (["data.scale=0", *SMALL, "rank=2"], "data.scale must be finite and not 0. Found 0."),
-    (["~method"], "A method must be chosen: method=NAME. Found none."),
+    (["~method"], "There must be a choice method=NAME. Found none."),
     (["schedule=cosine", *SMALL, "rank=2"], "optimizer=riemannian_cg has no learning rate: schedule=constant. Found"),
     (["method.hidden=5", *SMALL, "rank=2"], "method.hidden must be paper, powers_of_two or a list of widths. Found 5."),
     (["data.scale=inf", *SMALL, "rank=2"], "data.scale must be "),
