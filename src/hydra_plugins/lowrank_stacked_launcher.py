@@ -9,7 +9,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 if TYPE_CHECKING:
     from lowrank.sweep import Sweep
@@ -79,7 +79,11 @@ class StackedSlurmLauncher(StackedLauncher):
 
     def __init__(self, jobs: int | None, memory: float, cluster: str, folder: str, **parameters: Any) -> None:
         super().__init__(jobs, memory)
-        self.cluster, self.folder, self.parameters = cluster, folder, parameters
+        self.cluster, self.folder = cluster, folder
+        self.parameters = {
+            name: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+            for name, value in parameters.items()
+        }
 
     def sweep(self, context: HydraContext, task: TaskFunction, config: DictConfig) -> "Sweep":
         """What runs the jobs of a sweep."""

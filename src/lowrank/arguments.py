@@ -28,11 +28,7 @@ def prepared(arguments: Sequence[str]) -> list[str]:
         >>> prepared(["-m", "method=svd", "rank=1,2"])
         ['-m', "hydra.job.config.override_dirname.exclude_keys=['method']", 'method=svd', 'rank=1,2']
     """
-    plain = [
-        argument
-        for argument in arguments
-        if argument.startswith("~") or ("=" in argument and not argument.startswith("-"))
-    ]
+    plain = [argument for argument in arguments if _is_override(argument)]
     try:
         overrides = OverridesParser.create().parse_overrides(plain)
     except HydraException:
@@ -62,12 +58,18 @@ def resuming(arguments: Sequence[str], folder: Path) -> str:
     command = ["python", arguments[0]] if program.suffix == ".py" else [program.name]
     settled = ("resume=", "hydra.sweep.dir=", "hydra.run.dir=")
     kept = [argument for argument in arguments[1:] if not argument.startswith(settled)]
-    return shlex.join([*command, *kept, f"{_RESUME}={_typed(shown(folder))}"])
+    # Beside the other overrides: Hydra reads none after a flag that stands behind them.
+    place = 1 + max((place for place, argument in enumerate(kept) if _is_override(argument)), default=len(kept) - 1)
+    return shlex.join([*command, *kept[:place], f"{_RESUME}={_typed(shown(folder))}", *kept[place:]])
 
 
 def shown(folder: Path) -> str:
     """A folder as a user would write it."""
     return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
+
+
+def _is_override(argument: str) -> bool:
+    return argument.startswith("~") or ("=" in argument and not argument.startswith("-"))
 
 
 def _quoted(text: str) -> str:

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from lowrank import summary
 from lowrank.config import check
-from lowrank.errors import one_line, wants_traceback
+from lowrank.errors import concerns_all, one_line, wants_traceback
 from lowrank.stack import Stack
 from lowrank.workers import workers
 
@@ -23,6 +23,7 @@ def attempt(stack: Stack) -> list[dict[str, Any]]:
         The result of each job, as in its ``result.json``; nothing in a process that only helps another to train.
 
     Raises:
+        OSError: If the disk is full or can only be read, which no other job would get around.
         Exception: What a single job failed of, if tracebacks are asked for.
     """
     # A user is told what is wrong, and not where in the code it was found.
@@ -36,6 +37,8 @@ def attempt(stack: Stack) -> list[dict[str, Any]]:
 
             trained = run(stack)
     except Exception as error:
+        if concerns_all(error) and stack.jobs[0].sweep is not None:
+            raise
         if len(stack.jobs) > 1:
             first, second = stack.halves()
             return attempt(first) + attempt(second)

@@ -145,7 +145,8 @@ def read_claims() -> dict[str, Claim]:
         >>> read_claims()["lab_svd"].points[0].value
         0.1219
     """
-    return {path.stem: _read(path) for path in sorted((config.config_dir() / "experiment").glob("[!_]*.yaml"))}
+    read = (_read(path) for path in sorted((config.config_dir() / "experiment").glob("[!_]*.yaml")))
+    return {claim.name: claim for claim in read if claim.settings}
 
 
 def _deviation(values: Sequence[float]) -> float:

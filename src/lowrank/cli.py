@@ -1,33 +1,30 @@
 """The command line: what ``python train.py`` and ``lowrank`` do before and after the run itself."""
 
-import contextlib
-import math
-import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
 from lowrank import aggregate, arguments, config, results, summary
 from lowrank.attempt import attempt
 from lowrank.errors import Interrupted, one_line, raised_by_hydra, wants_traceback
+from lowrank.interruption import interruptible, take_turn
 from lowrank.job import Job
 from lowrank.stack import Stack
 
+_folders: list[Path] = []
 _sweeps: list[Path] = []
+_failed: list[Path] = []
 
 
 class Folders(Callback):
-    """Learns the folder of a run or of a sweep before anything is written there, which Hydra tells to nobody else."""
+    """Learns the folders that Hydra tells to nobody else: that of a run or sweep as it begins, of a job that failed."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse to go on in the folder of a run of another config."""
@@ -36,10 +33,17 @@ class Folders(Callback):
         if job.resumes and (found := job.conflict()):
             # Hydra makes a warning of any other error.
             sys.exit(f"resume={own.resume} must be a run of the same config. Found one with {found}.")
+        _folders.append(job.folder.absolute())
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Note the folder as the sweep starts."""
-        _sweeps.append(Path(config.hydra.sweep.dir).absolute())
+        _folders.append(Path(config.hydra.sweep.dir).absolute())
+        _sweeps.append(_folders[-1])
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Note a job that did not complete, which its folder cannot tell where nothing can be written."""
+        if job_return.status != JobStatus.COMPLETED or job_return.return_value is None:
+            _failed.append(Path(config.hydra.runtime.output_dir))
 
 
 def main() -> None:
@@ -49,42 +53,39 @@ def main() -> None:
     A process that is asked to end keeps what it has, says how to go on, and exits with 128 and the signal's number.
     """
     typed = list(sys.argv)
-    _sweeps.clear()
+    for folders in (_folders, _sweeps, _failed):
+        folders.clear()
     config.register()
     app = hydra.main(version_base="1.3", config_path=str(config.config_dir()), config_name="train")(task)
     with raised_by_hydra():
         try:
-            with _interruptible():
+            with interruptible(lambda: f"interrupted{_how_to_go_on(typed)}"):
                 sys.argv[1:] = arguments.prepared(typed[1:])
                 app()
                 if _sweeps:
                     _conclude(_sweeps[0], typed)
-        except (HydraException, OmegaConfBaseException, OSError, ValueError) as error:
+        except Exception as error:
             if wants_traceback():
                 raise
-            sys.exit(one_line(error))
+            sys.exit(one_line(error) + (_how_to_go_on(typed) if isinstance(error, OSError) else ""))
         except Interrupted as interrupted:
-            folder = _sweeps[0] if _sweeps else interrupted.folder
-            how = f"; to go on: {arguments.resuming(typed, folder)}" if folder else ""
-            print(f"interrupted{how}", file=sys.stderr)
+            take_turn()
+            print(f"interrupted{_how_to_go_on(typed)}", file=sys.stderr)
             sys.exit(128 + interrupted.signal)
 
 
-def task(cfg: DictConfig) -> float | tuple[float, ...]:
+def task(cfg: DictConfig) -> float | tuple[float, ...] | None:
     """Run one job, as Hydra and its launchers call it.
 
     Returns:
-        What the config names as its objective; no number if the job did not complete, so that a sweeper goes on.
+        What the config names as its objective; None if the job did not complete, so that a sweeper goes on.
     """
     job = Job.composed(cfg, cast(DictConfig, HydraConfig.get()))
     before = job.completed()
-    try:
-        trained = attempt(Stack([job])) if before is None else [before]
-    except KeyboardInterrupt as interrupt:
-        raise Interrupted.by(interrupt, None if job.sweep else job.folder) from None
+    trained = attempt(Stack([job])) if before is None else [before]
     if not trained:
         # A process that helps another to train has nothing to say.
-        return math.nan
+        return None
     (result,) = trained
     if result["status"] != "failed" and (before is None or job.sweep is None):
         # Not through the progress bar of a sweep.
@@ -94,25 +95,19 @@ def task(cfg: DictConfig) -> float | tuple[float, ...]:
     return job.objective(result)
 
 
+def _how_to_go_on(typed: list[str]) -> str:
+    begun = [folder for folder in _folders if folder.is_dir()]
+    return f"; to go on: {arguments.resuming(typed, begun[0])}" if begun else ""
+
+
 def _conclude(sweep: Path, typed: list[str]) -> None:
     ended = results.read_results(sweep)
     print(aggregate.sweep_table(ended.values()))
     print(arguments.shown(sweep))
-    failed = [(folder, result) for folder, result in ended.items() if result["status"] != "completed"]
+    failed = {folder: result["error"] for folder, result in ended.items() if result["status"] != "completed"}
+    failed = dict.fromkeys(_failed, "its result could not be written") | failed
     if failed:
-        lines = [f"{arguments.shown(folder)}: {result['error']}" for folder, result in failed]
-        counted = f"{len(failed)} of {len(ended)} jobs failed; to run them again: {arguments.resuming(typed, sweep)}"
+        lines = [f"{arguments.shown(folder)}: {error}" for folder, error in failed.items()]
+        jobs = len({*ended, *failed})
+        counted = f"{len(failed)} of {jobs} jobs failed; to run them again: {arguments.resuming(typed, sweep)}"
         sys.exit("\n  ".join([counted, *lines]))
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    def end(number: int, frame: FrameType | None) -> None:
-        raise Interrupted(number)
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

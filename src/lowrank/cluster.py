@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
 _POLL = 2.0
+# What every kind of cluster knows; the rest is SLURM's.
+_GENERAL = ("name", "timeout_min", "cpus_per_task", "gpus_per_node", "mem_gb")
 
 
 class ClusterSweep(Sweep):
@@ -31,7 +33,7 @@ class ClusterSweep(Sweep):
     Args:
         cluster: ``slurm``; ``local`` runs them as processes of this machine.
         folder: Where the scripts and logs of the cluster's jobs are kept.
-        parameters: What each of the cluster's jobs asks for, in the names of submitit.
+        parameters: What each of the cluster's jobs asks for, in the names of submitit; None: nothing.
         **common: As in :class:`Sweep`.
     """
 
@@ -45,8 +47,12 @@ class ClusterSweep(Sweep):
             return
         from submitit import AutoExecutor
 
-        executor = AutoExecutor(folder=self.folder, cluster=self.cluster)
-        executor.update_parameters(**self.parameters)
+        asked = {name: value for name, value in self.parameters.items() if value is not None}
+        requeued = asked.pop("max_num_timeout", 3)
+        executor = AutoExecutor(folder=self.folder, cluster=self.cluster, slurm_max_num_timeout=requeued)
+        executor.update_parameters(
+            **{name if name in _GENERAL else f"slurm_{name}": value for name, value in asked.items()}
+        )
         waiting = dict(zip(executor.map_array(_Remote(self), groups), groups, strict=True))
         absent: Counter[str] = Counter()
         try:

@@ -36,7 +36,6 @@ class SweepComposer:
         self._is_group = functools.cache(lambda key: bool(loader.get_group_options(key)))
         self._composed: dict[tuple[Any, ...], DictConfig] = {}
         self._checked: dict[tuple[Any, ...], DictConfig] = {}
-        self._seen: set[tuple[Any, ...]] = set()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
@@ -46,14 +45,17 @@ class SweepComposer:
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """Config of one job; overrides that cannot be merged fail as they do in Hydra's own loader."""
-        job = (id(master_config), *sweep_overrides)
-        config = self._checked.pop(job, None)
+        config = self._compose(master_config, sweep_overrides)
+        if len(self._checked) < _KEPT:
+            self._checked[id(master_config), *sweep_overrides] = config
+        OmegaConf.copy_cache(from_config=master_config, to_config=config)
+        return config
+
+    def take(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """Config of one job for its launcher, which may change it: no other job is given the same one."""
+        config = self._checked.pop((id(master_config), *sweep_overrides), None)
         if config is None:
             config = self._compose(master_config, sweep_overrides)
-            # Once only: of two jobs that were asked for in the same words, each has a config to itself.
-            if job not in self._seen and len(self._checked) < _KEPT:
-                self._checked[job] = config
-            self._seen.add(job)
         # What was resolved for the whole sweep since, such as the time, is the same for all its jobs.
         OmegaConf.copy_cache(from_config=master_config, to_config=config)
         return config

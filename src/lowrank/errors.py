@@ -1,10 +1,10 @@
 """What went wrong, in the one line that a user sees."""
 
 import contextlib
+import errno
 import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 from hydra.errors import (
     ConfigCompositionException,
@@ -20,24 +20,39 @@ from lowrank.config import TrainConfig
 
 _HYDRA = "HYDRA_FULL_ERROR"
 _ASKED = "LOWRANK_FULL_ERROR"
+# Configs of Hydra's plugins and modules that are there only if an extra is installed.
+_EXTRAS = {
+    "submitit": "slurm",
+    "hydra/launcher/joblib": "joblib",
+    "hydra/launcher/submitit_local": "slurm",
+    "hydra/launcher/submitit_slurm": "slurm",
+    "hydra/sweeper/optuna": "optuna",
+}
 
 
 class Interrupted(KeyboardInterrupt):
-    """The process was asked to end by a signal; the folder is that of a single run, which can be gone on with."""
+    """The process was asked to end by a signal."""
 
-    def __init__(self, number: int = signal.SIGINT, folder: Path | None = None) -> None:
-        super().__init__(number, folder)
-        self.signal, self.folder = number, folder
+    def __init__(self, number: int = signal.SIGINT) -> None:
+        super().__init__(number)
+        self.signal = number
 
     @classmethod
-    def by(cls, interrupt: BaseException | None, folder: Path | None = None) -> "Interrupted":
-        """The same interrupt, of a run that is known."""
-        return cls(interrupt.signal if isinstance(interrupt, cls) else signal.SIGINT, folder)
+    def by(cls, interrupt: BaseException | None) -> "Interrupted":
+        """The interrupt that an exception is or stands for."""
+        return cls(interrupt.signal if isinstance(interrupt, cls) else signal.SIGINT)
+
+
+def concerns_all(error: BaseException) -> bool:
+    """Whether an error is as much one of the next job: the disk is full, or can only be read."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def one_line(error: BaseException) -> str:
     """Say in one line what is wrong, with the nearest names where a name is not known."""
     cause = error.__cause__
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file in _EXTRAS:
+        return _needs(error.missing_cfg_file)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return f"Unknown choice {group}={name}. {config.nearest(name, error.options)}"
@@ -56,10 +71,17 @@ def one_line(error: BaseException) -> str:
         return f"Cannot read the override {error.override!r}."
     if isinstance(error, InstantiationException) and cause is not None:
         return one_line(cause)
+    if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
+        return _needs(error.name)
     text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.strerror or text}: {error.filename}"
+    if isinstance(error, OSError):
+        text = error.strerror or text
+        return text if error.filename is None else f"{text}: {error.filename}"
     return text
+
+
+def _needs(missing: str) -> str:
+    return f'{missing} comes with the extra {_EXTRAS[missing]}: pip install -e ".[{_EXTRAS[missing]}]"'
 
 
 def wants_traceback() -> bool:

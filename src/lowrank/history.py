@@ -4,7 +4,7 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
-from lowrank.atomic import replacing
+from lowrank.atomic import naming, replacing
 
 HISTORY = "history.csv"
 
@@ -44,7 +44,7 @@ class History:
         if new:
             self._write()
         else:
-            with self.path.open("a", newline="", encoding="utf-8") as file:
+            with naming(self.path), self.path.open("a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, self._columns).writerow(row)
 
     def go_on(self, step: int) -> None:

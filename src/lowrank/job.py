@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import json
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -76,13 +75,16 @@ class Job:
                 return result
         return None
 
-    def objective(self, result: Mapping[str, Any]) -> float | tuple[float, ...]:
-        """What the job returns to a sweeper: a figure of its result, or several; no numbers if it did not complete."""
+    def objective(self, result: Mapping[str, Any]) -> float | tuple[float, ...] | None:
+        """What the job returns to a sweeper: a figure of its result, or several.
+
+        None if it did not complete: to Optuna's sweeper a trial that failed, where no number would end the search.
+        """
         asked = self.config.objective
-        figures = tuple(
-            float(result[name]) if result["status"] == "completed" and result[name] is not None else math.nan
-            for name in ([asked] if isinstance(asked, str) else asked)
-        )
+        names = [asked] if isinstance(asked, str) else list(asked)
+        if result["status"] != "completed" or any(result[name] is None for name in names):
+            return None
+        figures = tuple(float(result[name]) for name in names)
         return figures[0] if isinstance(asked, str) else figures
 
     def conflict(self) -> str | None:

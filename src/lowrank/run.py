@@ -22,8 +22,9 @@ from lowrank.atomic import replacing
 from lowrank.callbacks import Interruption, LastState, Progress
 from lowrank.data.matrix import MatrixData
 from lowrank.drawing import draw
-from lowrank.errors import Interrupted, one_line
+from lowrank.errors import Interrupted, concerns_all, one_line
 from lowrank.history import HISTORY, History
+from lowrank.interruption import left_to_do, take_turn
 from lowrank.loggers import StackLogger
 from lowrank.measuring import measure
 from lowrank.methods.base import MatrixMethod
@@ -43,15 +44,17 @@ def run(stack: Stack) -> list[dict[str, Any]]:
         Exception: Whatever stopped the stack. Its W&B runs are then finished as failed.
     """
     training = _Training(stack)
-    with _quiet():
+    with _quiet(), left_to_do(training.interrupt):
         try:
             return training.run()
         except (KeyboardInterrupt, SystemExit) as end:
+            take_turn()
             training.interrupt()
             # Lightning turns an interrupt into an exit.
             raise Interrupted.by(end.__context__ if isinstance(end, SystemExit) else end) from None
-        except Exception:
-            training.disown()
+        except Exception as error:
+            if not concerns_all(error):
+                training.disown()
             raise
         finally:
             training.close()
@@ -92,6 +95,7 @@ class _Training:
             # It can have come just after a result was written.
             if result is None and job.completed() is None:
                 job.fail("interrupted")
+        self.close()
 
     def disown(self) -> None:
         """Take the W&B runs of a stack away, whose jobs will be tried again in others."""
@@ -104,6 +108,7 @@ class _Training:
         for wandb_run in self.runs:
             if wandb_run is not None:
                 wandb_run.finish(exit_code=1)
+        self.runs = [None] * len(self.jobs)
 
     def _data(self) -> list[MatrixData]:
         data: list[MatrixData] = []
@@ -204,6 +209,8 @@ class _Training:
                 partial.write_bytes(save({name: tensors[name].contiguous() for name in ("left", "right")}))
             return results.write_result(job.folder, job.identity() | figures | {"total_seconds": self._seconds()})
         except OSError as error:
+            if concerns_all(error):
+                raise
             # The folder of one job is no reason to lose the others.
             return job.fail(one_line(error))
 
@@ -273,6 +280,8 @@ def _threads(method: Method) -> Iterator[None]:
 def _quiet() -> Iterator[None]:
     # What Lightning says of itself is of no use to who runs a method: its hints on workers, loggers and hardware.
     names = ("pytorch_lightning", "lightning_fabric")
+    # Nor is what W&B cannot write to its own log.
+    raising, logging.raiseExceptions = logging.raiseExceptions, False
     before = {name: logging.getLogger(name).level for name in names}
     for name in names:
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -282,5 +291,6 @@ def _quiet() -> Iterator[None]:
         try:
             yield
         finally:
+            logging.raiseExceptions = raising
             for name, level in before.items():
                 logging.getLogger(name).setLevel(level)

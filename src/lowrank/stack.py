@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,3 +54,11 @@ class Stack:
     def identity(self) -> str:
         """What makes the results those results, to the last bit."""
         return " ".join([*(job.fingerprint for job in self.jobs), f"width {self.width}"])
+
+
+def forget_all(sweep: Path) -> None:
+    """Take away what is left of the states of a sweep's stacks, once its jobs have ended.
+
+    One that was killed while its results were written is not trained again as that stack.
+    """
+    shutil.rmtree(sweep / _STATES, ignore_errors=True)

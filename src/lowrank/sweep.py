@@ -6,7 +6,7 @@ import os
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import (
@@ -21,11 +21,13 @@ from hydra.types import HydraContext, TaskFunction
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf, flag_override, open_dict, read_write
 
+from lowrank.atomic import naming
 from lowrank.attempt import attempt
+from lowrank.composing import SweepComposer
 from lowrank.config import plain
 from lowrank.job import Job
 from lowrank.progress import Board
-from lowrank.stack import Stack
+from lowrank.stack import Stack, forget_all
 
 
 @dataclass
@@ -79,6 +81,7 @@ class Sweep:
             for group in self.run(self._groups(entries) if left else [], board):
                 for entry in group.entries:
                     board.add(completed=entry.job.completed() is not None)
+        forget_all(Path(self.config.hydra.sweep.dir))
         return [entry.returned for entry in entries]
 
     def run(self, groups: Sequence[Group], board: Board) -> Iterator[Group]:
@@ -99,7 +102,8 @@ class Sweep:
         configure_log(group.entries[0].config.hydra.job_logging, group.entries[0].config.hydra.verbose)
         for entry in group.entries:
             with _current(entry.config):
-                _save(entry)
+                with naming(entry.job.folder):
+                    _save(entry)
                 self.context.callbacks.on_job_start(config=entry.config, task_function=self.task)
         with _current(group.entries[0].config):
             trained = attempt(Stack([entry.job for entry in group.entries], group.width, self.memory))
@@ -109,7 +113,7 @@ class Sweep:
                 self.context.callbacks.on_job_end(config=entry.config, job_return=entry.returned)
 
     def _compose(self, overrides: list[str], number: int) -> Entry:
-        config = self.context.config_loader.load_sweep_config(self.config, overrides)
+        config = cast(SweepComposer, self.context.config_loader).take(self.config, overrides)
         with open_dict(config):
             config.hydra.job.id = config.hydra.job.num = number
         with _current(config):

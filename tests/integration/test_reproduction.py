@@ -26,7 +26,8 @@ def rows(folder: Path) -> dict[tuple[str, str], dict[str, str]]:
 
 
 def test_every_experiment_is_a_claim() -> None:
-    assert choices("experiment") == list(CLAIMS)
+    # A search is none.
+    assert [name for name in choices("experiment") if not name.startswith("optuna_")] == list(CLAIMS)
 
 
 @pytest.mark.parametrize("name", CLAIMS)

@@ -2,32 +2,14 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import polars
 import pytest
+from example import CONFIG, changed
 
 from lowrank.results import load, read_result, read_results, write_result
-
-CONFIG: dict[str, Any] = {
-    "rank": 2,
-    "seed": 0,
-    "name": None,
-    "ckpt": None,
-    "figures": True,
-    "data": {"_target_": "a.B", "rows": 10, "scale": 1.0, "source": {"seed": 0}},
-    "method": {"_target_": "a.C", "max_steps": 100, "hidden": "paper"},
-    "optimizer": {"_target_": "a.D", "lr": 0.01},
-    "trainer": {"accelerator": "auto", "precision": None, "enable_progress_bar": True},
-    "logger": {"history": True, "wandb": {"project": "lowrank"}},
-}
-
-
-def changed(path: str, value: Any, config: Mapping[str, Any] = CONFIG) -> dict[str, Any]:
-    key, _, rest = path.partition(".")
-    return {**config, key: changed(rest, value, config[key]) if rest else value}
 
 
 def test_result_has_every_field_of_the_contract(tmp_path: Path) -> None:
@@ -70,7 +52,7 @@ def test_result_is_whole_or_the_one_before(tmp_path: Path, monkeypatch: pytest.M
     def crash(self: Path, *_: Any, **__: Any) -> int:
         with self.open("w") as file:
             file.write('{"status": "comp')
-        raise OSError("disk full")
+        raise OSError(28, "disk full")
 
     monkeypatch.setattr(Path, "write_text", crash)
     with pytest.raises(OSError, match="disk full"):
