@@ -95,7 +95,10 @@ def check_returned(found: list[JobReturn], expected: list[JobReturn], tolerance:
         assert OmegaConf.is_struct(job.cfg) and not OmegaConf.is_readonly(job.cfg)
         assert (job.working_dir, job.task_name) == (other.working_dir, other.task_name)
         assert job.status == other.status == JobStatus.COMPLETED
-        assert job.return_value == pytest.approx(other.return_value, rel=tolerance, nan_ok=True)
+        if other.return_value is None:
+            assert job.return_value is None
+        else:
+            assert job.return_value == pytest.approx(other.return_value, rel=tolerance)
         assert isinstance(job.hydra_cfg, DictConfig) and isinstance(other.hydra_cfg, DictConfig)
         assert job.hydra_cfg.hydra.job.num == number
         assert apart_from_the_launcher(job.hydra_cfg) == apart_from_the_launcher(other.hydra_cfg)

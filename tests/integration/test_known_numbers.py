@@ -31,6 +31,7 @@ def test_lab_gradient_descent(train: Train) -> None:
     assert 0.1219 <= result["loss"] <= 0.1235
 
 
+@pytest.mark.mnist
 @needs_mnist
 def test_mnist_truncated(train: Train) -> None:
     result = train("method=svd", "data=mnist", "rank=16", "method.solver=gram", *QUIET).result
@@ -39,6 +40,7 @@ def test_mnist_truncated(train: Train) -> None:
     assert result["relative_2norm"] == pytest.approx(0.13751, abs=1e-5)
 
 
+@pytest.mark.mnist
 @needs_mnist
 def test_mnist_classified(train: Train) -> None:
     result = train("method=classifier", "data=mnist", "rank=16", "method.epochs=2", *QUIET).result

@@ -96,7 +96,7 @@ def test_a_table_is_whole_or_the_one_before(name: str, tmp_path: Path, monkeypat
     def crash(self: Path, data: bytes) -> int:
         with self.open("wb") as file:
             file.write(data[: len(data) // 2])
-        raise OSError("disk full")
+        raise OSError(28, "disk full")
 
     monkeypatch.setattr(Path, "write_bytes", crash)
     with pytest.raises(OSError, match="disk full"):
