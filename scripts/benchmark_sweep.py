@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -36,7 +37,7 @@ def main() -> None:
     for recipe in asked:
         whole, fit = zip(*(_timed(RECIPES[recipe], launcher) for launcher in ("basic", "stacked")), strict=True)
         print(f"{recipe:<24}{_beside(whole)}{'':>4}{_beside(fit)}", flush=True)
-    command = f"python train.py -m {' '.join(RECIPES[asked[0]])} hydra/launcher=stacked"
+    command = shlex.join(["python", "train.py", "-m", *RECIPES[asked[0]], "hydra/launcher=stacked"])
     print(f"\nseconds of the whole process, and sums of fit_seconds, as of\n  {command}")
     print("\nmilliseconds a job, stacked")
     for name, seconds in _costs().items():

@@ -105,7 +105,8 @@ def _conclude(sweep: Path, typed: list[str]) -> None:
     print(aggregate.sweep_table(ended.values()))
     print(arguments.shown(sweep))
     failed = {folder: result["error"] for folder, result in ended.items() if result["status"] != "completed"}
-    failed = dict.fromkeys(_failed, "its result could not be written") | failed
+    unwritten = [folder for folder in _failed if folder not in ended]
+    failed = dict.fromkeys(unwritten, "its result could not be written") | failed
     if failed:
         lines = [f"{arguments.shown(folder)}: {error}" for folder, error in failed.items()]
         jobs = len({*ended, *failed})
