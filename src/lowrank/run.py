@@ -105,9 +105,7 @@ class _Training:
                 self.runs[member] = None
 
     def close(self) -> None:
-        for wandb_run in self.runs:
-            if wandb_run is not None:
-                wandb_run.finish(exit_code=1)
+        tracking.fail([wandb_run for wandb_run in self.runs if wandb_run is not None])
         self.runs = [None] * len(self.jobs)
 
     def _data(self) -> list[MatrixData]:

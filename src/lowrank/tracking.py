@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,6 +49,13 @@ def finish(run: wandb.Run, measured: dict[str, Any], drawn: list[Path]) -> str |
     where = run.settings.sync_dir if run.settings.mode == "offline" else run.url
     run.finish(exit_code=0 if measured["status"] == "completed" else 1)
     return where
+
+
+def fail(runs: Sequence[wandb.Run]) -> None:
+    """End runs as failed, side by side: each waits for an answer, and who interrupts a stack does not."""
+    if runs:
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda run: run.finish(exit_code=1), runs))
 
 
 def discard(run: wandb.Run) -> None:

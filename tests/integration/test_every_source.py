@@ -10,7 +10,9 @@ from lowrank import config
 SMALL_SIDES = {"rows": 14, "cols": 11, "rank": 3}
 
 
-@pytest.mark.parametrize("data", choices("data"))
+@pytest.mark.parametrize(
+    "data", [pytest.param(name, marks=pytest.mark.mnist if name == "mnist" else ()) for name in choices("data")]
+)
 def test_each_source_is_approximated_at_the_optimum(data: str, train: Train, tmp_path: Path) -> None:
     if data == "mnist" and not has_mnist():
         pytest.skip(f"MNIST is a download: set {MNIST} to a folder that holds MNIST/raw.")

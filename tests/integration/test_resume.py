@@ -175,6 +175,18 @@ def test_a_state_or_history_that_was_cut_off_is_no_state(whole: Callable[..., Pa
     assert contents(tmp_path / "broken") == contents(whole(*arguments))
 
 
+def test_a_run_from_a_checkpoint_goes_on_from_its_own_state(tmp_path: Path) -> None:
+    step, arguments = LONG["riemannian_cg"]
+    arguments = (*arguments, *LEFT)
+    assert run(tmp_path, *arguments, "method.max_steps=5", "hydra.run.dir=part").status == 0
+    arguments = (*arguments, "ckpt=part/last.ckpt", "hydra.run.dir=broken")
+    within = functools.partial(die_within_a_block, step=step)
+    assert run(tmp_path, *arguments, before=within).status == -signal.SIGKILL
+    # It does not come by the steps behind the checkpoint again.
+    resumed = run(tmp_path, *arguments, "resume=broken", before=functools.partial(die_in_step, step=7))
+    assert (resumed.status, resumed.stderr) == (0, "")
+
+
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the folders of the jobs that are trained from now on."""
