@@ -2,14 +2,13 @@
 
 import argparse
 import sys
-import warnings
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 from lowrank import results, tables
 from lowrank.aggregate import sweep_table
-from lowrank.errors import one_line
+from lowrank.errors import one_line, warn_in_one_line
 
 
 def main() -> None:
@@ -21,7 +20,7 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="of a job, a sweep, or many sweeps")
     parser.add_argument("--out", type=Path, metavar="FILE", help=f"write the table here: {' or '.join(tables.FORMATS)}")
     arguments = parser.parse_args()
-    warnings.formatwarning = lambda message, *_args, **_kwargs: f"warning: {message}\n"
+    warn_in_one_line()
     try:
         if arguments.out is None:
             found = results.read_results(*arguments.folders).values()

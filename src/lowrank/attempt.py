@@ -1,14 +1,13 @@
 """Training jobs so that one that fails takes no other along."""
 
 import sys
-import warnings
 from typing import Any
 
 from tqdm import tqdm
 
 from lowrank import summary
 from lowrank.config import check
-from lowrank.errors import concerns_all, one_line, wants_traceback
+from lowrank.errors import concerns_all, one_line, wants_traceback, warn_in_one_line
 from lowrank.stack import Stack
 from lowrank.workers import workers
 
@@ -26,8 +25,7 @@ def attempt(stack: Stack) -> list[dict[str, Any]]:
         OSError: If the disk is full or can only be read, which no other job would get around.
         Exception: What a single job failed of, if tracebacks are asked for.
     """
-    # A user is told what is wrong, and not where in the code it was found.
-    warnings.formatwarning = lambda message, *_args, **_kwargs: f"warning: {message}\n"
+    warn_in_one_line()
     try:
         for job in stack.jobs:
             check(job.config, job.choices)

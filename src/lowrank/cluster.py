@@ -16,7 +16,6 @@ from hydra.core.utils import JobReturn, setup_globals
 from tqdm import tqdm
 
 from lowrank import results, summary
-from lowrank.progress import Board
 from lowrank.sweep import Entry, Group, Sweep
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ class ClusterSweep(Sweep):
         super().__init__(*args, **common)
         self.cluster, self.folder, self.parameters = cluster, folder, dict(parameters)
 
-    def run(self, groups: Sequence[Group], board: Board) -> Iterator[Group]:
+    def run(self, groups: Sequence[Group]) -> Iterator[Group]:
         """Hand the groups in as one array of jobs; each is given back when the cluster has ended it."""
         if not groups:
             return

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import signal
+import warnings
 from collections.abc import Iterator
 
 from hydra.errors import (
@@ -82,6 +83,11 @@ def one_line(error: BaseException) -> str:
 
 def _needs(missing: str) -> str:
     return f'{missing} comes with the extra {_EXTRAS[missing]}: pip install -e ".[{_EXTRAS[missing]}]"'
+
+
+def warn_in_one_line() -> None:
+    """Tell a user what a warning says, and not where in the code it was given."""
+    warnings.formatwarning = lambda message, *_args, **_kwargs: f"warning: {message}\n"
 
 
 def wants_traceback() -> bool:

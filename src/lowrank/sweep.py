@@ -78,13 +78,13 @@ class Sweep:
         entries = [self._compose(list(job), first + number) for number, job in enumerate(overrides)]
         left = sum(entry.completed is None for entry in entries)
         with Board(total=len(entries), completed=len(entries) - left) as board:
-            for group in self.run(self._groups(entries) if left else [], board):
+            for group in self.run(self._groups(entries) if left else []):
                 for entry in group.entries:
                     board.add(completed=entry.job.completed() is not None)
         forget_all(Path(self.config.hydra.sweep.dir))
         return [entry.returned for entry in entries]
 
-    def run(self, groups: Sequence[Group], board: Board) -> Iterator[Group]:
+    def run(self, groups: Sequence[Group]) -> Iterator[Group]:
         """Run the groups; each is given back when its jobs have ended."""
         for group in groups:
             self.run_group(group)

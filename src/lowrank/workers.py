@@ -15,6 +15,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from lowrank.config import plain
+from lowrank.errors import wants_traceback
 from lowrank.job import Job
 from lowrank.stack import Stack
 
@@ -94,7 +95,7 @@ def _start(threads: str) -> "subprocess.Popen[str]":
         env=os.environ | {"OMP_NUM_THREADS": threads},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=None if os.environ.get("LOWRANK_FULL_ERROR") == "1" else subprocess.DEVNULL,
+        stderr=None if wants_traceback() else subprocess.DEVNULL,
         text=True,
         encoding="utf-8",
         # So that an interrupt from the terminal reaches the first process alone.

@@ -47,7 +47,7 @@ def test_a_failed_job_stops_no_other(train: Train, tmp_path: Path) -> None:
     assert lines == [
         *(line for failure, place in zip(said, where, strict=True) for line in (failure, f"  {place}")),
         f"2 of 4 jobs failed; to run them again: {again}",
-        *(f"  {place}: {LAW}" for place in where),
+        *(f"  {place}: {LAW}" for place in sorted(where)),
     ]
 
     assert [path.parent for path in tmp_path.rglob("wandb")] == [sweep]

@@ -14,9 +14,8 @@ from lowrank.checks import require_count
 from lowrank.excess import errors_of
 from lowrank.layers import MLP
 from lowrank.linalg import check_rank, gram_svd, singular_values
-from lowrank.methods.optimizers import restore_settings
+from lowrank.methods.optimizers import restore_settings, solver_class
 from lowrank.metrics import optimum
-from lowrank.optim import PairSolver
 from lowrank.processes import Processes
 from lowrank.schedules import Schedule
 
@@ -67,9 +66,8 @@ class Classifier(LightningModule):
         check_rank(self.rank, matrix.shape)
         for name, value in [("epochs", epochs), *(("hidden", width) for width in hidden)]:
             require_count(f"method.{name}", value)
-        made = getattr(optimizer, "func", optimizer)
-        if isinstance(made, type) and issubclass(made, PairSolver):
-            raise ValueError(f"The classifier needs an optimizer like optimizer=adam. Found {made.__name__}.")
+        if (solver := solver_class(optimizer)) is not None:
+            raise ValueError(f"The classifier needs an optimizer like optimizer=adam. Found {solver.__name__}.")
         self.epochs, self.make_optimizer, self.schedule = epochs, optimizer, schedule
         double = matrix.double()
         u, s, vh = gram_svd(double, self.rank)
