@@ -1,6 +1,6 @@
 """Train one low-rank model, or a sweep of them: ``python train.py --help``."""
 
-from lowrank.cli import main
+from eckart.cli import main
 
 if __name__ == "__main__":
     main()

@@ -9,11 +9,12 @@ from collections.abc import Callable
 import torch
 from pytorch_lightning import Trainer
 
-from lowrank.matrices import photo
-from lowrank.methods.bottleneck import BottleneckNet
-from lowrank.methods.factorization import Factorization
-from lowrank.optim import ALS, RiemannianCG
-from lowrank.scaled_gd import ScaledGD
+from eckart.data.targets import photo
+from eckart.methods.bottleneck import BottleneckNet
+from eckart.methods.factorization import Factorization
+from eckart.optim.riemannian_cg import RiemannianCG
+from eckart.optim.scaled_gd import ScaledGD
+from eckart.optim.solver import ALS
 
 
 def main() -> None:

@@ -49,7 +49,7 @@ def _beside(pair: tuple[float, ...]) -> str:
 
 
 def _timed(overrides: tuple[str, ...], launcher: str) -> tuple[float, float]:
-    from lowrank.results import read_results
+    from eckart.results.result import read_results
 
     with tempfile.TemporaryDirectory() as folder:
         command = [
@@ -71,9 +71,11 @@ def _timed(overrides: tuple[str, ...], launcher: str) -> tuple[float, float]:
 def _costs() -> dict[str, float]:
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
-    from lowrank import cli, run, sweep
-    from lowrank.composing import SweepComposer
-    from lowrank.history import History
+    from eckart import cli
+    from eckart.results.history import History
+    from eckart.runs import run
+    from eckart.sweeps import sweep
+    from eckart.sweeps.composing import SweepComposer
 
     spent = dict.fromkeys(COSTS, 0.0)
 

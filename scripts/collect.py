@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from lowrank import results, tables
-from lowrank.aggregate import sweep_table
-from lowrank.errors import one_line, warn_in_one_line
+from eckart.errors import one_line, warn_in_one_line
+from eckart.results import tables
+from eckart.results.aggregate import sweep_table
+from eckart.results.result import load, read_results
 
 
 def main() -> None:
@@ -23,12 +24,12 @@ def main() -> None:
     warn_in_one_line()
     try:
         if arguments.out is None:
-            found = results.read_results(*arguments.folders).values()
+            found = read_results(*arguments.folders).values()
             print(sweep_table(found), end="\n\n")
             print(_count((result["status"] for result in found), arguments.folders))
         else:
             tables.check_format(arguments.out)
-            table = results.load(*arguments.folders)
+            table = load(*arguments.folders)
             tables.write(table, arguments.out)
             print(f"{_count(table['status'], arguments.folders)}: {arguments.out}")
     except (OSError, ValueError) as error:

@@ -18,18 +18,19 @@ from numpy.typing import NDArray
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from lowrank import matrices
-from lowrank.figures import _BLACK, _BLUE, _GRAY, _STYLE, _VERMILLION, save
-from lowrank.linalg import truncated_svd
-from lowrank.methods.base import MatrixMethod
-from lowrank.methods.bottleneck import BottleneckNet
-from lowrank.methods.factorization import Factorization
-from lowrank.metrics import excess
-from lowrank.optim import ALS, RiemannianCG
-from lowrank.probes import LAWS
-from lowrank.scaled_gd import ScaledGD
-from lowrank.schedules import cosine
-from lowrank.streams import stream
+from eckart.data import targets
+from eckart.data.probes import LAWS
+from eckart.linalg.metrics import excess
+from eckart.linalg.random import stream
+from eckart.linalg.svd import truncated_svd
+from eckart.methods.base import MatrixMethod
+from eckart.methods.bottleneck import BottleneckNet
+from eckart.methods.factorization import Factorization
+from eckart.optim.riemannian_cg import RiemannianCG
+from eckart.optim.scaled_gd import ScaledGD
+from eckart.optim.schedules import cosine
+from eckart.optim.solver import ALS
+from eckart.results.figures import _BLACK, _BLUE, _GRAY, _STYLE, _VERMILLION, save
 
 # Figure 10 of the paper: mean |2-norm excess| over 10 random 10 × 10 matrices, for the ranks 1 to 9.
 PAPER = (0.0005, 0.0519, 0.0773, 0.0768, 0.0923, 0.0919, 0.1351, 0.1373, 0.1550)
@@ -100,7 +101,7 @@ def minimizer(target: Tensor, moment: Tensor, rank: int) -> tuple[Tensor, Tensor
 
 def measure_steps() -> dict[str, Curve]:
     """Excess against steps on one uniform 50 × 50 matrix at rank 20."""
-    target = matrices.uniform(50, 50, seed=0)[None]
+    target = targets.uniform(50, 50, seed=0)[None]
     net = partial(BottleneckNet, target, ranks=[20], seeds=[0], tolerance=1e-12)
     adam = partial(net, optimizer=partial(torch.optim.Adam, lr=1e-2, fused=True), schedule=cosine, max_steps=4000)
     return {
@@ -149,7 +150,7 @@ def measure_ranks() -> dict[str, NDArray[np.float64]]:
     each = [(rank, seed) for rank in RANKS for seed in range(MATRICES)]
 
     def net(each: list[tuple[int, int]], **options: Any) -> BottleneckNet:
-        target = torch.stack([matrices.uniform(10, 10, seed) for _, seed in each])
+        target = torch.stack([targets.uniform(10, 10, seed) for _, seed in each])
         # Nets of different ranks see different probes.
         seeds = [1000 * rank + seed for rank, seed in each]
         return BottleneckNet(target, ranks=[rank for rank, _ in each], seeds=seeds, **options)
@@ -161,7 +162,7 @@ def measure_ranks() -> dict[str, NDArray[np.float64]]:
 
     law = [
         excess(target, *minimizer(target, uniform_moment(10), rank), rank)[0].item()
-        for rank, target in ((rank, matrices.uniform(10, 10, seed)) for rank, seed in each)
+        for rank, target in ((rank, targets.uniform(10, 10, seed)) for rank, seed in each)
     ]
     solved = net(each, optimizer=RiemannianCG, max_steps=2000, tolerance=1e-10)
     worst = train(solved).excess[-1].reshape(-1, MATRICES)
@@ -178,7 +179,7 @@ def measure_ranks() -> dict[str, NDArray[np.float64]]:
 
 def measure_noise(law: str, batch: int, size: int = 50, draws: int = 200) -> float:
     """Root mean square error of a batch's gradient at W = 0, relative to the exact gradient."""
-    target, exact = matrices.uniform(size, size, seed=0), torch.eye(size, dtype=torch.float64)
+    target, exact = targets.uniform(size, size, seed=0), torch.eye(size, dtype=torch.float64)
     errors = torch.empty(draws)
     for draw in range(draws):
         x = LAWS[law](batch, size, stream(draw, "noise"))

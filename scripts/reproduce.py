@@ -7,8 +7,8 @@ import time
 import warnings
 from pathlib import Path
 
-from lowrank import config
-from lowrank.claims import read_claims
+from eckart import config
+from eckart.reports.claims import read_claims
 
 
 def main() -> None:
@@ -34,8 +34,8 @@ def main() -> None:
     # Heavy: torch and Lightning are not needed to list.
     import torch
 
-    from lowrank import reproduction_page
-    from lowrank.reproduction import Reproduction
+    from eckart.reports import page
+    from eckart.reports.reproduction import Reproduction
 
     warnings.formatwarning = lambda message, *_args, **_kwargs: f"warning: {message}\n"
     # The lab's exercise is told on the page to be one; a claim is trained in stacks of forty such.
@@ -57,8 +57,8 @@ def main() -> None:
         print(f"{name:<22} {comparison.seconds:6.1f} s  {verdict}", flush=True)
     command = shlex.join(["python", "scripts/reproduce.py", *sys.argv[1:]])
     seconds = time.perf_counter() - began
-    page, table, *_ = reproduction_page.write(arguments.docs or arguments.out, comparisons, left_out, command, seconds)
-    print(f"{page}\n{table}")
+    written, table, *_ = page.write(arguments.docs or arguments.out, comparisons, left_out, command, seconds)
+    print(f"{written}\n{table}")
 
 
 if __name__ == "__main__":

@@ -17,13 +17,13 @@ python=${PYTHON:-python}
 packages=(slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge)
 command -v apt-get >/dev/null || refuse "Debian's packages are needed. Found no apt-get."
 apt-cache show "${packages[@]}" >/dev/null 2>&1 || refuse "apt-get knows no SLURM. As root: apt-get update"
-"$python" -c "import lowrank, submitit" 2>/dev/null || refuse 'The extra slurm is needed: pip install -e ".[slurm]"'
+"$python" -c "import eckart, submitit" 2>/dev/null || refuse 'The extra slurm is needed: pip install -e ".[slurm]"'
 
 launcher=${1:-slurm} overrides=("${@:2}")
 checkout=$(cd "$(dirname "$0")/.." && pwd)
 # Inside an allocation of another cluster its variables would be taken for this one's.
 unset "${!SLURM_@}" "${!SBATCH_@}"
-work=$(mktemp -d -t lowrank-slurm-XXXXXX)
+work=$(mktemp -d -t eckart-slurm-XXXXXX)
 root=$work/root log=$work/log daemons=() sweep=
 # Anyone must be able to reach munge's socket; what is secret lies in folders that nobody else can open.
 chmod 711 "$work"
@@ -75,7 +75,7 @@ sockets = [socket.create_server(('127.0.0.1', 0)) for _ in range(2)]
 print(*(each.getsockname()[1] for each in sockets))")
 node=$(hostname -s) user=$(id -un)
 cat >"$SLURM_CONF" <<CONF
-ClusterName=lowrank
+ClusterName=eckart
 SlurmctldHost=$node(127.0.0.1)
 SlurmctldPort=$controller_port
 SlurmdPort=$node_port

@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from lowrank import config
+from eckart import config
 
 SMALL = ("data=uniform", "data.rows=12", "data.cols=9")
 QUIET = ("logger=none", "figures=false")
-MNIST = "LOWRANK_DATA"
+MNIST = "ECKART_DATA"
 
 
 class Ended(NamedTuple):

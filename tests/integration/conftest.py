@@ -13,7 +13,7 @@ import pytest
 from commandline import Ended, Train
 from hydra.core.global_hydra import GlobalHydra
 
-from lowrank import cli, config
+from eckart import cli, config
 
 
 @pytest.fixture(autouse=True, scope="session")

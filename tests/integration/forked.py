@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from lowrank import cli
+from eckart import cli
 
 TRAIN = Path(__file__).parents[2] / "train.py"
 Before = Callable[[pytest.MonkeyPatch], None]
 
 # A server imports once; each command is a fork of it, in which nothing has run before.
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["lowrank.run", "lowrank.sweep", "pytest"])
+_CONTEXT.set_forkserver_preload(["eckart.runs.run", "eckart.sweeps.sweep", "pytest"])
 
 
 class Command:

@@ -9,9 +9,9 @@ import pytest
 from commandline import Ended, Train, history, result
 from omegaconf import OmegaConf
 
-from lowrank.job import Job
-from lowrank.stack import Stack
-from lowrank.workers import workers
+from eckart.runs.job import Job
+from eckart.runs.stack import Stack
+from eckart.sweeps.workers import workers
 
 TOGETHER = "trainer=ddp", "logger=wandb", "figures=true"
 SAME = ("status", "rank", "shape", "steps", "stop_reason", "numerical_rank", "parameters")
@@ -97,8 +97,8 @@ def test_processes_are_started_where_nobody_else_does(
         started.append(threads)
         raise Started
 
-    monkeypatch.setattr("lowrank.workers._start", start)
-    monkeypatch.setattr("lowrank.workers._idle", {})
+    monkeypatch.setattr("eckart.sweeps.workers._start", start)
+    monkeypatch.setattr("eckart.sweeps.workers._idle", {})
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     stack = Stack([Job(OmegaConf.create({"trainer": trainer}), {}, Path())])

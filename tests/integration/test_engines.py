@@ -1,4 +1,4 @@
-"""Engines that are not part of lowrank; without its extra each is one line, and nothing else is tested of it."""
+"""Engines that are not part of eckart; without its extra each is one line, and nothing else is tested of it."""
 
 import importlib.util
 import os

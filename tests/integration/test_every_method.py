@@ -13,8 +13,8 @@ from safetensors.numpy import load_file
 from sklearn.datasets import load_digits
 from wandb_records import read_run
 
-from lowrank import config
-from lowrank.matrices import uniform
+from eckart import config
+from eckart.data.targets import uniform
 
 FIELDS = {
     *("status", "error", "method", "data", "rank", "seed", "shape", "loss"),
@@ -47,7 +47,7 @@ def test_a_run_leaves_all_that_it_promises(method: str, train: Train) -> None:
 
     _check_history(history(ended.folder), result)
     checkpoint = torch.load(ended.folder / "last.ckpt", weights_only=True)
-    assert checkpoint["state_dict"].keys() and "lowrank" in checkpoint
+    assert checkpoint["state_dict"].keys() and "eckart" in checkpoint
     _check_figures(ended.folder / "figures")
     written = OmegaConf.load(ended.folder / ".hydra" / "config.yaml")
     assert OmegaConf.to_container(written, resolve=True) == result["config"]
@@ -118,7 +118,7 @@ def _check_wandb(folder: Path, result: dict[str, Any], trained_on_matrix: bool) 
     (path,) = (folder / "wandb").glob("offline-run-*/run-*.wandb")
     assert Path(result["wandb_run"]) == path.parent
     run = read_run(path)
-    assert run.project == "lowrank"
+    assert run.project == "eckart"
     assert run.name == f"{result['method']}-{result['data']}-rank{RANK}-seed3"
     assert run.exit_code == 0
     for group in ("method", "data", "optimizer", "trainer", "rank", "seed"):

@@ -5,7 +5,7 @@ import pytest
 from commandline import MNIST, QUIET, Train, choices, has_mnist
 from omegaconf import OmegaConf
 
-from lowrank import config
+from eckart import config
 
 SMALL_SIDES = {"rows": 14, "cols": 11, "rank": 3}
 

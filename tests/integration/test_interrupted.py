@@ -24,7 +24,7 @@ STEPS = ("optimizer=adam", "method.max_steps=40", "method.tolerance=0")
 SWEEP = ("-m", *SINGLE, *STEPS, "rank=1,2", "seed=0,1", "hydra.launcher.jobs=2")
 BASIC = (*SWEEP[:-1], "hydra/launcher=basic")
 CLASSIFIER = ("-m", "method=classifier", "data=digits", "rank=2,3", "method.epochs=2", "figures=false", "logger=csv")
-ADVANCE = "lowrank.methods.base.MatrixMethod._advance"
+ADVANCE = "eckart.methods.base.MatrixMethod._advance"
 INTERRUPTED, DONE = ("failed", "interrupted"), ("completed", None)
 
 
@@ -77,16 +77,16 @@ def written(folder: Path) -> dict[Path, int]:
     [
         ((*SINGLE, *STEPS, "rank=2"), ADVANCE, 14, {INTERRUPTED: 1}),
         ((*SINGLE, "optimizer=als", "rank=2"), ADVANCE, 1, {INTERRUPTED: 1}),
-        ((*SINGLE, "rank=2"), "lowrank.methods.base.MatrixMethod.configure_optimizers", 1, {INTERRUPTED: 1}),
-        ((*SINGLE, "rank=2"), "lowrank.callbacks.LastState.on_train_end", 1, {INTERRUPTED: 1}),
-        ((*SINGLE, "rank=2", "figures=true"), "lowrank.run.draw", 1, {DONE: 1}),
-        (SWEEP, "lowrank.job.Job.completed", 3, {}),
+        ((*SINGLE, "rank=2"), "eckart.methods.base.MatrixMethod.configure_optimizers", 1, {INTERRUPTED: 1}),
+        ((*SINGLE, "rank=2"), "eckart.runs.callbacks.LastState.on_train_end", 1, {INTERRUPTED: 1}),
+        ((*SINGLE, "rank=2", "figures=true"), "eckart.runs.run.draw", 1, {DONE: 1}),
+        (SWEEP, "eckart.runs.job.Job.completed", 3, {}),
         (SWEEP, ADVANCE, 54, {DONE: 2, INTERRUPTED: 2}),
-        (SWEEP, "lowrank.run.save", 4, {DONE: 3, INTERRUPTED: 1}),
-        (SWEEP, "lowrank.results.write_result", -3, {DONE: 3, INTERRUPTED: 1}),
-        (SWEEP, "lowrank.aggregate.sweep_table", 1, {DONE: 4}),
-        (BASIC, "lowrank.cli.attempt", 2, {DONE: 1}),
-        (CLASSIFIER, "lowrank.methods.classifier.Classifier.training_step", 60, {DONE: 1, INTERRUPTED: 1}),
+        (SWEEP, "eckart.runs.run.save", 4, {DONE: 3, INTERRUPTED: 1}),
+        (SWEEP, "eckart.results.result.write_result", -3, {DONE: 3, INTERRUPTED: 1}),
+        (SWEEP, "eckart.results.aggregate.sweep_table", 1, {DONE: 4}),
+        (BASIC, "eckart.cli.attempt", 2, {DONE: 1}),
+        (CLASSIFIER, "eckart.methods.classifier.Classifier.training_step", 60, {DONE: 1, INTERRUPTED: 1}),
     ],
 )
 def test_whatever_it_is_doing(
@@ -110,8 +110,8 @@ def test_whatever_it_is_doing(
     [
         ("wandb.init", 4, [0, 0, 1]),
         (ADVANCE, 54, [0, 0, 1, 1]),
-        ("lowrank.tracking.finish", 4, [0, 0, 0, 1]),
-        ("lowrank.tracking.finish", -4, [0, 0, 0, 0]),
+        ("eckart.runs.tracking.finish", 4, [0, 0, 0, 1]),
+        ("eckart.runs.tracking.finish", -4, [0, 0, 0, 0]),
     ],
 )
 def test_wandb_runs_are_finished(where: str, call: int, codes: list[int], tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def stay_in_a_call(patch: MonkeyPatch) -> None:
         Path("asked").touch()
         hashlib.pbkdf2_hmac("sha256", b"", b"", 2**30)
 
-    patch.setattr("lowrank.methods.base.MatrixMethod.configure_optimizers", stay)
+    patch.setattr("eckart.methods.base.MatrixMethod.configure_optimizers", stay)
 
 
 def test_in_a_call_that_cannot_be_left(tmp_path: Path) -> None:

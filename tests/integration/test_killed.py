@@ -13,7 +13,7 @@ from commandline import result
 from forked import Command, fork, start
 from safetensors import safe_open
 
-from lowrank.results import FACTORS, RESULT
+from eckart.results.result import FACTORS, RESULT
 
 SWEEP = ("-m", "method=factorization,bottleneck", "data=uniform", "data.rows=10", "data.cols=10", "logger=csv")
 TIMES = {"fit_seconds", "total_seconds"}

@@ -27,7 +27,7 @@ scanned = sorted(name for name in set(sys.modules) - before if not name.startswi
 
 @hydra.main(version_base="1.3", config_path=None)
 def main(config):
-    heavy = sorted({"lowrank", "torch", "numpy", "wandb", "pytorch_lightning", "tqdm"} & sys.modules.keys())
+    heavy = sorted({"eckart", "torch", "numpy", "wandb", "pytorch_lightning", "tqdm"} & sys.modules.keys())
     print(json.dumps([scanned, heavy, config.a]))
 
 main()
@@ -73,7 +73,7 @@ def test_other_applications_import_nothing_of_ours(flags: list[str], tmp_path: P
     for scanned, heavy, _ in printed:
         assert heavy == []
         # Plugins of others may be installed beside ours.
-        assert [name for name in scanned if "lowrank" in name] == ["hydra_plugins.lowrank_stacked_launcher"]
+        assert [name for name in scanned if "eckart" in name] == ["hydra_plugins.eckart_stacked_launcher"]
     assert {path.name for path in (tmp_path / "sweep").iterdir()} == {"0", "1", "multirun.yaml"}
 
 

@@ -9,14 +9,14 @@ import torch
 from pytorch_lightning import Trainer
 from torch import Tensor
 
-from lowrank import matrices
-from lowrank.methods.base import MatrixMethod
-from lowrank.methods.bottleneck import BottleneckNet
-from lowrank.methods.completion import Completion
-from lowrank.methods.factorization import Factorization
-from lowrank.methods.factorized_linear import FactorizedLinear
-from lowrank.optim import RiemannianCG
-from lowrank.streams import stream
+from eckart.data import targets
+from eckart.linalg.random import stream
+from eckart.methods.base import MatrixMethod
+from eckart.methods.bottleneck import BottleneckNet
+from eckart.methods.completion import Completion
+from eckart.methods.factorization import Factorization
+from eckart.methods.factorized_linear import FactorizedLinear
+from eckart.optim.riemannian_cg import RiemannianCG
 
 ALL = 10
 FEW = 1
@@ -42,31 +42,31 @@ def logarithmic(low: float, count: int) -> Tensor:
 
 
 CASES: dict[str, tuple[Callable[[int], Tensor], list[int]]] = {
-    "uniform": (lambda seed: matrices.uniform(10, 10, seed), list(range(1, 10))),
-    "gaussian": (lambda seed: matrices.gaussian(10, 10, seed), list(range(1, 10))),
-    "symmetric": (lambda seed: matrices.symmetric(10, seed), list(range(1, 10))),
-    "identity": (lambda seed: matrices.identity(50, 50), [20]),
-    "diagonal": (lambda seed: matrices.diagonal(50), [20]),
-    "logo": (lambda seed: matrices.logo(), [10]),
-    "photo": (lambda seed: matrices.photo(), [1, 10, 50]),
-    "color_wheel": (lambda seed: matrices.color_wheel(), [5]),
-    "tall": (lambda seed: matrices.gaussian(500, 50, seed), [1, 5, 49]),
-    "wide": (lambda seed: matrices.gaussian(50, 500, seed), [1, 5, 49]),
+    "uniform": (lambda seed: targets.uniform(10, 10, seed), list(range(1, 10))),
+    "gaussian": (lambda seed: targets.gaussian(10, 10, seed), list(range(1, 10))),
+    "symmetric": (lambda seed: targets.symmetric(10, seed), list(range(1, 10))),
+    "identity": (lambda seed: targets.identity(50, 50), [20]),
+    "diagonal": (lambda seed: targets.diagonal(50), [20]),
+    "logo": (lambda seed: targets.logo(), [10]),
+    "photo": (lambda seed: targets.photo(), [1, 10, 50]),
+    "color_wheel": (lambda seed: targets.color_wheel(), [5]),
+    "tall": (lambda seed: targets.gaussian(500, 50, seed), [1, 5, 49]),
+    "wide": (lambda seed: targets.gaussian(50, 500, seed), [1, 5, 49]),
     "near tie 1e-2": (lambda seed: near_tie(1e-2, seed), [10]),
     "near tie 1e-3": (lambda seed: near_tie(1e-3, seed), [10]),
     "near tie 1e-4": (lambda seed: near_tie(1e-4, seed), [10]),
     "near tie 1e-5": (lambda seed: near_tie(1e-5, seed), [10]),
     "near tie 1e-6": (lambda seed: near_tie(1e-6, seed), [10]),
     "exact tie": (lambda seed: near_tie(0.0, seed), [10]),
-    "rank(A) < k": (lambda seed: matrices.low_rank(30, 30, 3, seed), [6]),
+    "rank(A) < k": (lambda seed: targets.low_rank(30, 30, 3, seed), [6]),
     "σ₁/σ_k = 1e6": (
         lambda seed: with_spectrum(torch.cat([logarithmic(-6, 10), torch.full((10,), 1e-7).double()]), 50, 40, seed),
         [10],
     ),
-    "scale 1e-6": (lambda seed: 1e-6 * matrices.gaussian(30, 30, seed), [5]),
-    "scale 1e6": (lambda seed: 1e6 * matrices.gaussian(30, 30, seed), [5]),
-    "rank = min(m, n)": (lambda seed: matrices.gaussian(20, 20, seed), [20]),
-    "rank = n, tall": (lambda seed: matrices.gaussian(40, 20, seed), [20]),
+    "scale 1e-6": (lambda seed: 1e-6 * targets.gaussian(30, 30, seed), [5]),
+    "scale 1e6": (lambda seed: 1e6 * targets.gaussian(30, 30, seed), [5]),
+    "rank = min(m, n)": (lambda seed: targets.gaussian(20, 20, seed), [20]),
+    "rank = n, tall": (lambda seed: targets.gaussian(40, 20, seed), [20]),
 }
 
 
@@ -143,7 +143,7 @@ def test_single_precision_comes_close(case: str, seeds: int) -> None:
 
 @pytest.mark.parametrize("hidden", [[], [12, 12], "powers_of_two"])
 def test_any_number_of_layers(hidden: Any) -> None:
-    target, ranks, seeds = torch.stack([matrices.uniform(10, 10, seed) for seed in range(5)]), [4] * 5, list(range(5))
+    target, ranks, seeds = torch.stack([targets.uniform(10, 10, seed) for seed in range(5)]), [4] * 5, list(range(5))
     optimizer = functools.partial(RiemannianCG)
     trained = fit(
         BottleneckNet(
@@ -154,7 +154,7 @@ def test_any_number_of_layers(hidden: Any) -> None:
 
 
 def test_photo_takes_few_steps() -> None:
-    target = matrices.photo()[None]
+    target = targets.photo()[None]
     excess: list[float] = []
 
     class Watched(BottleneckNet):

@@ -8,8 +8,8 @@ import pytest
 from commandline import MNIST, QUIET, Train, choices
 from hydra import compose, initialize_config_dir
 
-from lowrank import config
-from lowrank.claims import Claim, Point, read_claims
+from eckart import config
+from eckart.reports.claims import Claim, Point, read_claims
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "reproduce.py"
 CLAIMS = read_claims()

@@ -16,11 +16,11 @@ from forked import run
 from pytest import MonkeyPatch
 from safetensors.torch import save
 
-from lowrank import identity
-from lowrank.callbacks import LastState
-from lowrank.methods import base
-from lowrank.methods.base import MatrixMethod
-from lowrank.methods.classifier import Classifier
+from eckart.methods import base
+from eckart.methods.base import MatrixMethod
+from eckart.methods.classifier import Classifier
+from eckart.runs import fingerprint
+from eckart.runs.callbacks import LastState
 
 Die = Callable[..., None]
 TIMES = ("fit_seconds", "total_seconds")
@@ -75,7 +75,7 @@ def die_within_a_block(patch: MonkeyPatch, step: int) -> None:
 
 
 def die_after_the_last_step(patch: MonkeyPatch, step: int) -> None:
-    patch.setattr("lowrank.run.measure", die)
+    patch.setattr("eckart.runs.run.measure", die)
 
 
 def die_among_the_results(patch: MonkeyPatch, step: int) -> None:
@@ -88,7 +88,7 @@ def die_among_the_results(patch: MonkeyPatch, step: int) -> None:
             die()
         return save(factors)
 
-    patch.setattr("lowrank.run.save", save_two)
+    patch.setattr("eckart.runs.run.save", save_two)
 
 
 def contents(job: Path) -> tuple[dict[str, Any], bytes, list[list[str]]]:
@@ -190,7 +190,7 @@ def test_a_run_from_a_checkpoint_goes_on_from_its_own_state(tmp_path: Path) -> N
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the folders of the jobs that are trained from now on."""
-    from lowrank import run as module
+    from eckart.runs import run as module
 
     names: list[str] = []
     honest = module.run
@@ -229,7 +229,7 @@ def test_what_is_changed_is_run_again(
     train(*SWEEP)
     trained.clear()
     if change == "source":
-        monkeypatch.setattr(identity, "source_digest", lambda: "another")
+        monkeypatch.setattr(fingerprint, "source_digest", lambda: "another")
     changed = {"config": ("data.scale=2",), "what does not count": ("figures=true", "name=x")}.get(change, ())
     assert train(*SWEEP, *changed).code == 0
     assert set(trained) == (set() if "not" in change else ALL)
@@ -301,6 +301,6 @@ def test_a_completed_run_of_other_code_is_run_again(train: Train, monkeypatch: p
     arguments = ("method=svd", *SMALL, "rank=2", *LEFT)
     first = train(*arguments)
     before = first.result["fingerprint"]
-    monkeypatch.setattr(identity, "source_digest", lambda: "another")
+    monkeypatch.setattr(fingerprint, "source_digest", lambda: "another")
     assert train(*arguments, f"resume={first.folder}").code == 0
     assert first.result["fingerprint"] != before

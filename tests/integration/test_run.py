@@ -8,8 +8,8 @@ from commandline import QUIET, SMALL, Train, history
 from safetensors.numpy import load_file
 from torch import Tensor
 
-from lowrank.matrices import uniform
-from lowrank.methods.factorization import Factorization
+from eckart.data.targets import uniform
+from eckart.methods.factorization import Factorization
 
 DECIDED = ("loss", "relative_2norm", "relative_frobenius", "excess_2norm", "excess_frobenius")
 
@@ -159,7 +159,7 @@ def test_a_figure_that_cannot_be_drawn_loses_no_result(train: Train, monkeypatch
     def broken(*_: object, **__: object) -> None:
         raise MemoryError("too large")
 
-    monkeypatch.setattr("lowrank.figures.approximation", broken)
+    monkeypatch.setattr("eckart.results.figures.approximation", broken)
     ended = train("method=svd", *SMALL, "rank=2", "logger=none")
     assert ended.code == 0 and ended.result["status"] == "completed"
     assert "the result is whole, but not its figures or its W&B run: too large" in ended.stderr

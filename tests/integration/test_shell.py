@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from commandline import QUIET, choices, result
 
-from lowrank import config
+from eckart import config
 
 TRAIN = Path(__file__).parents[2] / "train.py"
 
@@ -33,7 +33,7 @@ def test_help_comes_without_torch(flag: tuple[str, ...], tmp_path: Path) -> None
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 0
     imported = {line.rpartition("|")[2].strip() for line in stderr.splitlines()}
-    assert "hydra" in imported and "lowrank.config" in imported
+    assert "hydra" in imported and "eckart.config" in imported
     assert not imported & {"torch", "numpy", "wandb", "pytorch_lightning", "matplotlib", "scipy", "sklearn"}
     assert list(tmp_path.iterdir()) == []
     if flag == ("--help",):

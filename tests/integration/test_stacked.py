@@ -13,9 +13,9 @@ from PIL import Image
 from safetensors.numpy import load_file
 from wandb_records import WandbRun, read_run
 
-from lowrank import run
-from lowrank.methods.base import MatrixMethod
-from lowrank.stack import Stack
+from eckart.methods.base import MatrixMethod
+from eckart.runs import run
+from eckart.runs.stack import Stack
 
 FACTORIZATION = ("method=factorization", *SMALL, "logger=csv")
 # Two jobs that differ both in rank and in seed.
@@ -101,7 +101,7 @@ def test_the_same_figures_and_wandb_runs(train: Train) -> None:
     found_runs, expected_runs = (wandb_runs(folder) for folder in sweeps.folders.values())
     assert [run.name for run in found_runs] == [f"factorization-uniform-rank{rank}-seed0" for rank in (2, 3)]
     for found_run, expected_run in zip(found_runs, expected_runs, strict=True):
-        assert (found_run.name, found_run.group, found_run.project) == (expected_run.name, "sweep", "lowrank")
+        assert (found_run.name, found_run.group, found_run.project) == (expected_run.name, "sweep", "eckart")
         assert (found_run.tags, found_run.exit_code) == (expected_run.tags, 0)
         assert timeless(found_run.config) == timeless(expected_run.config)
         assert len(found_run.history) == len(expected_run.history) > 5

@@ -13,7 +13,7 @@ CONFIG: dict[str, Any] = {
     "method": {"_target_": "a.C", "max_steps": 100, "hidden": "paper"},
     "optimizer": {"_target_": "a.D", "lr": 0.01},
     "trainer": {"accelerator": "auto", "precision": None, "enable_progress_bar": True},
-    "logger": {"history": True, "wandb": {"project": "lowrank"}},
+    "logger": {"history": True, "wandb": {"project": "eckart"}},
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lowrank.aggregate import FIGURES, Row, Spread, by_method_and_rank, sweep_table
+from eckart.results.aggregate import FIGURES, Row, Spread, by_method_and_rank, sweep_table
 
 TARGETS = {"adam": "torch.optim.Adam", "sgd": "torch.optim.SGD", "none": None}
 
@@ -35,7 +35,7 @@ def job(
         "name": None,
         "ckpt": None,
         "data": {"source": {"rows": 12, "seed": drawn}, "rows": 12, "seed": drawn},
-        "method": {"_target_": f"lowrank.{method}", "max_steps": 100} if method != "svd" else {"solver": "exact"},
+        "method": {"_target_": f"eckart.{method}", "max_steps": 100} if method != "svd" else {"solver": "exact"},
         "optimizer": {"_target_": TARGETS[optimizer], **({} if optimizer == "none" else {"lr": 0.1})},
         "schedule": {"_target_": None},
         "trainer": {"precision": None, "accelerator": "auto"},

@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from lowrank.arguments import prepared, resuming, shown
-from lowrank.config import ConfigError
+from eckart.arguments import prepared, resuming, shown
+from eckart.config import ConfigError
 
 EXCLUDED = "hydra.job.config.override_dirname.exclude_keys"
 ODD = [
@@ -114,7 +114,7 @@ def test_the_command_that_goes_on(tmp_path: Path) -> None:
     typed = ["train.py", "-m", "rank=1,2", "resume=latest", "hydra.sweep.dir='a b'", "name='x y'"]
     command = resuming(typed, tmp_path / "multirun" / "a")
     assert command == """python train.py -m rank=1,2 'name='"'"'x y'"'"'' resume=multirun/a"""
-    assert resuming(["/usr/bin/lowrank", "hydra.run.dir=a"], Path("/b")) == "lowrank resume=/b"
+    assert resuming(["/usr/bin/eckart", "hydra.run.dir=a"], Path("/b")) == "eckart resume=/b"
     assert shown(tmp_path / "a") == "a" and shown(Path("/b")) == "/b"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lowrank.atomic import replacing
+from eckart.results.atomic import replacing
 
 
 def test_what_was_there_stays_until_the_new_is_whole(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.basecontainer import BaseContainer
 
-from lowrank import config
-from lowrank.composing import SweepComposer
+from eckart import config
+from eckart.sweeps.composing import SweepComposer
 
 ADAM = "optimizer=adam"
 

@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
-from lowrank import config
-from lowrank.config import ConfigError, check, describe_choices, folder_name, nearest, type_law
+from eckart import config
+from eckart.config import ConfigError, check, describe_choices, folder_name, nearest, type_law
 
 
 def composed(*overrides: str) -> tuple[DictConfig, dict[str, str]]:
@@ -192,7 +192,7 @@ def test_composing_and_checking_imports_nothing_heavy() -> None:
     program = """
 import sys
 from hydra import compose, initialize_config_dir
-from lowrank import config, job, results, summary, cli
+from eckart import config, job, results, summary, cli
 config.register()
 with initialize_config_dir(str(config.config_dir()), version_base="1.3"):
     cfg = compose("train", overrides=["method=classifier", "data=digits"], return_hydra_config=True)

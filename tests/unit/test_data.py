@@ -13,9 +13,9 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from PIL import Image
 
-from lowrank import config
-from lowrank.data.matrix import MatrixData
-from lowrank.data.samples import SampleData, Samples, digits
+from eckart import config
+from eckart.data.matrix import MatrixData
+from eckart.data.samples import SampleData, Samples, digits
 
 CONFIGS = sorted(path.stem for path in (config.config_dir() / "data").glob("[!_]*.yaml"))
 SMALL = {"rows": 12, "cols": 9, "rank": 3}
@@ -64,8 +64,8 @@ def mask_of(data: MatrixData) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_data_of_the_configs(name: str, tmp_path: Path) -> None:
-    if name == "mnist" and not os.environ.get("LOWRANK_DATA"):
-        pytest.skip("MNIST is downloaded: set LOWRANK_DATA to a folder that holds MNIST/raw.")
+    if name == "mnist" and not os.environ.get("ECKART_DATA"):
+        pytest.skip("MNIST is downloaded: set ECKART_DATA to a folder that holds MNIST/raw.")
     first = small(name, tmp_path)
     target = first.supply("target")["target"]
     assert target.dtype == torch.float64
@@ -243,7 +243,7 @@ def test_errors_of_samples(options: dict[str, Any], message: str) -> None:
 def test_mnist_that_is_not_there_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torchvision.datasets  # type: ignore[import-untyped, unused-ignore]
 
-    from lowrank.data.samples import mnist
+    from eckart.data.samples import mnist
 
     def unreachable(*_: Any, **__: Any) -> None:
         raise RuntimeError("Error downloading train-images-idx3-ubyte.gz")

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from PIL import Image
 
-from lowrank import figures
+from eckart.results import figures
 
 Matrix = NDArray[np.float64]
 CAPTIONS = (
@@ -274,5 +274,5 @@ def test_style_stays_inside(tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
     figures.accuracy(tmp_path / "accuracy.png", [1], [1.0], [0.5])
     assert dict(matplotlib.rcParams) == before
-    imported = "import sys, lowrank.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
+    imported = "import sys, eckart.results.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", imported], check=False).returncode == 0

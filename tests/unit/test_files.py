@@ -19,8 +19,8 @@ from safetensors.torch import save_file
 from scipy import sparse  # type: ignore[import-untyped, unused-ignore]
 from scipy.io import mmwrite  # type: ignore[import-untyped, unused-ignore]
 
-from lowrank.files import limits
-from lowrank.files.reading import read_matrix
+from eckart.data.files import limits
+from eckart.data.files.reading import read_matrix
 
 A = np.random.default_rng(0).standard_normal((4, 3))
 DTYPES = ["bool", "int8", "uint16", "int64", "float16", "float32", "float64", ">f8", ">i2", "longdouble"]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lowrank.history import History
+from eckart.results.history import History
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

@@ -1,38 +1,40 @@
+"""The import law: one table, in docs/architecture.md, against the imports of every file."""
+
 import ast
-import functools
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import lowrank
+import eckart
 
-PACKAGE = Path(str(lowrank.__file__)).parent
-MODULES = {
-    ".".join(part for part in path.relative_to(PACKAGE).with_suffix("").parts if part != "__init__"): path
-    for path in sorted(PACKAGE.rglob("*.py"))
-    if path != PACKAGE / "__init__.py"
-}
-CONDUCTORS = {"pytorch_lightning", "lightning_fabric", "hydra", "omegaconf", "wandb"}
+PACKAGE = Path(str(eckart.__file__)).parent
+TABLE = Path(__file__).parents[2] / "docs" / "architecture.md"
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 HEAVY = {"torch", "pytorch_lightning", "lightning_fabric", "wandb", "matplotlib", "numba", "torchvision", "polars"}
-NUMERICS = [
-    "linalg",
-    "krylov",
-    "metrics",
-    "matrices",
-    "files.reading",
-    "probes",
-    "layers",
-    "objectives",
-    "optim",
-    "streams",
-]
-LIGHT = ["__init__", "cli", "config", "job", "results", "summary", "sweep", "attempt", "composing", "progress"]
-READERS = ["results", "tables", "settings", "aggregate", "summary", "history"]
+LIGHT = ["__init__", "cli", "config", "arguments", "errors", "runs.job", "results.result", "results.terminal"]
+LIGHT += ["sweeps.sweep", "sweeps.attempt", "sweeps.composing", "sweeps.progress"]
+
+
+def laws() -> dict[str, tuple[set[str], set[str]]]:
+    """What each room may import, and what it never does, as the table says."""
+    rows = re.findall(r"^\| `(\w+)` \|[^|]*\|([^|]*)\|([^|]*)\|$", TABLE.read_text(encoding="utf-8"), re.MULTILINE)
+    return {room: (_names(allowed), _names(never)) for room, allowed, never in rows}
+
+
+def _names(cell: str) -> set[str]:
+    return {name.strip() for name in cell.split(",")} - {"–", ""}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
 def imports(tree: ast.AST, *, module_level: bool = False) -> Iterator[str]:
-    """Full names of what is imported, but for what only a type checker reads."""
+    """Full names of what is imported, except for what only a type checker reads."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
@@ -46,86 +48,63 @@ def imports(tree: ast.AST, *, module_level: bool = False) -> Iterator[str]:
             yield from imports(node, module_level=module_level)
 
 
-def tree(module: str) -> ast.AST:
-    path = PACKAGE / "__init__.py" if module == "__init__" else MODULES[module]
-    return ast.parse(path.read_text(encoding="utf-8"))
+def found(path: Path, *, module_level: bool = False) -> set[str]:
+    return set(imports(ast.parse(path.read_text(encoding="utf-8")), module_level=module_level))
 
 
-def packages(module: str, *, module_level: bool = False) -> set[str]:
-    return {name.partition(".")[0] for name in imports(tree(module), module_level=module_level)}
+def module_file(name: str) -> Path:
+    path = PACKAGE.joinpath(*name.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-@functools.cache
-def inner(module: str) -> set[str]:
-    """Modules of the package that a module imports anywhere."""
-    found: set[str] = set()
-    for name in imports(tree(module)):
-        if name.partition(".")[0] != "lowrank":
-            continue
-        parts = name.split(".")[1:]
-        found |= {".".join(parts[:end]) for end in range(1, len(parts) + 1)} & MODULES.keys()
-    return found
+def test_the_table_names_every_room_and_no_other() -> None:
+    assert {room(path) for path in FILES} == laws().keys()
 
 
-def reached(module: str) -> set[str]:
-    todo = [module]
-    found: set[str] = set()
-    while todo:
-        new = inner(todo.pop()) - found
-        found |= new
-        todo += new
-    return found
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_room_imports_what_the_table_allows(path: Path) -> None:
+    allowed, never = laws()[room(path)]
+    names = found(path)
+    rooms = {name.split(".")[1] for name in names if name.startswith("eckart.")} - {room(path)}
+    assert "everything" in allowed or rooms <= allowed, rooms - allowed
+    assert not {name.partition(".")[0] for name in names} & never
 
 
-def test_the_rules_speak_of_modules_that_exist() -> None:
-    assert {*NUMERICS, *LIGHT} - {"__init__"} <= MODULES.keys()
-    assert {"run", "figures", "methods.base", "data.matrix"} <= MODULES.keys()
-
-
-@pytest.mark.parametrize("module", NUMERICS)
-def test_numerics_know_nothing_of_who_conducts_them(module: str) -> None:
-    for name in {module, *reached(module)}:
-        assert not packages(name) & CONDUCTORS, name
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_imports_run_one_way(module: str) -> None:
-    assert module not in reached(module), "imports in a circle"
-    reach = reached(module)
-    if module.startswith("methods."):
-        assert not {name for name in reach if name.startswith("data.")}
-    if module.startswith("data."):
-        assert not {name for name in reach if name.startswith("methods.")}
-    if module.startswith(("methods.", "data.")):
-        assert not reach & {"run", "cli", "loggers", "callbacks", "figures"}
-    if "run" in inner(module):
-        assert module in ("attempt", "reproduction", "workers")
-
-
-@pytest.mark.parametrize("module", [*NUMERICS, *READERS, "figures", "config"])
-def test_what_all_build_on_builds_on_none_of_them(module: str) -> None:
-    assert not {name for name in reached(module) if name.startswith(("methods.", "data.")) or name == "run"}
-
-
-@pytest.mark.parametrize("module", [*READERS, "figures"])
-def test_readers_of_results_need_no_torch(module: str) -> None:
-    for name in {module, *reached(module)}:
-        assert not packages(name) & {"torch", "pytorch_lightning"}, name
+def test_no_room_is_reached_from_itself() -> None:
+    reach = {name: allowed & laws().keys() for name, (allowed, _) in laws().items()}
+    for start in reach:
+        todo, seen = list(reach[start]), set()
+        while todo:
+            step = todo.pop()
+            assert step != start, f"{start} imports itself in a circle"
+            if step not in seen:
+                seen.add(step)
+                todo += reach[step]
 
 
 @pytest.mark.parametrize("module", LIGHT)
 def test_light_modules_import_nothing_heavy_as_they_load(module: str) -> None:
-    todo, found = [module], set()
+    todo, seen = [module], set()
     while todo:
         name = todo.pop()
-        found.add(name)
-        loads = {part for full in imports(tree(name), module_level=True) for part in full.split(".")[1:2]}
-        todo += [part for part in loads & MODULES.keys() if part not in found]
-    for name in found:
-        assert not packages(name, module_level=True) & HEAVY, name
+        if name in seen or not module_file(name if name != "__init__" else "").is_file():
+            continue
+        seen.add(name)
+        path = PACKAGE / "__init__.py" if name == "__init__" else module_file(name)
+        loaded = found(path, module_level=True)
+        assert not {full.partition(".")[0] for full in loaded} & HEAVY, name
+        for full in loaded:
+            parts = full.split(".")
+            if parts[0] == "eckart":
+                todo += [".".join(parts[1:end]) for end in range(2, len(parts) + 1)]
 
 
-def test_configs_are_instantiated_and_wandb_is_touched_in_run_alone() -> None:
-    instantiate = {module for module in MODULES if "hydra.utils.instantiate" in imports(tree(module))}
-    assert instantiate == {"run"}
-    assert {module for module in MODULES if "wandb" in packages(module)} <= {"run", "tracking", "loggers"}
+def test_configs_are_instantiated_in_one_file() -> None:
+    users = {path.name for path in FILES if "hydra.utils.instantiate" in found(path)}
+    assert users == {"run.py"}
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    code = f"import sys, eckart; print(sorted({HEAVY!r} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-import lowrank.krylov
-from lowrank.krylov import randomized_svd, residual_norms
-from lowrank.linalg import truncated_svd
+import eckart.linalg.norms
+from eckart.linalg.krylov import randomized_svd
+from eckart.linalg.norms import residual_norms
+from eckart.linalg.svd import truncated_svd
 
 
 def gaussian(*shape: int, seed: int = 0) -> Tensor:
@@ -104,8 +105,8 @@ def test_residual_norms_agree_with_dense_algebra(m: int, n: int, k: int, batch: 
 
 @pytest.fixture
 def iterated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lowrank.krylov, "EXACT_SIDE", 0)
-    monkeypatch.setattr(lowrank.krylov, "CHUNK", 1000)
+    monkeypatch.setattr(eckart.linalg.norms, "EXACT_SIDE", 0)
+    monkeypatch.setattr(eckart.linalg.norms, "CHUNK", 1000)
 
 
 RESIDUALS = {
@@ -136,7 +137,7 @@ def test_iterated_norm_agrees_with_lapack(name: str) -> None:
 def test_norm_of_a_vanishing_residual_is_not_lost_to_cancellation(
     monkeypatch: pytest.MonkeyPatch, side: int, size: float
 ) -> None:
-    monkeypatch.setattr(lowrank.krylov, "EXACT_SIDE", side)
+    monkeypatch.setattr(eckart.linalg.norms, "EXACT_SIDE", side)
     approximation = with_spectrum(120, 100, np.array([1.0, 0.5, 0.25]))
     left, s, right = truncated_svd(approximation, 3)
     target = (left * s) @ right + size * with_spectrum(120, 100, np.linspace(1, 0.5, 100), seed=1)
@@ -154,7 +155,7 @@ def test_exactly_zero_residual_has_norm_zero() -> None:
 
 @pytest.mark.parametrize("side", [0, 1024])
 def test_member_that_is_not_finite_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch, side: int) -> None:
-    monkeypatch.setattr(lowrank.krylov, "EXACT_SIDE", side)
+    monkeypatch.setattr(eckart.linalg.norms, "EXACT_SIDE", side)
     target, left, right = gaussian(80, 70), gaussian(3, 80, 2), gaussian(3, 2, 70)
     left[1, 0, 0] = torch.nan
     right[2, 0, 0] = torch.inf

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lowrank.layers import MLP, Bottleneck, LowRankLinear
+from eckart.nn.bottleneck import Bottleneck
+from eckart.nn.low_rank_linear import LowRankLinear
+from eckart.nn.mlp import MLP
 
 SIZES = st.tuples(st.integers(1, 9), st.integers(1, 9), st.booleans(), st.integers(0, 99))
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lowrank.linalg import factor_singular_values, gram_svd, numerical_rank, singular_values, truncated_svd
+from eckart.linalg.ranks import numerical_rank
+from eckart.linalg.svd import factor_singular_values, gram_svd, singular_values, truncated_svd
 
 Solver = Callable[[Tensor, int], tuple[Tensor, Tensor, Tensor]]
 SHAPES = [(12, 7), (7, 12), (9, 9), (1, 6), (6, 1), (1, 1), (3000, 5), (5, 3000), (2, 3, 8, 5), (4, 5, 8)]

@@ -19,22 +19,24 @@ from omegaconf import OmegaConf
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from lowrank import config
-from lowrank.callbacks import LastState
-from lowrank.history import History
-from lowrank.layers import LowRankLinear
-from lowrank.loggers import StackLogger
-from lowrank.methods.base import MatrixMethod
-from lowrank.methods.bottleneck import INITIALIZATIONS, BottleneckNet, layer_widths
-from lowrank.methods.classifier import Classifier
-from lowrank.methods.completion import Completion
-from lowrank.methods.factorization import Factorization
-from lowrank.methods.factorized_linear import FactorizedLinear
-from lowrank.methods.svd import SVD
-from lowrank.optim import ALS, EntrywiseSGD, RiemannianCG
-from lowrank.processes import Processes
-from lowrank.scaled_gd import ScaledGD
-from lowrank.streams import stream
+from eckart import config
+from eckart.linalg.random import stream
+from eckart.methods.base import MatrixMethod
+from eckart.methods.bottleneck import INITIALIZATIONS, BottleneckNet, layer_widths
+from eckart.methods.classifier import Classifier
+from eckart.methods.completion import Completion
+from eckart.methods.factorization import Factorization
+from eckart.methods.factorized_linear import FactorizedLinear
+from eckart.methods.processes import Processes
+from eckart.methods.svd import SVD
+from eckart.nn.low_rank_linear import LowRankLinear
+from eckart.optim.entrywise_sgd import EntrywiseSGD
+from eckart.optim.riemannian_cg import RiemannianCG
+from eckart.optim.scaled_gd import ScaledGD
+from eckart.optim.solver import ALS
+from eckart.results.history import History
+from eckart.runs.callbacks import LastState
+from eckart.runs.loggers import StackLogger
 
 Matrix = NDArray[np.float64]
 Make = Callable[..., MatrixMethod]
@@ -474,7 +476,7 @@ def test_resumed_run_goes_on_to_the_same_iterates(name: str, moment: str, tmp_pa
     else:
         fit(build(max_steps=20), callbacks=[SaveAt(path, 8)])
     checkpoint = torch.load(path, weights_only=True)
-    assert checkpoint["lowrank"]["step_count"] == 8
+    assert checkpoint["eckart"]["step_count"] == 8
     resumed = fit(build(max_steps=20), checkpoint=path)
     assert resumed.steps.tolist() == whole.steps.tolist() == [20, 20]
     np.testing.assert_allclose(products(resumed), products(whole), rtol=1e-12, atol=1e-13)

@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lowrank.linalg import truncated_svd
-from lowrank.metrics import (
+from eckart.linalg.metrics import (
     Excess2Norm,
     ExcessFrobenius,
     NumericalRank,
@@ -20,6 +19,7 @@ from lowrank.metrics import (
     relative_errors,
     relative_frobenius,
 )
+from eckart.linalg.svd import truncated_svd
 
 SIDES = st.integers(1, 12)
 SEEDS = st.integers(0, 999)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lowrank.objectives import KnownTarget, Objective, ObservedEntries
+from eckart.optim.objectives import KnownTarget, Objective, ObservedEntries
 
 SHAPES = st.tuples(st.integers(1, 4), st.integers(1, 7), st.integers(1, 7), st.integers(1, 4), st.integers(0, 99))
 Problem = tuple[Tensor, Tensor, Tensor, Tensor]

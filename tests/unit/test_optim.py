@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lowrank.line_search import cubic_roots, minimize_along
-from lowrank.objectives import KnownTarget, Objective, ObservedEntries
-from lowrank.optim import EntrywiseSGD, RiemannianCG, stationarity
+from eckart.optim.entrywise_sgd import EntrywiseSGD
+from eckart.optim.line_search import cubic_roots, minimize_along
+from eckart.optim.objectives import KnownTarget, Objective, ObservedEntries
+from eckart.optim.riemannian_cg import RiemannianCG
+from eckart.optim.solver import stationarity
 
 Matrix = NDArray[np.float64]
 LAB = np.array([[0.3374, 0.6005, 0.1735], [3.3359, 0.0492, 1.8374], [2.9407, 0.5301, 2.2620]])

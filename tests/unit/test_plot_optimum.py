@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from lowrank import matrices
-from lowrank.methods.bottleneck import BottleneckNet
-from lowrank.optim import RiemannianCG
+from eckart.data import targets
+from eckart.methods.bottleneck import BottleneckNet
+from eckart.optim.riemannian_cg import RiemannianCG
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "plot_optimum.py"
 spec = importlib.util.spec_from_file_location("plot_optimum", SCRIPT)
@@ -18,7 +18,7 @@ spec.loader.exec_module(plot_optimum)
 
 
 def test_a_net_on_uniform_vectors_converges_to_the_closed_form_minimizer() -> None:
-    target = matrices.gaussian(6, 5, seed=0)
+    target = targets.gaussian(6, 5, seed=0)
     uniform: dict[str, Any] = {"probes": "uniform", "vectors": 40, "tolerance": 1e-12, "max_steps": 500}
     net = BottleneckNet(target[None], ranks=[2], seeds=[0], optimizer=RiemannianCG, **uniform)
     plot_optimum.train(net)

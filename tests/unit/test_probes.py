@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lowrank.probes import LAWS, Probes
-from lowrank.streams import stream
+from eckart.data.probes import LAWS, Probes
+from eckart.linalg.random import stream
 
 COUNTS = st.tuples(st.sampled_from(sorted(LAWS)), st.integers(1, 6), st.integers(1, 20), st.integers(1, 25))
 

@@ -9,7 +9,7 @@ import polars
 import pytest
 from example import CONFIG, changed
 
-from lowrank.results import load, read_result, read_results, write_result
+from eckart.results.result import load, read_result, read_results, write_result
 
 
 def test_result_has_every_field_of_the_contract(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_load_has_a_row_for_each_job_of_any_number_of_sweeps(tmp_path: Path) -> 
     assert table["folder"].to_list() == list(written)
     for row, result in zip(table.to_dicts(), written.values(), strict=True):
         assert (row["rows"], row["cols"]) == (10, 9)
-        assert row["method.hidden"] == "paper" and row["logger.wandb.project"] == "lowrank"
+        assert row["method.hidden"] == "paper" and row["logger.wandb.project"] == "eckart"
         for name in result.keys() - {"shape", "config", "versions"}:
             assert row[name] == result[name]
     assert len(load(single)) == 1

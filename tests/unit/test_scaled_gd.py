@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lowrank.layers import LowRankLinear
-from lowrank.scaled_gd import ScaledGD
+from eckart.nn.low_rank_linear import LowRankLinear
+from eckart.optim.scaled_gd import ScaledGD
 
 
 def pair(rows: int, rank: int, cols: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:

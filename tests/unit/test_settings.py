@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from lowrank.settings import differing, flatten, hashable, names, settings
+from eckart.results.settings import differing, flatten, hashable, names, settings
 
 UNIFORM = {"data": "uniform", "data.rows": 9, "data.source.rows": 9}
 ADAM = {"optimizer._target_": "torch.optim.Adam", "optimizer.lr": 0.1, "optimizer.eps": 1e-8}
@@ -47,7 +47,7 @@ def test_names_stand_in_one_order_whatever_that_of_the_jobs() -> None:
         ([NET, NET | SGD, NET | {"optimizer.eps": 1.0}], ["optimizer._target_", "optimizer.eps"]),
         ([SVD, SVD | {"method.solver": "gram"}, NET], ["method", "method.solver"]),
         ([NET, NET | {"method.hidden": [8, 2]}, NET | {"method.hidden": [8]}], ["method.hidden"]),
-        ([NET, NET | {"schedule._target_": "lowrank.schedules.cosine"}], ["schedule._target_"]),
+        ([NET, NET | {"schedule._target_": "eckart.optim.schedules.cosine"}], ["schedule._target_"]),
         # An optimizer told apart by the method alone still has its own settings compared.
         ([NET, NET | {"method": "factorization", "optimizer.lr": 0.2}], ["method", "optimizer.lr"]),
         # What repeats another setting in every job says nothing new, and does as soon as it differs in one.

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from lowrank import schedules
-from lowrank.objectives import KnownTarget, ObservedEntries
-from lowrank.optim import ALS
+from eckart.optim import schedules
+from eckart.optim.objectives import KnownTarget, ObservedEntries
+from eckart.optim.solver import ALS
 
 
 def factors(stack: int, rows: int, rank: int, cols: int) -> tuple[torch.Tensor, torch.Tensor]:

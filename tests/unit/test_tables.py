@@ -7,7 +7,7 @@ import polars
 import pytest
 from polars.testing import assert_frame_equal
 
-from lowrank.tables import data_frame, write
+from eckart.results.tables import data_frame, write
 
 HUGE = 2**70
 

@@ -1,0 +1,41 @@
+"""Train low-rank models and measure them against the proven optimum.
+
+The public names are imported when they are first asked for, so that ``import eckart`` costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eckart.data.files.reading import read_matrix as read_matrix
+    from eckart.linalg.krylov import randomized_svd as randomized_svd
+    from eckart.linalg.metrics import excess as excess
+    from eckart.linalg.metrics import optimum as optimum
+    from eckart.linalg.metrics import relative_errors as relative_errors
+    from eckart.linalg.svd import truncated_svd as truncated_svd
+    from eckart.nn.low_rank_linear import LowRankLinear as LowRankLinear
+    from eckart.optim.scaled_gd import ScaledGD as ScaledGD
+    from eckart.results.result import read_result as read_result
+
+_HOME = {
+    "LowRankLinear": "nn.low_rank_linear",
+    "ScaledGD": "optim.scaled_gd",
+    "excess": "linalg.metrics",
+    "optimum": "linalg.metrics",
+    "randomized_svd": "linalg.krylov",
+    "read_matrix": "data.files.reading",
+    "read_result": "results.result",
+    "relative_errors": "linalg.metrics",
+    "truncated_svd": "linalg.svd",
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'eckart' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"eckart.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

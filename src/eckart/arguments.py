@@ -1,0 +1,120 @@
+"""The command line before Hydra reads it: folders that are named by what is swept, and earlier ones to go on in."""
+
+import contextlib
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from eckart.config import ConfigError
+
+_RESUME = "resume"
+
+
+def prepared(arguments: Sequence[str]) -> list[str]:
+    """Arguments as Hydra is to see them.
+
+    Hydra can leave keys out of a job's folder name, but only by name: these are all that are not swept. An experiment
+    can be a sweep without ``-m``, so this is done for every command. ``resume=`` becomes the folder to write to.
+
+    Raises:
+        ConfigError: If there is nothing to resume.
+
+    Example:
+        >>> prepared(["-m", "method=svd", "rank=1,2"])
+        ['-m', "hydra.job.config.override_dirname.exclude_keys=['method']", 'method=svd', 'rank=1,2']
+    """
+    plain = [argument for argument in arguments if _is_override(argument)]
+    try:
+        overrides = OverridesParser.create().parse_overrides(plain)
+    except HydraException:
+        return list(arguments)
+    # Of two that set the same key, the last one counts.
+    swept = {override.key_or_group: override.is_sweep_override() for override in overrides}
+    fixed = [key for key in swept if not swept[key]]
+    added = [f"hydra.job.config.override_dirname.exclude_keys=[{','.join(map(_quoted, fixed))}]"] if fixed else []
+    for override in overrides:
+        if override.key_or_group == _RESUME and override.value() is not None:
+            folder = _earlier(override, overrides, swept=bool({"-m", "--multirun"} & set(arguments)))
+            added += [f"hydra.{mode}.dir={_quoted(str(folder))}" for mode in ("sweep", "run")]
+    if not added:
+        return list(arguments)
+    first = list(arguments).index(plain[0])
+    return [*arguments[:first], *added, *arguments[first:]]
+
+
+def resuming(arguments: Sequence[str], folder: Path) -> str:
+    """The command that goes on with what was written to a folder.
+
+    Args:
+        arguments: The command line as it was typed, with the name of the program.
+        folder: The folder of the run or of the sweep.
+    """
+    program = Path(arguments[0])
+    command = ["python", arguments[0]] if program.suffix == ".py" else [program.name]
+    settled = ("resume=", "hydra.sweep.dir=", "hydra.run.dir=")
+    kept = [argument for argument in arguments[1:] if not argument.startswith(settled)]
+    # Beside the other overrides: Hydra reads none after a flag that stands behind them.
+    place = 1 + max((place for place, argument in enumerate(kept) if _is_override(argument)), default=len(kept) - 1)
+    return shlex.join([*command, *kept[:place], f"{_RESUME}={_typed(shown(folder))}", *kept[place:]])
+
+
+def shown(folder: Path) -> str:
+    """A folder as a user would write it."""
+    return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
+
+
+def _is_override(argument: str) -> bool:
+    return argument.startswith("~") or ("=" in argument and not argument.startswith("-"))
+
+
+def _quoted(text: str) -> str:
+    return QuotedString(text, Quote.single).with_quotes()
+
+
+def _typed(text: str) -> str:
+    with contextlib.suppress(HydraException):
+        if OverridesParser.create().parse_override(f"{_RESUME}={text}").value() == text:
+            return text
+    return _quoted(text)
+
+
+def _earlier(resume: Override, overrides: Sequence[Override], *, swept: bool) -> Path:
+    value = resume.value()
+    # A folder whose name reads as a number is meant as it is typed.
+    asked = value if isinstance(value, str) else (resume.input_line or "").partition("=")[2]
+    if asked != "latest":
+        if not Path(asked).is_dir():
+            raise ConfigError(f"There must be a run or a sweep to go on with. Found no folder at resume={asked}.")
+        return Path(asked)
+    wanted = _comparable(override.input_line or "" for override in overrides if not override.is_hydra_override())
+    roots = ("multirun",) if swept else ("multirun", "outputs")
+    folders = sorted((path for root in roots for path in Path(root).glob("*/*")), key=lambda path: path.parts[1:])
+    for folder in reversed(folders):
+        found = _overrides(folder, swept=swept)
+        if found is not None and _comparable(found) == wanted:
+            return folder
+    raise ConfigError(
+        f"resume=latest goes on with the last run of the same command. Found none in {' or '.join(roots)}: "
+        "resume=FOLDER names any."
+    )
+
+
+def _overrides(folder: Path, *, swept: bool) -> list[str] | None:
+    try:
+        if (folder / "multirun.yaml").is_file():
+            asked = OmegaConf.load(folder / "multirun.yaml").hydra.overrides
+            # In the same words without -m, a single run is asked for, if the config says nothing else.
+            return None if "hydra.mode=MULTIRUN" in asked.hydra and not swept else list(asked.task)
+        return list(OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
+    except Exception:
+        # What cannot be read is not ours, or was not written to its end.
+        return None
+
+
+def _comparable(overrides: Iterable[str]) -> list[str]:
+    return sorted(override for override in overrides if not override.startswith(f"{_RESUME}="))

@@ -1,0 +1,219 @@
+"""The config before anything heavy is imported: its schema, its laws, and what ``--help`` says of it."""
+
+import difflib
+import functools
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from eckart.results.result import FIELDS
+
+GROUPS = ("method", "data", "optimizer", "schedule", "trainer", "logger", "experiment")
+
+
+@dataclass
+class TrainConfig:
+    """Schema of the root config; a wrong key or type is refused as Hydra composes."""
+
+    rank: int = 10
+    seed: int = 0
+    name: str | None = None
+    ckpt: str | None = None
+    resume: str | None = None
+    figures: bool | None = None
+    objective: Any = "relative_frobenius"
+    data: dict[str, Any] = field(default_factory=dict)
+    method: dict[str, Any] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    schedule: dict[str, Any] = field(default_factory=dict)
+    trainer: dict[str, Any] = field(default_factory=dict)
+    logger: dict[str, Any] = field(default_factory=dict)
+    claim: dict[str, Any] = field(default_factory=dict)
+
+
+class ConfigError(ValueError):
+    """A value of the user's that cannot be run; its message is the one line they see."""
+
+
+def config_dir() -> Path:
+    """Folder of the configs: inside the installed package, in a checkout beside ``src/``."""
+    packaged = Path(__file__).parent / "conf"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "conf"
+
+
+def register() -> None:
+    """Make the schema and the resolvers known to Hydra."""
+    ConfigStore.instance().store(name="schema", node=TrainConfig)
+    token = os.urandom(4).hex()
+    OmegaConf.register_new_resolver("eckart.token", lambda: token, replace=True)
+    OmegaConf.register_new_resolver("eckart.folder_name", folder_name, replace=True)
+    OmegaConf.register_new_resolver("eckart.choices", describe_choices, replace=True)
+
+
+def folder_name(swept: str, number: int) -> str:
+    """Name of a job's folder inside its sweep's: what was swept, or the job's number where that is no name.
+
+    Example:
+        >>> folder_name("rank=5,seed=3", 7)
+        'rank=5,seed=3'
+        >>> folder_name("data.path=../secret/a.npy", 7)
+        'data.path=.._secret_a.npy-7'
+        >>> folder_name("", 7)
+        '7'
+    """
+    name = re.sub(r"[^\w=,.+\-\[\]]+", "_", swept).lstrip(".")
+    if not 0 < len(name.encode()) <= 200:
+        return str(number)
+    # Two values that differ only in what a folder's name cannot hold are told apart by their number.
+    return name if name == swept else f"{name}-{number}"
+
+
+def check(cfg: DictConfig, choices: dict[str, str]) -> None:
+    """Hold a composed config against every law that it can be held to without its data.
+
+    Args:
+        cfg: The composed root config.
+        choices: The option chosen in each group, such as ``{"method": "svd"}``.
+
+    Raises:
+        ConfigError: For the first law that is broken.
+    """
+    for group in ("method", "data", "optimizer", "trainer", "logger"):
+        if not cfg[group]:
+            raise ConfigError(f"There must be a choice {group}=NAME. Found none.")
+    for group in GROUPS:
+        for key, value in plain(cfg.get(group), resolve=False).items():
+            if value == "???":
+                raise ConfigError(f"{group}={choices.get(group)} needs a {key}: {group}.{key}={key.upper()}.")
+    if cfg.rank < 1:
+        raise ConfigError(f"The rank must be at least 1. Found rank={cfg.rank}.")
+    asked = [cfg.objective] if isinstance(cfg.objective, str) else cfg.objective
+    numbers = [name for name, kind in FIELDS.items() if kind in (int, float)]
+    if not isinstance(asked, list | ListConfig) or not asked or not set(asked) <= set(numbers):
+        law = f"The objective must be a number of result.json, or a list of them: {', '.join(numbers)}"
+        raise ConfigError(f"{law}. Found objective={cfg.objective}.")
+    for group in GROUPS:
+        if isinstance(cfg.get(group), DictConfig) and choices.get(group):
+            _check_types(cfg[group], _defaults(group, choices[group]), group, cfg)
+    _check_fit(cfg, choices)
+
+
+def plain(node: DictConfig | None, *, resolve: bool = True) -> dict[str, Any]:
+    """A config as a dictionary; an empty one for a group of which nothing is chosen."""
+    return cast(dict[str, Any], OmegaConf.to_container(node, resolve=resolve)) if node else {}
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Clause that names the nearest of the known words, or all of them where none is near.
+
+    Example:
+        >>> nearest("botleneck", ["svd", "bottleneck"])
+        'Did you mean bottleneck?'
+        >>> nearest("x", ["svd", "bottleneck"])
+        'It is one of: bottleneck, svd.'
+    """
+    known = sorted(option for option in known if not option.startswith("_"))
+    if not known:
+        return "There are none here."
+    near = difflib.get_close_matches(word, known, n=2)
+    return f"Did you mean {' or '.join(near)}?" if near else f"It is one of: {', '.join(known)}."
+
+
+def type_law(name: str, kind: Any, value: Any) -> str:
+    """Line that says of which type a value must be.
+
+    Example:
+        >>> type_law("rank", int, "ten")
+        "rank must be an integer. Found 'ten'."
+    """
+    kinds = {bool: "true or false", int: "an integer", float: "a number", list: "a list, as in [1,2]"}
+    return f"{name} must be {kinds.get(kind, 'text')}. Found {'null' if value is None else repr(value)}."
+
+
+def describe_choices() -> str:
+    """List the options of each group with the line that heads its file."""
+    defaults = {
+        group: name
+        for entry in _yaml(config_dir() / "train.yaml").defaults
+        if isinstance(entry, DictConfig)
+        for group, name in entry.items()
+    }
+    lines = []
+    for group in GROUPS:
+        lines.append(f"  {group}=")
+        for path in sorted((config_dir() / group).glob("[!_]*.yaml")):
+            mark = "*" if defaults.get(group) == path.stem else " "
+            lines.append(f"  {mark} {path.stem:<22} {_headline(path)}")
+        lines.append("")
+    return "\n".join(lines).strip()
+
+
+def _headline(path: Path) -> str:
+    comments = (line[1:].strip() for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#"))
+    return next((comment for comment in comments if not comment.startswith("@package")), "")
+
+
+@functools.cache
+def _yaml(path: Path) -> DictConfig:
+    loaded = OmegaConf.load(path)
+    return loaded if isinstance(loaded, DictConfig) else OmegaConf.create({})
+
+
+@functools.cache
+def _defaults(group: str, choice: str) -> DictConfig:
+    path = config_dir() / group / f"{choice}.yaml"
+    if not path.is_file():
+        return OmegaConf.create({})
+    own = _yaml(path)
+    inherited = [_defaults(group, base) for base in own.get("defaults") or [] if isinstance(base, str)]
+    merged = OmegaConf.merge(*inherited, OmegaConf.masked_copy(own, [str(key) for key in own if key != "defaults"]))
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
+def _check_types(values: DictConfig, defaults: DictConfig, path: str, root: DictConfig) -> None:
+    # The type of a value is the type of its default, so a new method needs no schema beside its yaml file.
+    for key, default in plain(defaults, resolve=False).items():
+        value, name = values.get(key), f"{path}.{key}"
+        if isinstance(default, dict) and isinstance(value, DictConfig):
+            _check_types(value, defaults[key], name, root)
+            continue
+        if isinstance(default, str) and (reference := re.fullmatch(r"\$\{([\w.]+)\}", default)):
+            default = OmegaConf.select(root, reference[1])
+        if default == "???" and not isinstance(value, str):
+            raise ConfigError(type_law(name, str, value))
+        if isinstance(default, bool | int | float | list) and not _is_a(value, type(default)):
+            raise ConfigError(type_law(name, type(default), value))
+
+
+def _is_a(value: Any, kind: type) -> bool:
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, ListConfig) if kind is list else type(value) is kind
+
+
+def _check_fit(cfg: DictConfig, choices: dict[str, str]) -> None:
+    method, data, needs = choices.get("method"), choices.get("data"), cfg.method.get("needs")
+    if needs == "labels" and not cfg.data.get("labeled"):
+        raise ConfigError(f"method={method} needs labeled samples: data=mnist or data=digits. Found data={data}.")
+    if needs != "mask" and cfg.data.get("observed") is not None:
+        raise ConfigError(
+            f"method={method} uses every entry of the target; data.observed is for method=completion. "
+            f"Found data.observed={cfg.data.observed}."
+        )
+    if choices.get("schedule", "constant") != "constant" and "lr" not in cfg.optimizer:
+        found = f"schedule={choices['schedule']}"
+        raise ConfigError(f"optimizer={choices['optimizer']} has no learning rate: schedule=constant. Found {found}.")
+    if (choices.get("optimizer") == "none") != (method == "svd"):
+        law = (
+            "method=svd computes and is not trained: optimizer=none"
+            if method == "svd"
+            else f"method={method} is trained"
+        )
+        raise ConfigError(f"{law}. Found optimizer={choices.get('optimizer')}.")

@@ -1,0 +1,1 @@
+"""Targets, probes, samples and files."""

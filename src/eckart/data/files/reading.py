@@ -1,0 +1,144 @@
+"""A target out of a file: any real matrix, whatever format it was saved in."""
+
+import os
+import stat
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from eckart.data.files import containers, images, limits, textfiles
+
+CONTAINERS: dict[str, Callable[[Path, str | None], npt.NDArray[Any] | Tensor]] = {
+    ".npz": containers.read_npz,
+    ".safetensors": containers.read_safetensors,
+    ".pt": containers.read_pt,
+}
+IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+ARRAYS: dict[str, Callable[[Path], npt.NDArray[Any]]] = {
+    ".npy": containers.read_npy,
+    ".csv": lambda path: textfiles.read_delimited(path, ","),
+    ".tsv": lambda path: textfiles.read_delimited(path, "\t"),
+    ".mtx": textfiles.read_matrix_market,
+    ".mtx.gz": textfiles.read_matrix_market,
+}
+
+
+def read_matrix(
+    path: str | os.PathLike[str],
+    *,
+    key: str | None = None,
+    crop: Sequence[int] | None = None,
+    size: Sequence[int] | None = None,
+) -> Tensor:
+    r"""Read a real matrix from a file; the format follows the file name's extension.
+
+    Arrays come from ``.npy``, ``.npz``, ``.safetensors`` and ``.pt``, tables from ``.csv``, ``.tsv``, ``.mtx`` and
+    ``.mtx.gz``, luminance from ``.png``, ``.jpg``, ``.jpeg``, ``.tif`` and ``.tiff``. Nothing in a file is ever run,
+    and sizes are checked before memory is taken.
+
+    Args:
+        path: The file. The case of its extension does not matter.
+        key: Which array of a ``.npz``, ``.safetensors`` or ``.pt`` file; may be None where it holds one 2-D array.
+        crop: For images, ``[left, top, width, height]`` in pixels.
+        size: For images, ``[rows, cols]`` to resample to, after the crop.
+
+    Returns:
+        Float64, shape ``(m, n)``, on the CPU, every entry finite; images from 0 (black) to 1 (white). Integers beyond
+        ``2 ** 53`` are rounded.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        IsADirectoryError: If the path is a folder.
+        PermissionError: If the file may not be read.
+        ValueError: If the extension is unknown, an option does not fit the format, the file is damaged or too large
+            (see ``eckart.data.files.limits``), or it does not hold a finite real matrix. One line, naming the file;
+            rows and columns in it count from 1.
+
+    Example:
+        >>> folder = getfixture("tmp_path")
+        >>> _ = (folder / "a.csv").write_text("# two rows\n1,2,3\n4,5,6\n")
+        >>> read_matrix(folder / "a.csv")
+        tensor([[1., 2., 3.],
+                [4., 5., 6.]], dtype=torch.float64)
+    """
+    file = Path(path)
+    name = repr(str(file))
+    _require_readable(file, name)
+    extension = _extension(file, name)
+    try:
+        if key is not None and extension not in CONTAINERS:
+            raise ValueError(f"key is for {', '.join(CONTAINERS)} files. Found key {key!r}.")
+        if (crop is not None or size is not None) and extension not in IMAGES:
+            raise ValueError(f"crop and size are for {', '.join(IMAGES)} files. Found crop {crop} and size {size}.")
+        array: npt.NDArray[Any] | Tensor
+        if extension in CONTAINERS:
+            array = CONTAINERS[extension](file, key)
+        elif extension in IMAGES:
+            array = images.read_image(file, crop, size)
+        else:
+            array = ARRAYS[extension](file)
+        return _finite(array)
+    # Parsers of damaged files fail in many ways: struct.error, zlib.error, BadZipFile, SafetensorError, SyntaxError...
+    except Exception as error:
+        found = str(error)
+        if type(error) is not ValueError:
+            found = f"the file must be a sound {extension} file. Found {type(error).__name__}: {found}"
+        raise ValueError(f"Cannot read {name}: {_one_line(found)}") from error
+
+
+def _require_readable(file: Path, name: str) -> None:
+    if "\0" in str(file):
+        raise ValueError(f"Cannot read {name}: a path has no null character. Found one.")
+    try:
+        status = file.stat()
+        regular = stat.S_ISREG(status.st_mode)
+        if regular:
+            file.open("rb").close()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"Cannot read {name}: the file must exist. Found none.") from None
+    except PermissionError:
+        raise PermissionError(f"Cannot read {name}: the file must be readable. Found no permission.") from None
+    except OSError as error:
+        raise OSError(f"Cannot read {name}: the path must be valid. Found: {error.strerror}.") from None
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(f"Cannot read {name}: the path must name a file. Found a folder.")
+    # Opening a pipe would wait forever, and a device may never end.
+    if not regular:
+        raise ValueError(f"Cannot read {name}: the path must name a regular file. Found a special one.")
+    if status.st_size == 0:
+        raise ValueError(f"Cannot read {name}: the file must not be empty. Found 0 bytes.")
+
+
+def _extension(file: Path, name: str) -> str:
+    known = (*ARRAYS, *CONTAINERS, *IMAGES)
+    extension = ".mtx.gz" if file.name.lower().endswith(".mtx.gz") else file.suffix.lower()
+    if extension not in known:
+        law = f"the extension must be one of {', '.join(known)}"
+        raise ValueError(f"Cannot read {name}: {law}. Found {extension!r}.")
+    return extension
+
+
+def _finite(found: npt.NDArray[Any] | Tensor) -> Tensor:
+    if isinstance(found, np.ndarray):
+        # A copy, in the native byte order: torch takes neither foreign byte orders nor read-only memory.
+        found = torch.from_numpy(np.array(found, dtype=np.float64, order="C"))
+    limits.require_matrix_shape(found.shape)
+    matrix = found.to(torch.float64).contiguous()
+    broken = ~torch.isfinite(matrix)
+    if broken.any():
+        row, column = torch.nonzero(broken)[0].tolist()
+        count, value = int(broken.sum()), matrix[row, column].item()
+        where = f"the first, {value}, in row {row + 1}, column {column + 1} (counted from 1)"
+        raise ValueError(f"every entry must be finite. Found {count} NaN or infinite, {where}.")
+    return matrix
+
+
+def _one_line(message: str, length: int = 400) -> str:
+    line = "".join(character if character.isprintable() else " " for character in message)
+    line = " ".join(line.split())
+    return line if len(line) <= length else f"{line[:length]}..."

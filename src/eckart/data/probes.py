@@ -1,0 +1,139 @@
+"""Probes: random vectors whose images a net learns a matrix from.
+
+With probes of second moment ``C = E[x xᵀ]`` the expected loss of a net that stands for ``W`` is
+``‖(W - A) C^½‖²``, so the law of the probes decides what "best" means.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from eckart.linalg.checks import require_count, require_one_of
+from eckart.linalg.random import stream
+
+
+def gaussian(count: int, size: int, generator: torch.Generator) -> Tensor:
+    """Probes with entries from N(0, 1): ``C = I``, but a finite batch has gradient noise. Shape ``(count, size)``."""
+    return torch.randn(count, size, generator=generator, dtype=torch.float64)
+
+
+def uniform(count: int, size: int, generator: torch.Generator) -> Tensor:
+    """Probes with entries from U(0, 1), as in the paper: ``C = I/12 + 11ᵀ/4``. Shape ``(count, size)``."""
+    return torch.rand(count, size, generator=generator, dtype=torch.float64)
+
+
+def orthogonal(count: int, size: int, generator: torch.Generator) -> Tensor:
+    """Probes that are orthogonal in sets of ``size``, each of norm ``√size``. Shape ``(count, size)``.
+
+    A whole set has ``XᵀX = size · I`` exactly, so one batch gives the exact gradient of the population loss: no noise
+    is left. A batch smaller than a set does not.
+
+    Example:
+        >>> x = orthogonal(4, 4, stream(0, "probes"))
+        >>> torch.allclose(x.T @ x, 4 * torch.eye(4, dtype=x.dtype))
+        True
+    """
+    sets = -(-count // size)
+    q, r = torch.linalg.qr(gaussian(sets * size, size, generator).view(sets, size, size))
+    # The signs make Q uniform over the orthogonal group (Mezzadri, Notices AMS 54, 2007).
+    q = q * r.diagonal(dim1=-2, dim2=-1).sign()[:, None, :]
+    return q.reshape(sets * size, size)[:count] * size**0.5
+
+
+LAWS: dict[str, Callable[[int, int, torch.Generator], Tensor]] = {
+    "gaussian": gaussian,
+    "uniform": uniform,
+    "orthogonal": orthogonal,
+}
+
+
+class Probes:
+    """The probes of a stack, batch by batch.
+
+    A member's batch follows from its seed and the step alone, so a resumed run sees the same ones, and a member of a
+    stack the same as when it runs alone. Members of one seed share one set of probes.
+
+    Args:
+        law: ``gaussian``, ``uniform`` or ``orthogonal``.
+        size: Length n of a probe.
+        vectors: How many are drawn once and passed over in epochs, newly shuffled for each; None draws fresh ones at
+            each step. Orthogonal probes are one set of ``size`` unless told otherwise.
+        batch_size: Probes a step; None takes all, or 32 of fresh ones.
+        seeds: Seed of each of the J members.
+        dtype: Type that they are kept in; they are drawn in float64.
+
+    Attributes:
+        fixed: Whether they are drawn once.
+        sets: What is drawn once, one set for each seed that occurs, shape ``(seeds, vectors, n)``.
+        members: Which set is whose, shape ``(J,)``.
+
+    Raises:
+        ValueError: For an unknown law, or counts below 1.
+
+    Example:
+        >>> probes = Probes("uniform", size=3, vectors=4, batch_size=2, seeds=[7, 8, 7])
+        >>> probes.batch(0).shape
+        torch.Size([3, 2, 3])
+        >>> epoch = torch.cat([probes.batch(0), probes.batch(1)], dim=1)
+        >>> torch.allclose(epoch.sum(1), probes.all.sum(1))
+        True
+    """
+
+    def __init__(
+        self,
+        law: str,
+        size: int,
+        *,
+        vectors: int | None,
+        batch_size: int | None,
+        seeds: Sequence[int],
+        dtype: torch.dtype = torch.float64,
+    ) -> None:
+        require_one_of("method.probes", law, LAWS)
+        for name, count in (("vectors", vectors), ("batch_size", batch_size)):
+            if count is not None:
+                require_count(f"method.{name}", count)
+        self._draw, self.size, self._seeds = LAWS[law], size, list(dict.fromkeys(seeds))
+        self.members = torch.tensor([self._seeds.index(seed) for seed in seeds])
+        if vectors is None and law == "orthogonal":
+            vectors = size
+        self.fixed, self.count = vectors is not None, vectors or 0
+        self.batch_size = min(batch_size or self.count, self.count) if self.fixed else batch_size or 32
+        self.sets = torch.empty(len(self._seeds), self.count, size, dtype=dtype)
+        if self.fixed:
+            for own, seed in zip(self.sets, self._seeds, strict=True):
+                own.copy_(self._draw(self.count, size, stream(seed, "probes")))
+        self._epoch, self._order = -1, self.members[:, None]
+
+    @property
+    def all(self) -> Tensor:
+        """Every probe of each member, shape ``(J, vectors, n)``; none where they are fresh at each step."""
+        return self._of_members(self.sets)
+
+    def to(self, device: torch.device) -> None:
+        """Move them to where they are trained on."""
+        self.sets, self.members, self._order = (part.to(device) for part in (self.sets, self.members, self._order))
+
+    def batch(self, step: int) -> Tensor:
+        """The probes of one step, counted from 0, shape ``(J, batch, n)``; the last of an epoch can be smaller."""
+        if not self.fixed:
+            streams = (stream(seed, "probes", step) for seed in self._seeds)
+            fresh = torch.stack([self._draw(self.batch_size, self.size, generator) for generator in streams])
+            return self._of_members(fresh.to(self.sets))
+        if self.batch_size == self.count:
+            return self.all
+        epoch, place = divmod(step, -(-self.count // self.batch_size))
+        if epoch != self._epoch:
+            self._order, self._epoch = self._shuffled(epoch), epoch
+        rows = self._order[:, place * self.batch_size : (place + 1) * self.batch_size]
+        # One gather for the whole stack: a copy for each member took longer than its training step.
+        return self.sets.flatten(0, 1).index_select(0, rows.flatten()).view(*rows.shape, self.size)
+
+    def _shuffled(self, epoch: int) -> Tensor:
+        orders = [torch.randperm(self.count, generator=stream(seed, "order", epoch)) for seed in self._seeds]
+        rows = torch.stack([order + own * self.count for own, order in enumerate(orders)])
+        return rows.to(self.sets.device)[self.members]
+
+    def _of_members(self, sets: Tensor) -> Tensor:
+        return sets if len(self.members) == len(self._seeds) else sets[self.members]

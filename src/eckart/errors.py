@@ -1,0 +1,114 @@
+"""What went wrong, in the one line that a user sees."""
+
+import contextlib
+import errno
+import os
+import signal
+import warnings
+from collections.abc import Iterator
+
+from hydra.errors import (
+    ConfigCompositionException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException, ValidationError
+
+from eckart import config
+from eckart.config import TrainConfig
+
+_HYDRA = "HYDRA_FULL_ERROR"
+_ASKED = "ECKART_FULL_ERROR"
+# Configs of Hydra's plugins and modules that are there only if an extra is installed.
+_EXTRAS = {
+    "submitit": "slurm",
+    "hydra/launcher/joblib": "joblib",
+    "hydra/launcher/submitit_local": "slurm",
+    "hydra/launcher/submitit_slurm": "slurm",
+    "hydra/sweeper/optuna": "optuna",
+}
+
+
+class Interrupted(KeyboardInterrupt):
+    """The process was asked to end by a signal."""
+
+    def __init__(self, number: int = signal.SIGINT) -> None:
+        super().__init__(number)
+        self.signal = number
+
+    @classmethod
+    def by(cls, interrupt: BaseException | None) -> "Interrupted":
+        """The interrupt that an exception is or stands for."""
+        return cls(interrupt.signal if isinstance(interrupt, cls) else signal.SIGINT)
+
+
+def concerns_all(error: BaseException) -> bool:
+    """Whether an error is as much one of the next job: the disk is full, or can only be read."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+def one_line(error: BaseException) -> str:
+    """Say in one line what is wrong, with the nearest names where a name is not known."""
+    cause = error.__cause__
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file in _EXTRAS:
+        return _needs(error.missing_cfg_file)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        return f"Unknown choice {group}={name}. {config.nearest(name, error.options)}"
+    if (
+        isinstance(error, ConfigCompositionException)
+        and isinstance(cause, ValidationError)
+        and cause.key in TrainConfig.__annotations__
+    ):
+        return config.type_law(str(cause.full_key), TrainConfig.__annotations__[cause.key], cause.value)
+    if isinstance(error, ConfigCompositionException) and isinstance(cause, ValidationError):
+        return f"{cause.full_key}: {str(cause).splitlines()[0]}"
+    if isinstance(error, ConfigCompositionException) and isinstance(cause, OmegaConfBaseException):
+        siblings = cause.parent_node.keys() if isinstance(cause.parent_node, DictConfig) else []
+        return f"Unknown key {cause.full_key}. {config.nearest(str(cause.key), map(str, siblings))}"
+    if isinstance(error, OverrideParseException):
+        return f"Cannot read the override {error.override!r}."
+    if isinstance(error, InstantiationException) and cause is not None:
+        return one_line(cause)
+    if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
+        return _needs(error.name)
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError):
+        text = error.strerror or text
+        return text if error.filename is None else f"{text}: {error.filename}"
+    return text
+
+
+def _needs(missing: str) -> str:
+    return f'{missing} comes with the extra {_EXTRAS[missing]}: pip install -e ".[{_EXTRAS[missing]}]"'
+
+
+def warn_in_one_line() -> None:
+    """Tell a user what a warning says, and not where in the code it was given."""
+    warnings.formatwarning = lambda message, *_args, **_kwargs: f"warning: {message}\n"
+
+
+def wants_traceback() -> bool:
+    """Whether the user asked for tracebacks in place of one line."""
+    return os.environ.get(_ASKED) == "1"
+
+
+@contextlib.contextmanager
+def raised_by_hydra() -> Iterator[None]:
+    """Let Hydra raise what it would print, and remember whether the user asked for that themselves.
+
+    The answer is kept in the environment, so that processes which run jobs for this one know it too.
+    """
+    before = {name: os.environ.get(name) for name in (_HYDRA, _ASKED)}
+    os.environ.setdefault(_ASKED, before[_HYDRA] or "0")
+    os.environ[_HYDRA] = "1"
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,152 @@
+"""Leading singular triplets from products with a matrix alone."""
+
+import warnings
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from eckart.linalg.random import stream
+from eckart.linalg.ranks import check_rank
+from eckart.linalg.svd import truncated_svd
+
+
+def randomized_svd(
+    matrix: Tensor,
+    rank: int,
+    *,
+    seed: int = 0,
+    oversampling: int = 10,
+    tolerance: float = 1e-10,
+    max_iterations: int = 1000,
+) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Leading singular triplets by block Krylov iteration from a random sketch, iterated to a certificate.
+
+    The iteration goes on until every kept triplet satisfies ``||A.T u_i - s_i v_i|| <= tolerance * s_1``, while
+    ``A v_i = s_i u_i`` and orthonormality hold to roundoff. So each ``s_i`` lies within ``tolerance * s_1`` of a
+    singular value, and the approximation is as good as :func:`eckart.linalg.svd.truncated_svd` also where the spectrum
+    decays slowly, which a fixed number of power iterations does not give. Singular values may repeat up to
+    ``rank + oversampling`` times, and may vanish. The basis is restarted with its best triplets and stays within
+    ``8 * (rank + oversampling)`` vectors. The result depends on the matrix and the seed alone.
+
+    Args:
+        matrix: Real floating point, shape ``(..., m, n)``; the members of a batch are taken one after another.
+        rank: Number of singular triplets kept, ``1 <= rank <= min(m, n)``.
+        seed: Seed of the sketch.
+        oversampling: Vectors of the sketch beyond ``rank``; more of them converge in fewer iterations.
+        tolerance: Largest residual relative to ``s_1``. What roundoff allows is its floor, 16 ``eps`` of the dtype.
+        max_iterations: Block steps after which the best triplets so far are returned with a warning.
+
+    Returns:
+        ``(u, s, vh)`` as of :func:`eckart.linalg.svd.truncated_svd`.
+
+    Raises:
+        ValueError: If ``rank`` is outside ``[1, min(m, n)]``.
+
+    Warns:
+        RuntimeWarning: If ``max_iterations`` is hit; it states the residual that was reached.
+
+    Note:
+        A matrix with fewer than ``5 * (rank + oversampling)`` rows or columns is decomposed exactly, which is faster.
+        Otherwise ``O(m n (rank + oversampling))`` per iteration. That the triplets found are the *leading* ones holds
+        with probability one over the sketch.
+
+    Example:
+        >>> matrix = torch.diag(torch.arange(100, 0, -1.0, dtype=torch.float64))
+        >>> u, s, vh = randomized_svd(matrix, rank=3)
+        >>> s.round(decimals=10)
+        tensor([100.,  99.,  98.], dtype=torch.float64)
+
+    References:
+        Halko, Martinsson & Tropp, SIAM Rev. 53(2), 2011; Musco & Musco, NeurIPS 2015 (block Krylov);
+        Baglama & Reichel, SIAM J. Sci. Comput. 27(1), 2005 (restarted bidiagonalization).
+    """
+    check_rank(rank, matrix.shape)
+    width = rank + oversampling
+    if min(matrix.shape[-2:]) < 5 * width:
+        return truncated_svd(matrix, rank)
+    tolerance = max(tolerance, 16 * torch.finfo(matrix.dtype).eps)
+
+    def converged(s: Tensor, residuals: Tensor) -> bool:
+        return bool(residuals[:rank].max() <= tolerance * s[0])
+
+    members = []
+    for member in matrix.reshape(-1, *matrix.shape[-2:]):
+        operator = Products(member.matmul, member.mT.matmul, member)
+        u, s, v, done = block_lanczos(operator, width, stream(seed, "sketch"), converged, max_iterations)
+        u, s, v = u[:, :rank], s[:rank], v[:, :rank]
+        if not done:
+            certificate = torch.linalg.vector_norm(member.mT @ u - v * s, dim=0).max() / s[0]
+            warnings.warn(
+                f"The relative residual must fall to {tolerance:.1e} within max_iterations = {max_iterations}. "
+                f"Found {certificate.item():.1e}.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        members.append((u, s, v.mT))
+    u, s, vh = (torch.stack(parts).reshape(*matrix.shape[:-2], *parts[0].shape) for parts in zip(*members, strict=True))
+    return u, s, vh
+
+
+class Products(NamedTuple):
+    """Products with a matrix and with its transpose, and a tensor of the shape, dtype and device of the matrix."""
+
+    apply: Callable[[Tensor], Tensor]
+    adjoint: Callable[[Tensor], Tensor]
+    like: Tensor
+
+
+def block_lanczos(
+    operator: Products,
+    width: int,
+    generator: torch.Generator,
+    converged: Callable[[Tensor, Tensor], bool],
+    max_iterations: int,
+) -> tuple[Tensor, Tensor, Tensor, bool]:
+    """Golub-Kahan-Lanczos by blocks, fully reorthogonalized, restarted thick; all Ritz triplets of the last basis."""
+    apply, adjoint, like = operator
+    m, n = like.shape
+    largest = min(8 * width, min(m, n) - width)
+    right = block = torch.linalg.qr(torch.randn(n, width, generator=generator, dtype=like.dtype).to(like.device)).Q
+    left, core = like.new_empty(m, 0), like.new_empty(0, 0)
+    iteration = 0
+    while True:
+        iteration += 1
+        # left @ core = A @ right, and A.T @ left = right @ core.T, but for the last block's remainder.
+        coupling, new_left, corner = _split(apply(block), left, generator)
+        core = torch.nn.functional.pad(torch.cat([core, coupling], dim=1), (0, 0, 0, width))
+        core[-width:, -width:] = corner
+        left = torch.cat([left, new_left], dim=1)
+        _, block, remainder = _split(adjoint(new_left), right, generator)
+        full = right.shape[1] + width > largest
+        if full or iteration % 2 == 0 or iteration >= max_iterations:
+            p, s, qh = torch.linalg.svd(core)
+            done = converged(s, torch.linalg.vector_norm(remainder @ p[-width:], dim=0))
+            if done or iteration >= max_iterations:
+                return left @ p, s, right @ qh.mT, done
+            if full:
+                kept = 2 * width
+                left, right, core = left @ p[:, :kept], right @ qh[:kept].mT, torch.diag(s[:kept])
+        right = torch.cat([right, block], dim=1)
+
+
+def _split(block: Tensor, basis: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """``block`` as ``basis @ coefficients + fresh @ remainder``, with ``[basis, fresh]`` orthonormal to roundoff."""
+    coefficients = basis.mT @ block
+    rest = block - basis @ coefficients
+    fresh, triangle = torch.linalg.qr(rest)
+    p, s, qh = torch.linalg.svd(triangle)
+    fresh, remainder = fresh @ p, s[:, None] * qh
+    # Directions that the basis already holds are replaced by random ones: the width stays, and nothing is missed.
+    spent = s <= 10 * torch.finfo(s.dtype).eps * torch.linalg.matrix_norm(block)
+    count = int(spent.sum())
+    if count:
+        noise = torch.randn(fresh.shape[0], count, generator=generator, dtype=fresh.dtype)
+        fresh[:, spent], remainder[spent] = noise.to(fresh.device), 0
+    for _ in range(2):
+        inside = basis.mT @ fresh
+        coefficients += inside @ remainder
+        fresh, turn = torch.linalg.qr(fresh - basis @ inside)
+        remainder = turn @ remainder
+    return coefficients, fresh, remainder

@@ -1,0 +1,103 @@
+"""Norms of a residual ``target - left @ right`` that is never formed."""
+
+import warnings
+
+import torch
+from torch import Tensor
+
+from eckart.linalg.krylov import Products, block_lanczos
+from eckart.linalg.random import stream
+
+# Beyond this smaller side, Krylov iteration takes less time than the Gram matrix of the residual.
+EXACT_SIDE = 1024
+
+
+# Numbers of a residual that are held at a time.
+CHUNK = 2**20
+
+
+def residual_norms(target: Tensor, left: Tensor, right: Tensor, *, tolerance: float = 1e-12) -> tuple[Tensor, Tensor]:
+    r"""Spectral and Frobenius norm of ``target - left @ right``, without forming it where it is large.
+
+    The residual is computed entry by entry, some rows at a time, never from an expansion of the square, which would
+    cancel where the fit is good. Up to ``min(m, n) = 1024`` its Gram matrix is summed up and decomposed; beyond, a
+    block Krylov iteration on ``x -> target @ x - left @ (right @ x)`` runs until its error bound is met.
+
+    Args:
+        target: Real floating point, shape ``(..., m, n)``. Leading dimensions of all three broadcast.
+        left: Shape ``(..., m, k)``, in the dtype and on the device of ``target``.
+        right: Shape ``(..., k, n)``, likewise. With ``k = 0`` the norms are those of ``target``.
+        tolerance: Largest relative error of an iterated spectral norm.
+
+    Returns:
+        ``(two_norm, frobenius)``, each of shape ``(...)``, in the units of ``target``. Both are inf or nan where the
+        residual is not finite, so that a diverged member of a stack does not stop the others.
+
+    Note:
+        Roundoff adds up to a few ``eps * (||target|| + ||left|| * ||right||)`` to either norm, whatever the tolerance:
+        a residual smaller than that is noise. The iteration starts from a fixed stream, so calls repeat.
+
+    Example:
+        >>> left, right = torch.tensor([[1.0], [0.0]]), torch.tensor([[1.0, 0.0]])
+        >>> residual_norms(torch.diag(torch.tensor([1.0, 2.0])), left, right)
+        (tensor(2.), tensor(2.))
+
+    References:
+        Golub & Kahan, SIAM J. Numer. Anal. 2(2), 1965; Mathias, SIAM J. Matrix Anal. Appl. 19(2), 1998 (error bound).
+    """
+    batch = (target[..., :1, :1] + left[..., :1, :0] @ right[..., :0, :1]).shape[:-2]
+    target, left, right = (part.expand(*batch, *part.shape[-2:]) for part in (target, left, right))
+    if target.shape[-2] < target.shape[-1]:
+        target, left, right = target.mT, right.mT, left.mT
+    m, n = target.shape[-2:]
+    rows = max(1, CHUNK // n)
+    spans = (slice(start, start + rows) for start in range(0, m, rows))
+    chunks = (target[..., span, :] - left[..., span, :] @ right for span in spans)
+    if n <= EXACT_SIDE:
+        gram = target.new_zeros(*batch, n, n)
+        for chunk in chunks:
+            gram += chunk.mT @ chunk
+        frobenius = gram.diagonal(dim1=-2, dim2=-1).sum(-1).sqrt()
+        finite = frobenius.isfinite()
+        largest = torch.linalg.eigvalsh(torch.where(finite[..., None, None], gram, 0))[..., -1]
+        return torch.where(finite, largest.clamp(min=0).sqrt(), frobenius), frobenius
+
+    squares = target.new_zeros(batch)
+    for chunk in chunks:
+        squares += chunk.square().sum((-2, -1))
+    frobenius = squares.sqrt()
+    members = zip(
+        target.reshape(-1, m, n), left.reshape(-1, *left.shape[-2:]), right.reshape(-1, *right.shape[-2:]), strict=True
+    )
+    two_norms = [
+        _residual_two_norm(*member, tolerance=tolerance) if norm.isfinite() and norm > 0 else norm
+        for member, norm in zip(members, frobenius.flatten(), strict=True)
+    ]
+    return torch.stack(two_norms).reshape(batch), frobenius
+
+
+def _residual_two_norm(target: Tensor, left: Tensor, right: Tensor, tolerance: float) -> Tensor:
+    norms = [torch.linalg.matrix_norm(part) for part in (target, left, right)]
+    noise = 4 * torch.finfo(target.dtype).eps * (norms[0] + norms[1] * norms[2])
+    max_iterations = 1000
+
+    def converged(s: Tensor, residuals: Tensor) -> bool:
+        # The value errs by no more than its residual r and, if the p leading values are apart from the rest by a gap,
+        # by no more than r_p^2 / gap: the second holds once the rest is known to a digit, hence the factor 10.
+        joint = residuals.square().cumsum(0)[:-1]
+        gaps = (s[0] - s[1:]).clamp(min=torch.finfo(s.dtype).tiny)
+        error = torch.minimum(residuals[0], 10 * (joint / gaps).min())
+        return bool(error <= torch.maximum(tolerance * s[0], noise))
+
+    operator = Products(
+        lambda x: target @ x - left @ (right @ x), lambda y: target.mT @ y - right.mT @ (left.mT @ y), target
+    )
+    _, s, _, done = block_lanczos(operator, 8, stream(0, "residual"), converged, max_iterations)
+    if not done:
+        warnings.warn(
+            f"The spectral norm of a residual must converge to {tolerance:.1e} within {max_iterations} iterations. "
+            "Found that it did not.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return s[0]

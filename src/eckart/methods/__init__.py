@@ -1,0 +1,1 @@
+"""One LightningModule for each method; a method trains a stack of targets."""

@@ -1,0 +1,199 @@
+"""A classifier on inputs of reduced rank."""
+
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from eckart.linalg.checks import require_count
+from eckart.linalg.metrics import errors_of, optimum
+from eckart.linalg.ranks import check_rank
+from eckart.linalg.svd import gram_svd, singular_values
+from eckart.methods.optimizers import restore_settings, solver_class
+from eckart.methods.processes import Processes
+from eckart.nn.mlp import MLP
+from eckart.optim import schedules
+from eckart.optim.schedules import Schedule
+
+
+class Classifier(LightningModule):
+    """A sigmoid MLP on inputs projected to the leading right singular vectors of the training set.
+
+    The reduction ``x V Vᵀ`` is fitted on the training set alone and applied to the test set as it is; on the training
+    set it is the truncated SVD.
+
+    Args:
+        inputs: Training inputs, shape ``(1, N, pixels)``.
+        labels: Training labels, shape ``(1, N)``.
+        ranks: The rank, in a list of one.
+        seeds: The seed, in a list of one.
+        optimizer: Makes the optimizer from parameters.
+        schedule: Factor on the learning rate by the share of the steps that is done; None leaves it as it is.
+        dtype: Type that is trained in.
+        hidden: Widths of the layers between the inputs and the logits.
+        epochs: Passes over the training set.
+
+    Several processes share each batch, so their number changes neither the batches nor the steps.
+
+    Raises:
+        ValueError: If the rank does not fit the inputs, a width or number of epochs is below 1, or the optimizer is
+            one for factor pairs.
+    """
+
+    precision = "32-true"
+    components: Tensor
+
+    def __init__(
+        self,
+        inputs: Tensor,
+        labels: Tensor,
+        *,
+        ranks: Sequence[int],
+        seeds: Sequence[int],
+        optimizer: Callable[..., Optimizer],
+        schedule: Schedule | None = None,
+        dtype: torch.dtype = torch.float32,
+        hidden: Sequence[int] = (500,),
+        epochs: int = 10,
+    ) -> None:
+        super().__init__()
+        (self.rank,), (seed,) = ranks, seeds
+        matrix = inputs[0]
+        check_rank(self.rank, matrix.shape)
+        for name, value in [("epochs", epochs), *(("hidden", width) for width in hidden)]:
+            require_count(f"method.{name}", value)
+        if (solver := solver_class(optimizer)) is not None:
+            raise ValueError(f"The classifier needs an optimizer like optimizer=adam. Found {solver.__name__}.")
+        self.epochs, self.make_optimizer, self.schedule = epochs, optimizer, schedule
+        double = matrix.double()
+        u, s, vh = gram_svd(double, self.rank)
+        self.left, self.right = u * s, vh
+        spectrum = singular_values(double)
+        if not spectrum[0] > 0:
+            raise ValueError("The training inputs are all zeros, so relative errors are undefined. Found norm 0.")
+        self.spectrum, self.optimum = spectrum, optimum(spectrum, self.rank)
+        self.errors = errors_of(double, self.left, vh, spectrum, self.optimum)
+        self.register_buffer("components", vh.to(dtype))
+        # nn.Linear draws from the global generator; its state is given back, so that nothing else depends on it.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.net = MLP([matrix.shape[1], *hidden, int(labels.max()) + 1]).to(dtype)
+        self.train_loss_sum_per_epoch: list[float] = []
+        self.accuracy: float | None = None
+        self.diverged = False
+        self.train_loss = float("nan")
+        self.fit_seconds = 0.0
+        self._sum = torch.zeros(())
+        self.processes = Processes()
+
+    @classmethod
+    def stack_key(cls, rank: int, optimizer: object | None, settings: Mapping[str, Any]) -> Hashable | None:
+        """None: a classifier is trained alone."""
+        return None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits ``(batch, classes)`` of inputs ``(batch, pixels)``."""
+        x = x.to(self.components.dtype)
+        return self.net((x @ self.components.mT) @ self.components)  # type: ignore[no-any-return]
+
+    def configure_optimizers(self) -> Optimizer:
+        """Make the optimizer of the config."""
+        return self.make_optimizer(self.net.parameters())
+
+    def setup(self, stage: str) -> None:
+        """Learn who shares the training."""
+        self.processes = Processes(self.trainer.world_size, self.global_rank)
+
+    def on_fit_start(self) -> None:
+        """Log how much the reduction loses."""
+        for logger in self.loggers:
+            logger.log_metrics({name: float(error) for name, error in self.errors.items()}, step=0)
+
+    def on_train_start(self) -> None:
+        """Train with the settings of this run's config, also from a checkpoint."""
+        restore_settings(self.optimizers(use_pl_optimizer=False))
+
+    def on_train_epoch_start(self) -> None:
+        """Start a new sum, and keep the state that a run which diverges goes back to."""
+        self._began = time.perf_counter()
+        self._finite_state = {name: value.detach().clone() for name, value in self.net.state_dict().items()}
+        self._sum = torch.zeros((), dtype=torch.float64, device=self.device)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+        """Cross-entropy of a batch, of which each of several processes takes its share."""
+        inputs, labels = batch
+        steps = self.epochs * int(self.trainer.num_training_batches)
+        schedules.apply(self.schedule, self.optimizers(use_pl_optimizer=False), self.global_step / steps)  # type: ignore[arg-type]
+        own = self.processes.share(inputs), self.processes.share(labels)
+        part = nn.functional.cross_entropy(self(own[0]), own[1], reduction="sum") / len(labels)
+        whole = part.detach().clone()
+        self.processes.sum([whole])
+        self._sum += whole
+        self.diverged = not whole.isfinite()
+        # Lightning takes the mean of the gradients of all processes.
+        return part * self.processes.count
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """A loss that is not finite ends the run at the epoch's first state."""
+        if self.diverged:
+            self.net.load_state_dict(self._finite_state)
+            self.trainer.should_stop = True
+
+    def on_validation_end(self) -> None:
+        """Log the epoch, before the callbacks of its end keep the state."""
+        if self.diverged:
+            return
+        total = float(self._sum)
+        self.train_loss_sum_per_epoch.append(total)
+        self.train_loss = total / int(self.trainer.num_training_batches)
+        self.fit_seconds += time.perf_counter() - self._began
+        record = {
+            "train/loss": self.train_loss,
+            "train/loss_sum": total,
+            "accuracy": self.accuracy,
+            "epoch": self.current_epoch + 1,
+        }
+        for logger in self.loggers:
+            logger.log_metrics(record, step=self.global_step)  # type: ignore[arg-type]
+
+    def on_validation_epoch_start(self) -> None:
+        """Count anew."""
+        self._correct = self._seen = 0
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
+        """Count the samples of a batch that are classified correctly."""
+        inputs, labels = (self.processes.share(part) for part in batch)
+        self._correct += int((self(inputs).argmax(1) == labels).sum())
+        self._seen += len(labels)
+
+    def on_validation_epoch_end(self) -> None:
+        """Take the accuracy on the test set."""
+        counts = torch.tensor([self._correct, self._seen], device=self.device)
+        self.processes.sum([counts])
+        self.accuracy = float(counts[0] / counts[1])
+
+    def describe(self) -> str:
+        """What a checkpoint must be of to be resumed."""
+        widths = "-".join(str(layer.in_features) for layer in self.net.layers)
+        return f"{type(self).__name__} {widths}, rank {self.rank}"
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what is no tensor of the model."""
+        checkpoint["eckart"] = {
+            "of": self.describe(),
+            "train_loss_sum_per_epoch": self.train_loss_sum_per_epoch,
+            "train_loss": self.train_loss,
+            "fit_seconds": self.fit_seconds,
+            "accuracy": self.accuracy,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on where the checkpoint stopped."""
+        self.train_loss_sum_per_epoch = checkpoint["eckart"]["train_loss_sum_per_epoch"]
+        self.train_loss = checkpoint["eckart"]["train_loss"]
+        self.fit_seconds = checkpoint["eckart"]["fit_seconds"]
+        self.accuracy = checkpoint["eckart"]["accuracy"]

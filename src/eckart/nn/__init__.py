@@ -1,0 +1,1 @@
+"""Layers and nets of low rank. Pure torch."""

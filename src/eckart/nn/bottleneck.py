@@ -1,0 +1,112 @@
+"""Linear bottleneck nets: layers without bias or activation whose product has low rank."""
+
+import functools
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Bottleneck(nn.Module):
+    """Stack of linear nets without bias or activation, one for each of J targets.
+
+    The narrowest width is the rank of what the net can stand for: the product of its layers. Members of lower rank
+    than the widest have zeros in the units beyond it.
+
+    Args:
+        widths: Units of each layer from the input n to the output m, at least three.
+        bottleneck: Place in ``widths`` of the layer that holds the rank.
+        stack: Number of nets J.
+        dtype: Type of the weights.
+
+    Attributes:
+        weights: Weight of each layer, shapes ``(J, widths[i + 1], widths[i])``.
+
+    Example:
+        >>> net = Bottleneck([4, 4, 2, 3], bottleneck=2, stack=5)
+        >>> net(torch.ones(5, 7, 4)).shape
+        torch.Size([5, 7, 3])
+        >>> left, right = net.factors()
+        >>> left.shape, right.shape
+        (torch.Size([5, 3, 2]), torch.Size([5, 2, 4]))
+    """
+
+    def __init__(
+        self, widths: Sequence[int], *, bottleneck: int, stack: int = 1, dtype: torch.dtype | None = None
+    ) -> None:
+        super().__init__()
+        self.widths, self.bottleneck = list(widths), bottleneck
+        self.weights = nn.ParameterList(
+            torch.zeros(stack, after, before, dtype=dtype) for before, after in itertools.pairwise(widths)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map a batch for each net, ``(J, batch, n)``, to ``(J, batch, m)``."""
+        for weight in self.weights:
+            x = x @ weight.mT
+        return x
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """What the nets stand for: ``left (J, m, k)`` and ``right (J, k, n)``."""
+        weights = list(self.weights)
+        return _product(weights[self.bottleneck :]), _product(weights[: self.bottleneck])
+
+    @torch.no_grad()
+    def assign(self, left: Tensor, right: Tensor) -> None:
+        """Change the first and the last layer as little as possible so that the nets stand for ``left @ right``.
+
+        The layers between stay as they are. To train the factors and lift them this way is to train those two layers
+        in the scaled metric: the directions that differ between the two are those that do not change the product.
+        """
+        weights = list(self.weights)
+        first, last = weights[0], weights[-1]
+        if before := weights[1 : self.bottleneck]:
+            product = _product(before)
+            first += torch.linalg.pinv(product) @ (right - product @ first)
+        else:
+            first.copy_(right)
+        if after := weights[self.bottleneck : -1]:
+            product = _product(after)
+            last += (left - last @ product) @ torch.linalg.pinv(product)
+        else:
+            last.copy_(left)
+
+    @torch.no_grad()
+    def regress(self, x: Tensor, images: Tensor, scale: float = 1.0) -> Tensor:
+        """Least-squares loss ``½ scale ‖net(x) - images‖²`` of each net; leaves its gradient in the weights.
+
+        The gradient is written out: for small nets autograd takes longer than the arithmetic.
+
+        Args:
+            x: A batch for each net, shape ``(J, batch, n)``.
+            images: What they are to make of it, shape ``(J, batch, m)``.
+            scale: One over the batch for a mean.
+
+        Returns:
+            The losses, shape ``(J,)``; ``weight.grad`` holds the gradient of their sum.
+
+        Example:
+            >>> net = Bottleneck([1, 1, 1], bottleneck=1)
+            >>> for weight in net.weights:
+            ...     _ = weight.data.fill_(2)
+            >>> net.regress(torch.ones(1, 1, 1), torch.ones(1, 1, 1))
+            tensor([4.5000])
+            >>> [weight.grad.item() for weight in net.weights]
+            [6.0, 6.0]
+        """
+        weights = list(self.weights)
+        outputs = [x]
+        for weight in weights:
+            outputs.append(outputs[-1] @ weight.mT)
+        residual = outputs[-1] - images
+        downstream = residual * scale
+        for layer in reversed(range(len(weights))):
+            weights[layer].grad = downstream.mT @ outputs[layer]
+            if layer > 0:
+                downstream = downstream @ weights[layer]
+        return residual.square().sum((1, 2)) * (scale / 2)
+
+
+def _product(weights: Sequence[Tensor]) -> Tensor:
+    return functools.reduce(lambda product, weight: weight @ product, weights)

@@ -1,0 +1,123 @@
+"""What solvers of factor pairs share, and alternating least squares."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from eckart.linalg.svd import balance
+from eckart.optim.line_search import inner
+from eckart.optim.objectives import Objective, solve_damped
+
+
+class PairSolver(Optimizer):
+    """An optimizer of one factor pair per member of a stack.
+
+    Args:
+        objective: The entries that ``left @ right`` is to match.
+        left: Left factors, shape ``(J, m, k)``; trained in place.
+        right: Right factors, shape ``(J, k, n)``; trained in place.
+        tolerance: A member stops once its stationarity falls to this fraction of the norm of the entries seen.
+        defaults: Settings of the solver.
+
+    Columns of ``left`` and rows of ``right`` beyond the rank of a member are zero and stay zero.
+    """
+
+    unit_scale = True
+    """Whether the solver is to be given targets of norm 1: its iterates do not depend on the scale."""
+
+    def __init__(
+        self, objective: Objective, left: Tensor, right: Tensor, *, tolerance: float = 0.0, **defaults: Any
+    ) -> None:
+        super().__init__([{"params": [left, right]}], defaults)
+        self.objective, self.left, self.right, self.tolerance = objective, left, right, tolerance
+        self.active = torch.ones(len(left), dtype=torch.bool, device=left.device)
+        """Members that are still trained, shape ``(J,)``."""
+
+    def step(self, closure: Callable[[], float] | None = None) -> Tensor:  # type: ignore[override]
+        """Train every active member by one step and return ``‖residual‖²`` before it, shape ``(J,)``."""
+        raise NotImplementedError
+
+    def _least_squares(self, damping: float) -> Tensor:
+        done = stationarity(self.objective, self.left, self.right) <= self.tolerance
+        self.active &= ~(done & (self.tolerance > 0))
+        before, trained = self.squared_residual(), self.active[:, None, None]
+        ranks = (self.right != 0).any(-1).sum(-1, keepdim=True)
+        left = self.objective.best_left(self.right, damping)
+        # The last solution has all of the scale. Shared evenly, the Gram matrices are no worse conditioned than the
+        # target, not its square, and no damping drowns their small directions.
+        right = self.objective.best_right(left, damping)
+        sound = (left.isfinite().flatten(1).all(1) & right.isfinite().flatten(1).all(1))[:, None, None]
+        balanced = balance(torch.where(sound & trained, left, 0), torch.where(sound & trained, right, 0))
+        left, right = torch.where(sound, balanced[0], left), torch.where(sound, balanced[1], right)
+        # Rounding must not wake what lies beyond the rank of a member.
+        kept = (torch.arange(left.shape[-1], device=left.device) < ranks)[:, None]
+        self.left.copy_(torch.where(trained, left * kept, self.left))
+        self.right.copy_(torch.where(trained, right * kept.mT, self.right))
+        return before
+
+    @torch.no_grad()
+    def squared_residual(self) -> Tensor:
+        """``‖residual‖²`` now, shape ``(J,)``."""
+        residual = self.objective.residual(self.left, self.right)
+        return inner((residual,), (residual,))
+
+
+class ALS(PairSolver):
+    """Alternating least squares: each factor in turn is the best one for the other.
+
+    A member stops when its gradient in the scaled metric is at most ``tolerance`` of the norm of the entries seen.
+
+    Args:
+        objective: The entries that ``left @ right`` is to match.
+        left: Left factors, shape ``(J, m, k)``.
+        right: Right factors, shape ``(J, k, n)``.
+        tolerance: As said.
+
+    Example:
+        >>> from eckart.optim.objectives import KnownTarget
+        >>> target = torch.diag(torch.tensor([3.0, 2.0, 1.0], dtype=torch.float64))[None]
+        >>> right = torch.ones(1, 1, 3, dtype=torch.float64)
+        >>> solver = ALS(KnownTarget(target), right.mT.clone(), right, tolerance=1e-8)
+        >>> while solver.active.any():
+        ...     squared = solver.step()
+        >>> round(squared.item(), 10)
+        5.0
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> Tensor:  # type: ignore[override]
+        """Solve for both factors once and return ``‖residual‖²`` before it, shape ``(J,)``."""
+        return self._least_squares(0.0)
+
+
+@torch.no_grad()
+def stationarity(objective: Objective, left: Tensor, right: Tensor, *, damping: float = 1e-6) -> Tensor:
+    r"""Norm of the gradient in the scaled metric, as a fraction of the norm of the entries seen, shape ``(J,)``.
+
+    It is zero at an optimum, and also at a saddle; it does not depend on how the product is split into factors.
+
+    Example:
+        >>> from eckart.optim.objectives import KnownTarget
+        >>> target = torch.diag(torch.tensor([2.0, 1.0]))[None]
+        >>> best = torch.tensor([[[1.0], [0.0]]])
+        >>> stationarity(KnownTarget(target), 2 * best, best.mT)
+        tensor([0.])
+    """
+    residual = objective.residual(left, right)
+    gradient, natural = scaled_gradient(objective, residual, left, right, damping)
+    return inner(gradient, natural).clamp(min=0).sqrt() / objective.norms
+
+
+def scaled_gradient(
+    objective: Objective, residual: Tensor, left: Tensor, right: Tensor, damping: float
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Gradients of both factors, and each preconditioned by the Gram matrix of the other."""
+    gradient = objective.gradients(residual, left, right)
+    natural = (
+        solve_damped(right @ right.mT, gradient[0], damping, left=False),
+        solve_damped(left.mT @ left, gradient[1], damping),
+    )
+    return gradient, natural

@@ -1,0 +1,246 @@
+"""The reproduction as a page and a table: reproduction.md, its pictures, and reproduction.csv."""
+
+import csv
+import io
+import itertools
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from eckart.reports import pictures
+from eckart.reports.claims import Claim
+from eckart.reports.reproduction import Comparison, Row, Trained, product, spread
+from eckart.results.atomic import replacing
+from eckart.results.history import HISTORY
+from eckart.runs import fingerprint
+
+PAGE, TABLE, IMAGES = "reproduction.md", "reproduction.csv", "images"
+_FEW = 4
+"""Figures of a claim that each have a line of their own in the first table; more have a table for themselves."""
+_COLUMNS = ("quantity", "document", "its recipe, here", "our recipe", "optimum", "our excess, at most", "verdict")
+_NAMES = {
+    "loss": "squared error",
+    "squared_error": "squared error, all entries",
+    "relative_observed": "relative error, observed entries",
+    "relative_2norm": "relative 2-norm error",
+    "relative_frobenius": "relative Frobenius error",
+    "excess_2norm": "difference of 2-norm errors",
+    "train_loss_sum_per_epoch": "sum of losses, epoch",
+}
+_FIELDS = (
+    *("experiment", "figure", "quantity", "document", "seeds", "here_median", "here_mean", "here_sd"),
+    *("ours_median", "ours_mean", "ours_sd", "optimum", "ours_excess", "reproduced", "beaten"),
+)
+_LEGEND = """\
+Each line is one experiment of `conf/experiment/`; `python train.py experiment=NAME` runs it as its document did.
+
+- **Its recipe, here** is the document's method, optimizer and number of steps, trained by this package: mean ± standard
+  deviation over seeds, which draw the random matrices, the vectors and the initial weights.
+- **Our recipe** takes the same data, rank and method with this package's defaults.
+- **Optimum** is the least that any matrix of the rank gives. **Our excess, at most** is how far above it our recipe is:
+  the largest over all seeds and both norms, relative to the norm of the target.
+- **Reproduced** means that the document's figure is where its recipe ends here, to four decimals or within twice the
+  deviation: of the mean where the figure is one, of the median over seeds where it is a single run. **Beaten** means
+  that our recipe ends lower than the document's figure and than its recipe does here on the same data.
+"""
+
+
+def write(
+    folder: Path, comparisons: Sequence[Comparison], left_out: Sequence[str], command: str, seconds: float
+) -> list[Path]:
+    """Write the page, its pictures and the table of every figure.
+
+    Args:
+        folder: Where they are written; pictures in its folder ``images``.
+        comparisons: What was trained.
+        left_out: Lines that say which claims were not, and why.
+        command: The command that was typed, for the header.
+        seconds: How long it took.
+
+    Returns:
+        What was written, the page first.
+    """
+    pictures = [(comparison, path) for comparison in comparisons for path in _draw(folder / IMAGES, comparison)]
+    page, table = folder / PAGE, folder / TABLE
+    with replacing(page) as partial:
+        partial.write_text(_page(comparisons, pictures, left_out, command, seconds), encoding="utf-8")
+    with replacing(table) as partial:
+        partial.write_text(_csv(comparisons), encoding="utf-8")
+    return [page, table, *(path for _, path in pictures)]
+
+
+def number(value: float | str | None) -> str:
+    """Figure of a table, to six digits.
+
+    Example:
+        >>> number(0.591836734694), number(40), number(3.2e-12), number(None)
+        ('0.591837', '40', '3.2e-12', '–')
+    """
+    if value is None or isinstance(value, str):
+        return value or "–"
+    if value == 0 or 1e-4 <= abs(value) < 1e5:
+        return f"{value:.6g}"
+    return f"{value:.1e}"
+
+
+def _page(
+    comparisons: Sequence[Comparison],
+    pictures: Sequence[tuple[Comparison, Path]],
+    left_out: Sequence[str],
+    command: str,
+    seconds: float,
+) -> str:
+    versions = fingerprint.versions()
+    lines = [
+        "# The documents, reproduced",
+        "",
+        f"Written by `{command}` in {seconds / 60:.1f} minutes, with torch {versions['torch']}. Do not edit it.",
+        "",
+        *_LEGEND.splitlines(),
+    ]
+    documents = dict.fromkeys(comparison.claim.settings["document"] for comparison in comparisons)
+    for document in documents:
+        own = [comparison for comparison in comparisons if comparison.claim.settings["document"] == document]
+        lines += ["", f"## {document}", "", *_table(("experiment", "place", *_COLUMNS), _first_table(own))]
+        for comparison in own:
+            if len(comparison.rows) > _FEW:
+                lines += ["", f"### {comparison.claim.headline}", ""]
+                lines += _table(("", *_COLUMNS), [[row.point.label, *_cells(row)] for row in comparison.rows])
+        notes = [comparison.claim for comparison in own if "note" in comparison.claim.settings]
+        lines += ["", *(f"- `{claim.name}`: {claim.settings['note'].strip()}" for claim in notes)]
+        drawn = [(comparison.claim, path) for comparison, path in pictures if comparison in own]
+        for claim, group in itertools.groupby(drawn, lambda pair: pair[0]):
+            lines += ["", f"**{claim.headline}**", ""]
+            lines += [f"![{_alternative(claim, path)}]({IMAGES}/{path.name})" for _, path in group]
+    if left_out:
+        lines += ["", "## Left out", "", *(f"- {line}" for line in left_out)]
+    return "\n".join(lines) + "\n"
+
+
+def _first_table(comparisons: Sequence[Comparison]) -> list[list[str]]:
+    table = []
+    for comparison in comparisons:
+        claim, rows = comparison.claim, comparison.rows
+        heading = [f"`{claim.name}`", claim.settings["place"]]
+        if len(rows) <= _FEW:
+            for row in rows:
+                table.append([*heading, *_cells(row)])
+                heading = ["", ""]
+            continue
+        first, last = rows[0], rows[-1]
+        ranges = [
+            f"{number(first.point.value)} … {number(last.point.value)}",
+            _range(first.here, last.here),
+            _range(first.ours, last.ours),
+            _range(_known(first), _known(last)) if _known(first) else "–",
+        ]
+        excess = max((row.excess for row in rows if row.excess is not None), default=None)
+        verdict = claim.describe([row.verdict for row in rows])
+        table.append([*heading, _quantity(first), *ranges, number(excess), f"{verdict} (table below)"])
+    return table
+
+
+def _cells(row: Row) -> list[str]:
+    known = _known(row)
+    quantity = f"{_quantity(row)}, `{row.point.label}`" if "over" in row.claim.settings else _quantity(row)
+    return [
+        quantity,
+        number(row.point.value),
+        _mean(row.here),
+        _mean(row.ours),
+        _mean(known) if known else "–",
+        number(row.excess if row.excess is None else max(row.excess, 0.0)),
+        row.claim.describe([row.verdict]),
+    ]
+
+
+def _quantity(row: Row) -> str:
+    name = _NAMES.get(row.point.quantity, row.point.quantity.replace("_", " "))
+    return name if row.point.place is None else f"{name} {row.point.place + 1}"
+
+
+def _known(row: Row) -> list[float]:
+    return [optimum for optimum in row.optima if optimum is not None]
+
+
+def _mean(values: Sequence[float]) -> str:
+    mean, deviation = spread(values)
+    # What is zero to rounding has a mean and a deviation of no meaning.
+    if max(abs(value) for value in values) < 1e-8:
+        return number(max(values, key=abs))
+    if deviation < 1e-6 * abs(mean):
+        return number(mean)
+    decimals = max(0, 1 - math.floor(math.log10(deviation)))
+    text, median = f"{mean:.{decimals}f} ± {deviation:.{decimals}f}", statistics.median(values)
+    # Seeds that go astray pull the mean away from what most of them give.
+    return text if abs(median - mean) < deviation / 5 else f"{text}, median {median:.3g}"
+
+
+def _range(first: Sequence[float], last: Sequence[float]) -> str:
+    if max(abs(value) for value in (*first, *last)) < 1e-8:
+        return number(max(*first, *last, key=abs))
+    return f"{statistics.mean(first):.3g} … {statistics.mean(last):.3g}"
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [
+        f"| {' | '.join(columns)} |",
+        f"|{'---|' * len(columns)}",
+        *(f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in rows),
+    ]
+
+
+def _csv(comparisons: Sequence[Comparison]) -> str:
+    written = io.StringIO()
+    writer = csv.writer(written, lineterminator="\n")
+    writer.writerow(_FIELDS)
+    for row in (row for comparison in comparisons for row in comparison.rows):
+        known = _known(row)
+        point, (back, beaten) = row.point, row.verdict
+        values: list[Any] = [statistics.median(row.here), *spread(row.here), statistics.median(row.ours)]
+        values += [*spread(row.ours), statistics.mean(known) if known else None, row.excess]
+        writer.writerow(
+            [row.claim.name, point.label, point.quantity, point.value, len(row.here), *values, back, beaten]
+        )
+    return written.getvalue()
+
+
+def _draw(folder: Path, comparison: Comparison) -> list[Path]:
+    document, ours, target, truncated = comparison.document, comparison.ours, comparison.target, comparison.truncated
+    if document is None or ours is None or target is None or truncated is None:
+        return []
+    panels = [("target", product(target.folder))]
+    for title, trained in (("document's recipe", document), ("our recipe", ours), ("truncated SVD", truncated)):
+        panels.append((f"{title}, rank {trained.result['rank']}\n{_errors(trained)}", product(trained.folder)))
+    drawn = [pictures.side_by_side(folder / f"{comparison.claim.name}.png", panels)]
+    if comparison.claim.settings.get("loss_curve"):
+        errors = {
+            "document's recipe": _history(document, "relative_2norm"),
+            "our recipe": _history(ours, "relative_2norm"),
+        }
+        path = folder / f"{comparison.claim.name}_loss.png"
+        drawn.append(pictures.training(path, _history(document, "train/loss"), errors, ours.result["optimum_2norm"]))
+    return drawn
+
+
+def _errors(trained: Trained) -> str:
+    return f"relative 2-norm error {trained.result['relative_2norm']:.4f}"
+
+
+def _history(trained: Trained, column: str) -> tuple[list[float], list[float]]:
+    with (trained.folder / HISTORY).open(newline="", encoding="utf-8") as file:
+        rows = [(float(row["step"]), float(row[column])) for row in csv.DictReader(file)]
+    # Before the first step there is no loss.
+    measured = [(step, value) for step, value in rows if value > 0]
+    return [step for step, _ in measured], [value for _, value in measured]
+
+
+def _alternative(claim: Claim, path: Path) -> str:
+    shown = (
+        "Loss and error by step"
+        if path.stem.endswith("_loss")
+        else "Target, document's recipe, our recipe, truncated SVD"
+    )
+    return f"{shown}: {claim.name}"

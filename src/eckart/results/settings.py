@@ -1,0 +1,108 @@
+"""What jobs were told, and in what they differ."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+CHOICES = ("method", "data")
+IDENTITY = (*CHOICES, "rank", "seed")
+
+
+def settings(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What a job was told: the method and data chosen, rank, seed, and each value of its config under its path.
+
+    Args:
+        result: The result, as in ``result.json``.
+
+    Returns:
+        Values by name, as they are written on the command line; lists are values.
+
+    Example:
+        >>> config = {"rank": 2, "seed": 0, "method": {"hidden": [8, 4]}, "logger": {"wandb": {"project": "eckart"}}}
+        >>> settings({"method": "bottleneck", "data": "photo", "rank": 2, "seed": 0, "config": config})
+        {'method': 'bottleneck', 'data': 'photo', 'rank': 2, 'seed': 0,
+         'method.hidden': [8, 4], 'logger.wandb.project': 'eckart'}
+    """
+    identity = {name: result.get(name) for name in IDENTITY}
+    return {**identity, **flatten(result.get("config") or {}), **identity}
+
+
+def flatten(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of nested mappings under dotted names.
+
+    Example:
+        >>> flatten({"rank": 2, "method": {"hidden": [8, 4], "probes": {}}})
+        {'rank': 2, 'method.hidden': [8, 4]}
+    """
+    return dict(_leaves(mapping, ""))
+
+
+def names(jobs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Names of the settings that any job has: method, data, rank, seed, then the others by alphabet."""
+    return [*IDENTITY, *sorted({name for job in jobs for name in job}.difference(IDENTITY))]
+
+
+def differing(jobs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of the settings that tell jobs apart.
+
+    Left out is what varies but says nothing new: what comes with the choice of a method, data or an optimizer (only
+    some methods have a ``method.solver``), and what repeats another setting in every job, as ``data.seed`` the seed.
+
+    Args:
+        jobs: The settings of each job.
+
+    Returns:
+        Names, in the order of ``names``. Jobs that are equal in these are equal in all.
+
+    Example:
+        >>> svd = {"method": "svd", "rank": 2, "seed": 0, "method.solver": "exact", "data.seed": 0}
+        >>> net = {"method": "bottleneck", "rank": 2, "seed": 0, "method.tolerance": 0.1, "data.seed": 0}
+        >>> differing([svd, net, net | {"seed": 1, "data.seed": 1}])
+        ['method', 'seed']
+        >>> differing([svd, net, net | {"method.tolerance": 0.2}])
+        ['method', 'method.tolerance']
+    """
+    every = names(jobs)
+    found: dict[str, list[Any]] = {}
+    # What others repeat has the shorter path: seed, data.seed, data.source.seed.
+    for name in sorted(every, key=lambda name: name.count(".")):
+        column, choices = [hashable(job.get(name)) for job in jobs], [hashable(_choice(name, job)) for job in jobs]
+        by_choice = defaultdict(set)
+        for choice, value in zip(choices, column, strict=True):
+            by_choice[choice].add(value)
+        alike = [values for other, values in found.items() if other.rpartition(".")[2] == name.rpartition(".")[2]]
+        repeats = any(
+            all(
+                value == known or by_choice[choice] == {None}
+                for choice, value, known in zip(choices, column, values, strict=True)
+            )
+            for values in alike
+        )
+        if not repeats and any(len(values) > 1 for values in by_choice.values()):
+            found[name] = column
+    return [name for name in every if name in found]
+
+
+def hashable(value: Any) -> Any:
+    """A value by which jobs can be grouped; 1 and 1.0 are one."""
+    if isinstance(value, Mapping):
+        return tuple((key, hashable(item)) for key, item in value.items())
+    return tuple(map(hashable, value)) if isinstance(value, list | tuple) else value
+
+
+def _leaves(config: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value
+
+
+def _choice(name: str, job: Mapping[str, Any]) -> Any:
+    group, _, rest = name.partition(".")
+    if not rest:
+        return None
+    if group in CHOICES:
+        return job.get(group)
+    # A method can bring its own optimizer, schedule or trainer.
+    return job.get("method") if rest == "_target_" else job.get(f"{group}._target_")

@@ -1,0 +1,1 @@
+"""One stack of jobs, from its config to its results."""

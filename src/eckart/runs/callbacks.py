@@ -1,0 +1,163 @@
+"""What happens beside the training: progress on the terminal, and the last state on disk."""
+
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from tqdm import tqdm
+
+from eckart.errors import Interrupted
+from eckart.methods.base import MatrixMethod
+from eckart.results.atomic import replacing
+
+
+class Progress(Callback):
+    """A progress bar over steps, on a terminal only."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the bar."""
+        if isinstance(pl_module, MatrixMethod):
+            total, done = pl_module.max_steps, pl_module.step_count
+        else:
+            total, done = int(trainer.num_training_batches) * (trainer.max_epochs or 1), trainer.global_step
+        hidden = None if trainer.is_global_zero else True
+        self._bar = tqdm(total=total, initial=done, unit="step", leave=False, disable=hidden, dynamic_ncols=True)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Move the bar on."""
+        if isinstance(pl_module, MatrixMethod):
+            done = pl_module.step_count
+            excess = pl_module.last_record.get("excess_frobenius")
+            if excess is not None:
+                self._bar.set_postfix_str(f"excess {float(excess.max()):.1e}", refresh=False)
+        else:
+            done = trainer.global_step
+        self._bar.update(done - self._bar.n)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the bar away."""
+        self._bar.close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Take the bar away, so that the error stands alone."""
+        if hasattr(self, "_bar"):
+            self._bar.close()
+
+
+class LastState(Callback):
+    """Keeps the last state in one checkpoint, written anew at most twice a minute and at the end.
+
+    Args:
+        path: The checkpoint.
+        identity: What the state is on the way to.
+        seconds: Least time between two of them.
+    """
+
+    def __init__(self, path: Path, identity: str = "", seconds: float = 30.0) -> None:
+        self._path, self._identity, self._seconds = path, identity, seconds
+        self._written = time.monotonic()
+
+    def kept_step(self) -> int | None:
+        """Step of the state that an earlier run of the same has left; None if there is none that can be read."""
+        try:
+            kept = torch.load(self._path, map_location="cpu", weights_only=True)
+        except Exception:
+            # Whatever else is found there is no state to go on from, and training from the start needs none.
+            return None
+        if kept.get("identity") != self._identity:
+            return None
+        return kept["eckart"].get("step_count", kept["global_step"])
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Write the state if it is time; the first process decides for all, who have to meet for it."""
+        if isinstance(pl_module, MatrixMethod) and trainer.strategy.broadcast(self._due() or pl_module.interrupted):
+            self._write(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the state of a method whose epochs are passes over data: between them nothing is half summed up."""
+        if not isinstance(pl_module, MatrixMethod) and trainer.strategy.broadcast(self._due()):
+            self._write(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the last state."""
+        self._write(trainer)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Add what the state is on the way to."""
+        checkpoint["identity"] = self._identity
+
+    def _due(self) -> bool:
+        return time.monotonic() - self._written > self._seconds
+
+    def _write(self, trainer: Trainer) -> None:
+        if trainer.is_global_zero:
+            with replacing(self._path) as partial:
+                trainer.save_checkpoint(partial)
+        else:
+            # Takes part in what all processes do for a checkpoint; the first alone writes it.
+            trainer.save_checkpoint(self._path)
+        self._written = time.monotonic()
+
+
+class Interruption(Callback):
+    """Stops the training between two steps when the process is asked to end, so that its state can be kept.
+
+    A step that takes longer than a second is not waited for.
+    """
+
+    def __init__(self) -> None:
+        self._signal: int = signal.SIGINT
+        self._before: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take over from the handlers of Lightning, which end the process only after a whole block of steps."""
+        pl_module.interrupted = False  # type: ignore[assignment]
+        if threading.current_thread() is not threading.main_thread():
+            return
+
+        def ask(signum: int, frame: Any) -> None:
+            if pl_module.interrupted:
+                self._end()
+            pl_module.interrupted, self._signal = True, signum  # type: ignore[assignment]
+            signal.setitimer(signal.ITIMER_REAL, 1.0)
+
+        self._before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._end)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """End the run, whose state has been written by now."""
+        if pl_module.interrupted:
+            self._end()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give the signals back, and end the run if it was asked to after its last step."""
+        self._give_back()
+        if pl_module.interrupted:
+            self._end()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Give the signals back; an error does not make the run forget that it was asked to end."""
+        asked = bool(self._before) and pl_module.interrupted
+        self._give_back()
+        if asked and not isinstance(exception, KeyboardInterrupt):
+            self._end()
+
+    def _end(self, *_: object) -> None:
+        raise Interrupted(self._signal)
+
+    def _give_back(self) -> None:
+        if self._before:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}

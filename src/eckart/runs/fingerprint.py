@@ -1,0 +1,69 @@
+"""What makes a result that result: the config that decides it, the files it reads, and the code that computes it."""
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+# The parts of a config that decide a result.
+DECIDING = ("method", "data", "optimizer", "schedule", "rank", "seed", "ckpt")
+
+
+def fingerprint(config: Mapping[str, Any]) -> str:
+    """Hash of what decides a result: a part of the resolved config, the files named in it, and the code.
+
+    Loggers, folders and progress bars do not count; numbers do, whether written as 1 or 1.0. A path to a file stands
+    for what the file holds, so a file that was moved is the same and one that was changed is another. The code is the
+    source and the version of this package, and the version of torch.
+
+    Example:
+        >>> fingerprint({"rank": 2, "name": "a"}) == fingerprint({"rank": 2, "name": "b"})
+        True
+        >>> fingerprint({"rank": 2}) == fingerprint({"rank": 3})
+        False
+    """
+    deciding = {key: config.get(key) for key in DECIDING}
+    deciding["precision"] = config.get("trainer", {}).get("precision")
+    code = [source_digest(), versions()["eckart"], versions()["torch"]]
+    text = json.dumps([_canonical(deciding), *code], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """Versions of what computed a result."""
+    installed = {name: importlib.metadata.version(name) for name in ("torch", "eckart")}
+    return {"python": platform.python_version(), **installed}
+
+
+@functools.cache
+def source_digest() -> str:
+    """Hash of this package's source, which changes more often than its version."""
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    if isinstance(value, str) and os.path.isfile(value):  # noqa: PTH113 - unlike Path.is_file, takes any text
+        status = os.stat(value)  # noqa: PTH116
+        # The ending decides how a file is read.
+        return [Path(value).suffix, _file_digest(value, status.st_mtime_ns, status.st_size)]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+@functools.cache
+def _file_digest(path: str, _modified: int, _size: int) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,66 @@
+"""The W&B runs of a stack."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+import wandb
+from omegaconf import DictConfig
+
+from eckart.config import plain
+from eckart.runs.job import Job
+
+
+def start(jobs: Sequence[Job], node: DictConfig) -> Iterator[wandb.Run]:
+    """Start one run for each job; one that nobody is logged in for is kept on disk.
+
+    Args:
+        jobs: The jobs of a stack. Those of a sweep share a folder and, unless the config names one, a group.
+        node: The config's ``logger.wandb``.
+    """
+    # To be asked for an account would stop a run that needs none.
+    mode: Literal["offline"] | None = (
+        None if wandb.setup().settings.mode != "online" or wandb.login(prompt=False) else "offline"
+    )
+    folder = jobs[0].sweep or jobs[0].folder
+    folder.mkdir(parents=True, exist_ok=True)
+    for job in jobs:
+        yield wandb.init(
+            project=node.project,
+            entity=node.entity,
+            group=node.group or (job.sweep.name if job.sweep else None),
+            tags=list(node.tags),
+            name=job.name,
+            dir=folder,
+            mode=mode,
+            config=plain(job.config),
+            reinit="create_new",
+            settings=wandb.Settings(silent=True, console="off"),
+        )
+
+
+def finish(run: wandb.Run, measured: dict[str, Any], drawn: list[Path]) -> str | None:
+    """End a run with its figures; where it is to be found."""
+    run.summary.update({key: value for key, value in measured.items() if value is not None})
+    if drawn:
+        run.log({f"figures/{path.stem}": wandb.Image(str(path)) for path in drawn})
+    where = run.settings.sync_dir if run.settings.mode == "offline" else run.url
+    run.finish(exit_code=0 if measured["status"] == "completed" else 1)
+    return where
+
+
+def fail(runs: Sequence[wandb.Run]) -> None:
+    """End runs as failed, side by side: each waits for an answer, and who interrupts a stack does not."""
+    if runs:
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda run: run.finish(exit_code=1), runs))
+
+
+def discard(run: wandb.Run) -> None:
+    """End a run as failed, and where it is kept on disk alone, remove it."""
+    offline, folder = run.settings.mode == "offline", run.settings.sync_dir
+    run.finish(exit_code=1)
+    if offline:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Many jobs: stacks, processes, clusters."""

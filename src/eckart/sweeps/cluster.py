@@ -1,0 +1,151 @@
+"""A sweep whose stacks are jobs of a cluster."""
+
+import getpass
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, setup_globals
+from tqdm import tqdm
+
+from eckart.results import terminal
+from eckart.results.result import read_result
+from eckart.sweeps.sweep import Entry, Group, Sweep
+
+if TYPE_CHECKING:
+    from submitit.helpers import DelayedSubmission
+
+_POLL = 2.0
+# What every kind of cluster knows; the rest is SLURM's.
+_GENERAL = ("name", "timeout_min", "cpus_per_task", "gpus_per_node", "mem_gb")
+
+
+class ClusterSweep(Sweep):
+    """The jobs that one command asks for, run by a cluster; each stack is one of the cluster's jobs.
+
+    Args:
+        cluster: ``slurm``; ``local`` runs them as processes of this machine.
+        folder: Where the scripts and logs of the cluster's jobs are kept.
+        parameters: What each of the cluster's jobs asks for, in the names of submitit; None: nothing.
+        **common: As in :class:`Sweep`.
+    """
+
+    def __init__(self, *args: Any, cluster: str, folder: str, parameters: Mapping[str, Any], **common: Any) -> None:
+        super().__init__(*args, **common)
+        self.cluster, self.folder, self.parameters = cluster, folder, dict(parameters)
+
+    def run(self, groups: Sequence[Group]) -> Iterator[Group]:
+        """Hand the groups in as one array of jobs; each is given back when the cluster has ended it."""
+        if not groups:
+            return
+        from submitit import AutoExecutor
+
+        asked = {name: value for name, value in self.parameters.items() if value is not None}
+        requeued = asked.pop("max_num_timeout", 3)
+        executor = AutoExecutor(folder=self.folder, cluster=self.cluster, slurm_max_num_timeout=requeued)
+        executor.update_parameters(
+            **{name if name in _GENERAL else f"slurm_{name}": value for name, value in asked.items()}
+        )
+        waiting = dict(zip(executor.map_array(_Remote(self), groups), groups, strict=True))
+        absent: Counter[str] = Counter()
+        try:
+            while waiting:
+                queued = _queued() if self.cluster == "slurm" else {job.job_id for job in waiting if not job.done()}
+                for job in list(waiting):
+                    absent[job.job_id] = 0 if queued is None or job.job_id in queued else absent[job.job_id] + 1
+                    # Twice, since what was killed may be requeued by hand.
+                    if not job.paths.result_pickle.exists() and absent[job.job_id] < 2:
+                        continue
+                    group = waiting.pop(job)
+                    try:
+                        if not job.paths.result_pickle.exists():
+                            # To ask submitit would be to wait for it.
+                            raise RuntimeError(f"it was killed or cancelled; its log: {job.paths.stderr}")
+                        returned = job.result()
+                    except Exception as error:
+                        line = f"job {job.job_id} of the cluster ended without a result: {_last_line(error)}"
+                        returned = [_lost(entry, line) for entry in group.entries]
+                    for entry, value in zip(group.entries, returned, strict=True):
+                        entry.returned = value
+                        _say(entry)
+                    yield group
+                time.sleep(_POLL if waiting else 0)
+        finally:
+            for job in waiting:
+                job.cancel(check=False)
+
+
+class _Remote:
+    """Runs a group where the cluster puts it; started again there, it goes on with what is not completed."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        self._sweep, self._singletons = sweep, Singleton.get_state()
+
+    def __call__(self, group: Group) -> list[JobReturn]:
+        Singleton.set_state(self._singletons)
+        setup_globals()
+        leaving = False
+
+        def leave(number: int, frame: FrameType | None) -> None:
+            nonlocal leaving
+            leaving = True
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        # The cluster's warning that time is up: submitit would exit at once, and what was trained would be lost.
+        requeue = signal.signal(signal.SIGUSR2, leave)
+        try:
+            return self._run(group)
+        except KeyboardInterrupt:
+            if leaving and callable(requeue):
+                # By now the state is on disk.
+                requeue(signal.SIGUSR2, None)
+            raise
+
+    def _run(self, group: Group) -> list[JobReturn]:
+        left = []
+        for entry in group.entries:
+            result = entry.job.completed()
+            if result is None:
+                left.append(entry)
+            else:
+                entry.returned.return_value = entry.job.objective(result)
+        if left:
+            self._sweep.run_group(Group(left, group.width))
+        return [entry.returned for entry in group.entries]
+
+    def checkpoint(self, group: Group) -> "DelayedSubmission":
+        """What is handed in anew when the cluster takes the machine away."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self, group)
+
+
+def _queued() -> set[str] | None:
+    # Accounts that sacct could read are not kept everywhere. What the controller does not answer is not known.
+    command = ["squeue", "--noheader", "--array", "--format=%i", f"--user={getpass.getuser()}"]
+    listed = subprocess.run(command, capture_output=True, text=True)
+    return set(listed.stdout.split()) if listed.returncode == 0 else None
+
+
+def _lost(entry: Entry, line: str) -> JobReturn:
+    entry.returned.return_value = entry.job.objective(entry.job.completed() or entry.job.fail(line))
+    return entry.returned
+
+
+def _last_line(error: Exception) -> str:
+    # What submitit raises holds a whole traceback of the other process, between two lines of dashes.
+    text = str(error).split("-" * 22)
+    return (text[len(text) > 1].strip().splitlines() or [type(error).__name__])[-1].strip()
+
+
+def _say(entry: Entry) -> None:
+    if entry.job.completed() is None:
+        # What was said on the other machine is in its log alone.
+        tqdm.write(terminal.failure(entry.job, read_result(entry.job.folder)), file=sys.stderr)

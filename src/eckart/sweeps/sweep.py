@@ -1,0 +1,209 @@
+"""A sweep: its jobs sorted into stacks and trained, and what was completed before left as it is."""
+
+import contextlib
+import copy
+import os
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import (
+    JobReturn,
+    JobRuntime,
+    JobStatus,
+    configure_log,
+    run_job,
+    setup_globals,
+)
+from hydra.types import HydraContext, TaskFunction
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf, flag_override, open_dict, read_write
+
+from eckart.config import plain
+from eckart.results.atomic import naming
+from eckart.runs.job import Job
+from eckart.runs.stack import Stack, forget_all
+from eckart.sweeps.attempt import attempt
+from eckart.sweeps.composing import SweepComposer
+from eckart.sweeps.progress import Board
+
+
+@dataclass
+class Entry:
+    """A job of a sweep, the whole config that Hydra composed for it, Hydra's part of it, and what the job returns."""
+
+    job: Job
+    config: DictConfig
+    hydra: DictConfig
+    returned: JobReturn
+    completed: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Jobs that are run together: as a stack whose factors have this width, or one alone where there is no width."""
+
+    entries: list[Entry]
+    width: int | None
+
+
+class Sweep:
+    """The jobs that one command asks for, run in this process.
+
+    Args:
+        context: Composes the jobs' configs, and is told when a job starts and ends.
+        task: Runs a single job.
+        config: The config of the whole sweep.
+        jobs: Jobs that a stack has at most; None: any number.
+        memory: GiB that a stack may take by estimate.
+    """
+
+    def __init__(
+        self, context: HydraContext, task: TaskFunction, config: DictConfig, *, jobs: int | None, memory: float
+    ) -> None:
+        self.context, self.task, self.config = context, task, config
+        self.jobs, self.memory = jobs, int(memory * 2**30)
+
+    def launch(self, overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
+        """Run the jobs, numbered from ``first``, but for those that were completed before.
+
+        Returns:
+            What each job returns, in their order.
+        """
+        setup_globals()
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        Path(self.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
+        entries = [self._compose(list(job), first + number) for number, job in enumerate(overrides)]
+        left = sum(entry.completed is None for entry in entries)
+        with Board(total=len(entries), completed=len(entries) - left) as board:
+            for group in self.run(self._groups(entries) if left else []):
+                for entry in group.entries:
+                    board.add(completed=entry.job.completed() is not None)
+        forget_all(Path(self.config.hydra.sweep.dir))
+        return [entry.returned for entry in entries]
+
+    def run(self, groups: Sequence[Group]) -> Iterator[Group]:
+        """Run the groups; each is given back when its jobs have ended."""
+        for group in groups:
+            self.run_group(group)
+            configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+            yield group
+
+    def run_group(self, group: Group) -> None:
+        """Run the jobs of one group, and say which failed; what they return is put into their entries."""
+        if group.width is None:
+            (entry,) = group.entries
+            entry.returned = run_job(
+                self.task, entry.config, "hydra.sweep.dir", "hydra.sweep.subdir", hydra_context=self.context
+            )
+            return
+        configure_log(group.entries[0].config.hydra.job_logging, group.entries[0].config.hydra.verbose)
+        for entry in group.entries:
+            with _current(entry.config):
+                with naming(entry.job.folder):
+                    _save(entry)
+                self.context.callbacks.on_job_start(config=entry.config, task_function=self.task)
+        with _current(group.entries[0].config):
+            trained = attempt(Stack([entry.job for entry in group.entries], group.width, self.memory))
+        for entry, result in zip(group.entries, trained, strict=True):
+            entry.returned.return_value = entry.job.objective(result)
+            with _current(entry.config):
+                self.context.callbacks.on_job_end(config=entry.config, job_return=entry.returned)
+
+    def _compose(self, overrides: list[str], number: int) -> Entry:
+        config = cast(SweepComposer, self.context.config_loader).take(self.config, overrides)
+        with open_dict(config):
+            config.hydra.job.id = config.hydra.job.num = number
+        with _current(config):
+            folder = os.path.abspath(Path(config.hydra.sweep.dir, str(config.hydra.sweep.subdir)))  # noqa: PTH100
+            with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
+                config.hydra.runtime.output_dir = folder
+            task, hydra = _parts(config)
+            job = Job.composed(task, config.hydra)
+            completed = job.completed()
+        returned = JobReturn(
+            list(job.overrides),
+            task,
+            hydra,
+            str(Path.cwd()),
+            JobRuntime.instance().get("name"),
+            JobStatus.COMPLETED,
+            job.objective(completed) if completed is not None else None,
+        )
+        return Entry(job, config, hydra, returned, completed)
+
+    def _groups(self, entries: Sequence[Entry]) -> list[Group]:
+        alike: dict[Hashable, list[Entry]] = {}
+        folders: set[Path] = set()
+        for number, entry in enumerate(entries):
+            # What is asked for twice waits for the first, and finds it completed.
+            key = None if entry.job.folder in folders else _stack_key(entry)
+            folders.add(entry.job.folder)
+            alike.setdefault(number if key is None else key, []).append(entry)
+        groups = []
+        for kind in alike.values():
+            most = self.jobs or len(kind)
+            for start in range(0, len(kind), most):
+                whole = kind[start : start + most]
+                # As wide as with all its jobs, the completed ones as well: so a job is the same to the last bit.
+                width = max(entry.job.config.rank for entry in whole) if len(whole) > 1 else None
+                if left := [entry for entry in whole if entry.completed is None]:
+                    groups.append(Group(left, width))
+        return groups
+
+
+def _stack_key(entry: Entry) -> Hashable | None:
+    """What is equal among the jobs of a stack; None for a job that must run alone."""
+    config, hydra = entry.job.config, entry.config.hydra
+    # What is done to the process as a whole is done for one job alone, as what Hydra says of the job is known then.
+    if hydra.job.chdir or hydra.job.env_set or config.ckpt is not None:
+        return None
+    if "${hydra:" in str(plain(config, resolve=False)):
+        return None
+    try:
+        # Several processes train one job alone.
+        if config.trainer.devices != 1:
+            return None
+        optimizer = config.optimizer.get("_target_")
+        method: Any = get_class(config.method._target_)
+        own = method.stack_key(config.rank, optimizer and get_class(optimizer), config.method)
+    except Exception:
+        # Whatever is wrong with it is said when it is run.
+        return None
+    return None if own is None else (own, entry.job.stack_key())
+
+
+def _save(entry: Entry) -> None:
+    subdir = entry.config.hydra.output_subdir
+    entry.job.folder.mkdir(parents=True, exist_ok=True)
+    if subdir is not None:
+        overrides = entry.config.hydra.overrides.task
+        for name, part in (("config", entry.job.config), ("hydra", entry.hydra), ("overrides", overrides)):
+            (entry.job.folder / subdir).mkdir(exist_ok=True)
+            (entry.job.folder / subdir / f"{name}.yaml").write_text(OmegaConf.to_yaml(part), encoding="utf-8")
+
+
+def _parts(config: DictConfig) -> tuple[DictConfig, DictConfig]:
+    """The job's own config, and Hydra's alone, which is the larger one and is not copied."""
+    hydra = OmegaConf.create({}, flags={"no_deepcopy_set_nodes": True})
+    with read_write(config), open_dict(config):
+        hydra.hydra = config.pop("hydra")
+    own = copy.deepcopy(config)
+    with read_write(config), open_dict(config), flag_override(config, "no_deepcopy_set_nodes", True):
+        config.hydra = hydra.hydra
+    return own, hydra
+
+
+@contextlib.contextmanager
+def _current(config: DictConfig) -> Iterator[None]:
+    """Let what refers to Hydra's own config find that of this job."""
+    instance: Any = HydraConfig.instance()
+    before = instance.cfg
+    # Without the copies that set_config makes; nothing here changes it.
+    instance.cfg = config
+    try:
+        yield
+    finally:
+        instance.cfg = before

@@ -1,1 +1,0 @@
-"""Data: where the targets come from."""

@@ -1,1 +1,0 @@
-"""Matrix files: what people keep their matrices in."""

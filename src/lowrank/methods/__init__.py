@@ -1,1 +1,0 @@
-"""Methods: one LightningModule each, on a stack of targets."""
