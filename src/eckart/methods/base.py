@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from eckart.linalg.checks import require_count
-from eckart.linalg.metrics import errors_of, optimum
+from eckart.linalg.optimality import errors_of, optimum
 from eckart.linalg.ranks import check_rank
 from eckart.linalg.svd import singular_values
 from eckart.methods.optimizers import OptimizerFactory, is_lbfgs, restore_settings, solver_class

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from eckart.linalg.checks import require_count
-from eckart.linalg.metrics import errors_of, optimum
+from eckart.linalg.optimality import errors_of, optimum
 from eckart.linalg.ranks import check_rank
 from eckart.linalg.svd import gram_svd, singular_values
 from eckart.methods.optimizers import restore_settings, solver_class
