@@ -1,4 +1,4 @@
-"""How Lightning's figures of a stack reach the history and the W&B run of each member."""
+"""Loggers of a stack: each member's metrics go to its own history, W&B run and Lightning loggers."""
 
 from collections.abc import Sequence
 from typing import Any
