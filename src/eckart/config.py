@@ -15,7 +15,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 import eckart
 from eckart.results.result import FIELDS
 
-GROUPS = ("method", "data", "optimizer", "schedule", "trainer", "logger", "experiment")
+GROUPS = ("method", "data", "optimizer", "schedule", "trainer", "logger", "callbacks", "experiment")
 
 
 @dataclass
@@ -35,6 +35,7 @@ class TrainConfig:
     schedule: dict[str, Any] = field(default_factory=dict)
     trainer: dict[str, Any] = field(default_factory=dict)
     logger: dict[str, Any] = field(default_factory=dict)
+    callbacks: dict[str, Any] = field(default_factory=dict)
     claim: dict[str, Any] = field(default_factory=dict)
 
 

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -107,6 +109,23 @@ def run(folder: Path, *arguments: str, before: Before | None = None) -> Command:
     command = fork(folder, *arguments, before=before)
     command.end()
     return command
+
+
+def replace(patch: pytest.MonkeyPatch, where: str, make: Callable[[Any], Any]) -> None:
+    """Replace a function or method everywhere, also in modules that have imported it by name.
+
+    Args:
+        patch: Undoes it.
+        where: Its full name, where it is defined.
+        make: Makes the replacement from the function.
+    """
+    owner, _, name = where.rpartition(".")
+    honest = getattr(pkgutil.resolve_name(owner), name)
+    replacement = make(honest)
+    patch.setattr(where, replacement)
+    for module in [module for known, module in sys.modules.items() if known.startswith("eckart.")]:
+        for imported in [imported for imported, value in vars(module).items() if value is honest]:
+            patch.setattr(module, imported, replacement)
 
 
 def _printed(folder: Path) -> Path:

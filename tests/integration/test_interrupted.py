@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from commandline import result
-from forked import Command, fork, run, start
+from forked import Command, fork, replace, run, start
 from pytest import MonkeyPatch
 from wandb_records import read_run
 
@@ -30,22 +30,22 @@ INTERRUPTED, DONE = ("failed", "interrupted"), ("completed", None)
 
 def ask_to_end(patch: MonkeyPatch, where: str, call: int, number: int) -> None:
     """Have the process get a signal as it calls something for the nth time; as it ends the call where n is negative."""
-    from pkgutil import resolve_name
+    calls = 0
 
-    owner, _, name = where.rpartition(".")
-    honest, calls = getattr(resolve_name(owner), name), 0
+    def asking(honest: Any) -> Any:
+        @functools.wraps(honest)
+        def asked(*arguments: Any, **keywords: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            answer = honest(*arguments, **keywords) if calls == -call else None
+            if calls == abs(call):
+                Path("asked").touch()
+                os.kill(os.getpid(), number)
+            return answer or honest(*arguments, **keywords)
 
-    @functools.wraps(honest)
-    def asked(*arguments: Any, **keywords: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        answer = honest(*arguments, **keywords) if calls == -call else None
-        if calls == abs(call):
-            Path("asked").touch()
-            os.kill(os.getpid(), number)
-        return answer or honest(*arguments, **keywords)
+        return asked
 
-    patch.setattr(where, asked)
+    replace(patch, where, asking)
 
 
 def check_end(command: Command, number: int, asked: float) -> list[str]:
@@ -79,13 +79,13 @@ def written(folder: Path) -> dict[Path, int]:
         ((*SINGLE, "optimizer=als", "rank=2"), ADVANCE, 1, {INTERRUPTED: 1}),
         ((*SINGLE, "rank=2"), "eckart.methods.base.MatrixMethod.configure_optimizers", 1, {INTERRUPTED: 1}),
         ((*SINGLE, "rank=2"), "eckart.runs.callbacks.LastState.on_train_end", 1, {INTERRUPTED: 1}),
-        ((*SINGLE, "rank=2", "figures=true"), "eckart.runs.run.draw", 1, {DONE: 1}),
+        ((*SINGLE, "rank=2", "figures=true"), "eckart.runs.drawing.draw", 1, {DONE: 1}),
         (SWEEP, "eckart.runs.job.Job.completed", 3, {}),
         (SWEEP, ADVANCE, 54, {DONE: 2, INTERRUPTED: 2}),
-        (SWEEP, "eckart.runs.run.save", 4, {DONE: 3, INTERRUPTED: 1}),
+        (SWEEP, "safetensors.torch.save", 4, {DONE: 3, INTERRUPTED: 1}),
         (SWEEP, "eckart.results.result.write_result", -3, {DONE: 3, INTERRUPTED: 1}),
         (SWEEP, "eckart.results.aggregate.sweep_table", 1, {DONE: 4}),
-        (BASIC, "eckart.cli.attempt", 2, {DONE: 1}),
+        (BASIC, "eckart.sweeps.attempt.attempt", 2, {DONE: 1}),
         (CLASSIFIER, "eckart.methods.classifier.Classifier.training_step", 60, {DONE: 1, INTERRUPTED: 1}),
     ],
 )

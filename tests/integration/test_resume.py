@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from commandline import SMALL, Train, result
-from forked import run
+from forked import replace, run
 from pytest import MonkeyPatch
 from safetensors.torch import save
 
@@ -75,7 +75,7 @@ def die_within_a_block(patch: MonkeyPatch, step: int) -> None:
 
 
 def die_after_the_last_step(patch: MonkeyPatch, step: int) -> None:
-    patch.setattr("eckart.runs.run.measure", die)
+    replace(patch, "eckart.runs.measuring.measure", lambda _: die)
 
 
 def die_among_the_results(patch: MonkeyPatch, step: int) -> None:
@@ -88,7 +88,7 @@ def die_among_the_results(patch: MonkeyPatch, step: int) -> None:
             die()
         return save(factors)
 
-    patch.setattr("eckart.runs.run.save", save_two)
+    replace(patch, "safetensors.torch.save", lambda _: save_two)
 
 
 def contents(job: Path) -> tuple[dict[str, Any], bytes, list[list[str]]]:
