@@ -1,4 +1,4 @@
-"""A process that is asked to end does so at once, keeps what it has, and says how to go on, whatever it is doing."""
+"""A process that receives SIGINT or SIGTERM ends at once, keeps its state, and prints the command that resumes."""
 
 import functools
 import hashlib
@@ -16,8 +16,8 @@ from forked import Command, fork, replace, run, start
 from pytest import MonkeyPatch
 from wandb_records import read_run
 
-# The law is 2 seconds; a machine that is busy with other things is given twice as much.
-LAW = 4.0
+# The documented limit is 2 seconds; a busy machine gets twice as much.
+LIMIT = 4.0
 SINGLE = ("method=factorization", "data=uniform", "data.rows=12", "data.cols=9", "figures=false", "logger=csv")
 STEPS = ("optimizer=adam", "method.max_steps=40", "method.tolerance=0")
 # Two stacks of two jobs, each of 40 steps.
@@ -29,7 +29,7 @@ INTERRUPTED, DONE = ("failed", "interrupted"), ("completed", None)
 
 
 def ask_to_end(patch: MonkeyPatch, where: str, call: int, number: int) -> None:
-    """Have the process get a signal as it calls something for the nth time; as it ends the call where n is negative."""
+    """Send the process a signal at the nth call of a function: before the call, or after it if n is negative."""
     calls = 0
 
     def asking(honest: Any) -> Any:
@@ -49,9 +49,9 @@ def ask_to_end(patch: MonkeyPatch, where: str, call: int, number: int) -> None:
 
 
 def check_end(command: Command, number: int, asked: float) -> list[str]:
-    """Hold an end against the law; the arguments of the command to go on with."""
+    """Check how a command ended, and return the arguments of the command that resumes it."""
     assert command.end() == 128 + number, command.stderr
-    assert command.said - asked < LAW
+    assert command.said - asked < LIMIT
     (line,) = [line for line in command.stderr.splitlines() if not line.lstrip().startswith(("#", "Launching"))]
     head, _, how = line.partition(": ")
     program, script, *arguments = shlex.split(how)
@@ -123,7 +123,7 @@ def test_wandb_runs_are_finished(where: str, call: int, codes: list[int], tmp_pa
 
 
 def stay_in_a_call(patch: MonkeyPatch) -> None:
-    """Have the process be for minutes in a call that no signal ends, as that for the SVD of a large matrix."""
+    """Keep the process for minutes in a call that no signal ends, such as the SVD of a large matrix."""
 
     def stay(*_: object) -> None:
         Path("asked").touch()
