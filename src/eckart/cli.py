@@ -8,17 +8,19 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from tqdm import tqdm
 
 from eckart import arguments, config
-from eckart.errors import Interrupted, one_line, raised_by_hydra, wants_traceback
+from eckart.config import without_hydra
+from eckart.errors import one_line, raised_by_hydra, wants_traceback
 from eckart.results import aggregate, terminal
 from eckart.results.result import read_results
-from eckart.runs.interruption import interruptible, take_turn
+from eckart.runs.interruption import Interrupted, claim_exit, interruptible
 from eckart.runs.job import Job
 from eckart.runs.stack import Stack
 from eckart.sweeps.attempt import attempt
+from hydra_plugins.eckart_stacked_launcher import stackable
 
 _folders: list[Path] = []
 _sweeps: list[Path] = []
@@ -30,7 +32,7 @@ class Folders(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse to go on in the folder of a run of another config."""
-        own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        own = without_hydra(config)
         job = Job(own, dict(config.hydra.runtime.choices), Path(config.hydra.run.dir))
         if job.resumes and (found := job.conflict()):
             # Hydra makes a warning of any other error.
@@ -71,11 +73,12 @@ def main() -> None:
                 raise
             sys.exit(one_line(error) + (_how_to_go_on(typed) if isinstance(error, OSError) else ""))
         except Interrupted as interrupted:
-            take_turn()
+            claim_exit()
             print(f"interrupted{_how_to_go_on(typed)}", file=sys.stderr)
-            sys.exit(128 + interrupted.signal)
+            sys.exit(interrupted.status)
 
 
+@stackable
 def task(cfg: DictConfig) -> float | tuple[float, ...] | None:
     """Run one job, as Hydra and its launchers call it.
 

@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import os
-import signal
 import warnings
 from collections.abc import Iterator
 
@@ -18,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from eckart import config
 from eckart.config import TrainConfig
+from eckart.environment import environment
 
 _HYDRA = "HYDRA_FULL_ERROR"
 _ASKED = "ECKART_FULL_ERROR"
@@ -29,19 +29,6 @@ _EXTRAS = {
     "hydra/launcher/submitit_slurm": "slurm",
     "hydra/sweeper/optuna": "optuna",
 }
-
-
-class Interrupted(KeyboardInterrupt):
-    """The process was asked to end by a signal."""
-
-    def __init__(self, number: int = signal.SIGINT) -> None:
-        super().__init__(number)
-        self.signal = number
-
-    @classmethod
-    def by(cls, interrupt: BaseException | None) -> "Interrupted":
-        """The interrupt that an exception is or stands for."""
-        return cls(interrupt.signal if isinstance(interrupt, cls) else signal.SIGINT)
 
 
 def concerns_all(error: BaseException) -> bool:
@@ -101,14 +88,6 @@ def raised_by_hydra() -> Iterator[None]:
 
     The answer is kept in the environment, so that processes which run jobs for this one know it too.
     """
-    before = {name: os.environ.get(name) for name in (_HYDRA, _ASKED)}
-    os.environ.setdefault(_ASKED, before[_HYDRA] or "0")
-    os.environ[_HYDRA] = "1"
-    try:
+    asked = os.environ.get(_ASKED) or os.environ.get(_HYDRA) or "0"
+    with environment({_ASKED: asked, _HYDRA: "1"}):
         yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
