@@ -1,5 +1,6 @@
 """Hydra's face of the stacked launcher; what it does is imported when a sweep is launched."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -41,6 +42,8 @@ class StackedLauncher(BasicLauncher):
         super().__init__()
         if jobs is not None and jobs < 1:
             raise ValueError(f"hydra.launcher.jobs must be at least 1, or null for any number. Found {jobs}.")
+        if not 0 < memory < math.inf:
+            raise ValueError(f"hydra.launcher.memory must be a positive number of GiB. Found {memory}.")
         self.jobs, self.memory = jobs, memory
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
