@@ -13,7 +13,6 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
 from eckart import arguments, config
@@ -26,6 +25,7 @@ from eckart.runs.job import Job
 from eckart.runs.stack import Stack
 from eckart.sweeps.attempt import attempt
 
+_typed: list[str] = []
 _folders: list[Path] = []
 _sweeps: list[Path] = []
 _failed: list[Path] = []
@@ -61,25 +61,25 @@ def main() -> None:
     process that a signal asks to end keeps its state, prints the command that resumes it, and exits with 128 plus the
     number of the signal.
     """
-    typed = list(sys.argv)
-    for folders in (_folders, _sweeps, _failed):
-        folders.clear()
+    for kept in (_typed, _folders, _sweeps, _failed):
+        kept.clear()
+    _typed.extend(sys.argv)
     config.register()
     app = hydra.main(version_base="1.3", config_path=str(config.config_dir()), config_name="train")(task)
     with raised_by_hydra(), _checked_as_composed():
         try:
-            with interruptible(lambda: f"interrupted{_how_to_resume(typed)}"):
-                sys.argv[1:] = arguments.prepared(typed[1:])
+            with interruptible(lambda: f"interrupted{_how_to_resume()}"):
+                sys.argv[1:] = arguments.prepared(_typed[1:])
                 app()
                 if _sweeps:
-                    _conclude(_sweeps[0], typed)
+                    _conclude(_sweeps[0])
         except Exception as error:
             if wants_traceback():
                 raise
-            sys.exit(one_line(error) + (_how_to_resume(typed) if isinstance(error, OSError) else ""))
+            sys.exit(_last_line(error))
         except Interrupted as interrupted:
             take_turn()
-            print(f"interrupted{_how_to_resume(typed)}", file=sys.stderr)
+            print(f"interrupted{_how_to_resume()}", file=sys.stderr)
             sys.exit(128 + interrupted.signal)
 
 
@@ -91,12 +91,16 @@ def task(cfg: DictConfig) -> float | tuple[float, ...] | None:
         continues.
     """
     try:
-        job = Job.composed(cfg, cast(DictConfig, HydraConfig.get()))
-    except OmegaConfBaseException as error:
+        return _train(cfg)
+    except Exception as error:
         if wants_traceback() or HydraConfig.get().mode == RunMode.MULTIRUN:
             raise
-        # Hydra prints a line of its own before any other exception.
-        sys.exit(one_line(error))
+        # Hydra would print a line of its own before this one.
+        sys.exit(_last_line(error))
+
+
+def _train(cfg: DictConfig) -> float | tuple[float, ...] | None:
+    job = Job.composed(cfg, cast(DictConfig, HydraConfig.get()))
     before = job.completed()
     trained = attempt(Stack([job])) if before is None else [before]
     if not trained:
@@ -128,12 +132,16 @@ def _checked_as_composed() -> Iterator[None]:
         ConfigLoaderImpl.load_configuration = load  # type: ignore[method-assign]
 
 
-def _how_to_resume(typed: list[str]) -> str:
+def _last_line(error: Exception) -> str:
+    return one_line(error) + (_how_to_resume() if isinstance(error, OSError) else "")
+
+
+def _how_to_resume() -> str:
     begun = [folder for folder in _folders if folder.is_dir()]
-    return f"; to resume: {arguments.resuming(typed, begun[0])}" if begun else ""
+    return f"; to resume: {arguments.resuming(_typed, begun[0])}" if begun else ""
 
 
-def _conclude(sweep: Path, typed: list[str]) -> None:
+def _conclude(sweep: Path) -> None:
     ended = read_results(sweep)
     print(aggregate.sweep_table(ended.values()))
     print(arguments.shown(sweep))
@@ -143,5 +151,5 @@ def _conclude(sweep: Path, typed: list[str]) -> None:
     if failed:
         lines = [f"{arguments.shown(folder)}: {error}" for folder, error in failed.items()]
         jobs = len({*ended, *failed})
-        counted = f"{len(failed)} of {jobs} jobs failed; to run them again: {arguments.resuming(typed, sweep)}"
+        counted = f"{len(failed)} of {jobs} jobs failed; to run them again: {arguments.resuming(_typed, sweep)}"
         sys.exit("\n  ".join([counted, *lines]))

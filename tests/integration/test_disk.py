@@ -62,7 +62,7 @@ def last_line(command: Command) -> str:
 def goes_on(command: Command, folder: Path) -> None:
     """Hold the command that is named against what it is to do."""
     kept = completed(folder)
-    _, _, how = last_line(command).partition("; to go on: ")
+    _, _, how = last_line(command).partition("; to resume: ")
     program, script, *arguments = shlex.split(how)
     assert (program, script) == ("python", "train.py")
     resumed = run(folder, *arguments)
