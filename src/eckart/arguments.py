@@ -119,7 +119,9 @@ def _overrides(folder: Path, *, swept: bool) -> list[str] | None:
             asked = OmegaConf.load(folder / "multirun.yaml").hydra.overrides
             # The same overrides without -m ask for a single run, unless the config itself asks for a sweep.
             return None if "hydra.mode=MULTIRUN" in asked.hydra and not swept else list(asked.task)
-        return list(OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
+        kept = folder / ".hydra" / "overrides.yaml"
+        # To open a pipe would wait for ever.
+        return list(OmegaConf.load(kept)) if kept.is_file() else None
     except Exception:
         # A file that cannot be read was written by another program, or was not written to its end.
         return None
