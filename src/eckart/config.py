@@ -213,7 +213,7 @@ def _headline(path: Path) -> str:
 def _entries(node: Container, path: str) -> Iterator[tuple[str, Any, Any]]:
     """Path, key and value of everything that is not a container."""
     for key in node.keys() if isinstance(node, DictConfig) else range(len(node)):
-        name = f"{path}.{key}" if path else str(key)
+        name = f"{path}[{key}]" if isinstance(node, ListConfig) else f"{path}.{key}".lstrip(".")
         try:
             value = None if OmegaConf.is_missing(node, key) else node[key]
         except OmegaConfBaseException:
