@@ -1,7 +1,7 @@
 """A classifier on inputs of reduced rank."""
 
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
