@@ -11,6 +11,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from eckart.config import ConfigError
+from eckart.results.terminal import shown
 
 _RESUME = "resume"
 
@@ -61,11 +62,6 @@ def resuming(arguments: Sequence[str], folder: Path) -> str:
     # Beside the other overrides: Hydra reads none after a flag that stands behind them.
     place = 1 + max((place for place, argument in enumerate(kept) if _is_override(argument)), default=len(kept) - 1)
     return shlex.join([*command, *kept[:place], f"{_RESUME}={_typed(shown(folder))}", *kept[place:]])
-
-
-def shown(folder: Path) -> str:
-    """A folder as a user would write it."""
-    return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
 
 
 def _is_override(argument: str) -> bool:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from eckart import arguments, config
 from eckart.errors import Interrupted, one_line, raised_by_hydra, wants_traceback
-from eckart.results import aggregate, terminal
+from eckart.results import terminal
 from eckart.results.result import read_results
 from eckart.runs.interruption import interruptible, take_turn
 from eckart.runs.job import Job
@@ -104,13 +104,13 @@ def _how_to_go_on(typed: list[str]) -> str:
 
 def _conclude(sweep: Path, typed: list[str]) -> None:
     ended = read_results(sweep)
-    print(aggregate.sweep_table(ended.values()))
-    print(arguments.shown(sweep))
+    print(terminal.sweep_table(ended.values()))
+    print(terminal.shown(sweep))
     failed = {folder: result["error"] for folder, result in ended.items() if result["status"] != "completed"}
     unwritten = [folder for folder in _failed if folder not in ended]
     failed = dict.fromkeys(unwritten, "its result could not be written") | failed
     if failed:
-        lines = [f"{arguments.shown(folder)}: {error}" for folder, error in failed.items()]
+        lines = [f"{terminal.shown(folder)}: {error}" for folder, error in failed.items()]
         jobs = len({*ended, *failed})
         counted = f"{len(failed)} of {jobs} jobs failed; to run them again: {arguments.resuming(typed, sweep)}"
         sys.exit("\n  ".join([counted, *lines]))

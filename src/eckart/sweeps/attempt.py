@@ -46,5 +46,5 @@ def attempt(stack: Stack) -> list[dict[str, Any]]:
     for job, result in zip(stack.jobs, trained, strict=False):
         if job.sweep is not None and result["status"] != "completed":
             # At once: the other jobs of the sweep can take hours. Not through its progress bar.
-            tqdm.write(terminal.failure(job, result), file=sys.stderr)
+            tqdm.write(terminal.failure(result, job.title, job.folder), file=sys.stderr)
     return trained

@@ -148,4 +148,5 @@ def _last_line(error: Exception) -> str:
 def _say(entry: Entry) -> None:
     if entry.job.completed() is None:
         # What was said on the other machine is in its log alone.
-        tqdm.write(terminal.failure(entry.job, read_result(entry.job.folder)), file=sys.stderr)
+        result = read_result(entry.job.folder)
+        tqdm.write(terminal.failure(result, entry.job.title, entry.job.folder), file=sys.stderr)
