@@ -9,14 +9,7 @@ from eckart.linalg.ranks import check_rank
 from eckart.linalg.svd import singular_values
 
 
-def relative_errors(
-    target: Tensor,
-    left: Tensor,
-    right: Tensor,
-    *,
-    norms: tuple[Tensor, Tensor] | None = None,
-    tolerance: float = 1e-12,
-) -> tuple[Tensor, Tensor]:
+def relative_errors(target: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     r"""Spectral and Frobenius norm of ``target - left @ right``, each relative to that of ``target``.
 
     Computed in double precision whatever the dtype of the arguments, to about 1e-12 relative, with a floor of a few
@@ -26,9 +19,6 @@ def relative_errors(
         target: Real floating point, shape ``(..., m, n)``, not all zero.
         left: Shape ``(..., m, k)``.
         right: Shape ``(..., k, n)``.
-        norms: Spectral and Frobenius norm of ``target``, each of shape ``(...)``, if they are known; else computed.
-        tolerance: Largest relative error of a spectral norm that is iterated, as of
-            :func:`eckart.linalg.norms.residual_norms`.
 
     Returns:
         ``(relative_2norm, relative_frobenius)``, each of shape ``(...)``, float64, on the device of ``target`` (on the
@@ -43,11 +33,10 @@ def relative_errors(
         (tensor(0.7500, dtype=torch.float64), tensor(0.6000, dtype=torch.float64))
     """
     target, left, right = in_double(target, left, right)
-    if norms is None:
-        norms = residual_norms(target, left[..., :0], right[..., :0, :], tolerance=tolerance)
-    require_nonzero(norms[1])
-    two_norm, frobenius = residual_norms(target, left, right, tolerance=tolerance)
-    return two_norm / norms[0], frobenius / norms[1]
+    target_norms = residual_norms(target, left[..., :0], right[..., :0, :])
+    require_nonzero(target_norms[1])
+    two_norm, frobenius = residual_norms(target, left, right)
+    return two_norm / target_norms[0], frobenius / target_norms[1]
 
 
 def optimum(spectrum: Tensor, rank: int | Tensor) -> tuple[Tensor, Tensor]:
@@ -88,40 +77,26 @@ def optimum(spectrum: Tensor, rank: int | Tensor) -> tuple[Tensor, Tensor]:
 
 
 def errors_of(
-    target: Tensor,
-    left: Tensor,
-    right: Tensor,
-    spectrum: Tensor,
-    best: tuple[Tensor, Tensor],
-    *,
-    tolerance: float = 1e-12,
+    residual: tuple[Tensor, Tensor], target: tuple[Tensor, Tensor], best: tuple[Tensor, Tensor]
 ) -> dict[str, Tensor]:
-    """Relative errors in both norms and their excess over the optimum, for a target of known singular values.
+    """Relative errors and their excess over the optimum, from norms. Each pair is 2-norm first, then Frobenius norm.
 
     Args:
-        target: Shape ``(..., m, n)``, not all zero.
-        left: Shape ``(..., m, k)``.
-        right: Shape ``(..., k, n)``.
-        spectrum: Singular values of the target, shape ``(..., min(m, n))``.
-        best: Relative errors of the best approximation, each of shape ``(...)``, from :func:`optimum`.
-        tolerance: As of :func:`relative_errors`.
+        residual: Norms of ``target - left @ right``, each of shape ``(...)``.
+        target: Norms of the target, not zero.
+        best: Relative errors of the best approximation, from :func:`optimum`.
 
     Returns:
-        ``relative_2norm``, ``relative_frobenius``, ``excess_2norm``, ``excess_frobenius``, each of shape ``(...)``,
-        float64. The excess is the error minus the optimum: nonnegative up to roundoff where ``left @ right`` has at
-        most the rank of the optimum.
-
-    Raises:
-        ValueError: If a target is all zero.
+        ``relative_2norm``, ``relative_frobenius``, ``excess_2norm`` and ``excess_frobenius``, each of shape ``(...)``.
+        The excess is the error minus the optimum: nonnegative up to roundoff if the approximation has at most the rank
+        of the optimum.
 
     Example:
-        >>> spectrum = torch.tensor([4.0, 3.0], dtype=torch.float64)
-        >>> left, right = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.0, 3.0]])
-        >>> errors_of(torch.diag(spectrum), left, right, spectrum, optimum(spectrum, 1))["excess_2norm"]
-        tensor(0.2500, dtype=torch.float64)
+        >>> one, two = torch.tensor(1.0), torch.tensor(2.0)
+        >>> errors_of((one, one), (two, two), (one / 4, one / 2))["excess_2norm"]
+        tensor(0.2500)
     """
-    norms = spectrum[..., 0], torch.linalg.vector_norm(spectrum, dim=-1)
-    two_norm, frobenius = relative_errors(target, left, right, norms=norms, tolerance=tolerance)
+    two_norm, frobenius = residual[0] / target[0], residual[1] / target[1]
     return {
         "relative_2norm": two_norm,
         "relative_frobenius": frobenius,
@@ -131,7 +106,7 @@ def errors_of(
 
 
 def excess(target: Tensor, left: Tensor, right: Tensor, rank: int | Tensor) -> tuple[Tensor, Tensor]:
-    r"""Relative errors minus the least that the rank allows: :func:`errors_of` for a target of unknown singular values.
+    r"""Relative errors minus the least that the rank allows, as of :func:`errors_of`.
 
     Args:
         target: Real floating point, shape ``(..., m, n)``, not all zero.
@@ -150,8 +125,10 @@ def excess(target: Tensor, left: Tensor, right: Tensor, rank: int | Tensor) -> t
         >>> excess(target, torch.tensor([[0.0], [1.0]]), torch.tensor([[0.0, 3.0]]), rank=1)
         (tensor(0.2500, dtype=torch.float64), tensor(0.2000, dtype=torch.float64))
     """
-    spectrum = singular_values(*in_double(target))
-    errors = errors_of(target, left, right, spectrum, optimum(spectrum, rank))
+    target, left, right = in_double(target, left, right)
+    spectrum = singular_values(target)
+    norms = spectrum[..., 0], torch.linalg.vector_norm(spectrum, dim=-1)
+    errors = errors_of(residual_norms(target, left, right), norms, optimum(spectrum, rank))
     return errors["excess_2norm"], errors["excess_frobenius"]
 
 
