@@ -46,6 +46,8 @@ def small(name: str, folder: Path, **options: Any) -> MatrixData:
     if "path" in node.keys():  # noqa: SIM118 (a value that is missing is a key, but not "in" the config)
         np.save(folder / "matrix.npy", np.arange(12.0).reshape(4, 3))
         node.path = str(folder / "matrix.npy")
+    if name == "operator":
+        node.source, node.arguments = "torch.eye", {"n": 5}
     data: MatrixData = instantiate(node)
     data.prepare_data()
     data.setup()
@@ -59,7 +61,7 @@ def matrix_data(target: torch.Tensor, **options: Any) -> MatrixData:
 
 
 def mask_of(data: MatrixData) -> torch.Tensor:
-    return data.supply("mask")["observed"]
+    return ~data.supply("mask")["entries"].isnan()
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -67,6 +69,12 @@ def test_data_of_the_configs(name: str, tmp_path: Path) -> None:
     if name == "mnist" and not os.environ.get("ECKART_DATA"):
         pytest.skip("MNIST is downloaded: set ECKART_DATA to a folder that holds MNIST/raw.")
     first = small(name, tmp_path)
+    if name == "operator":
+        assert first.operator().shape == (5, 5)
+        assert torch.equal(first.supply("images")["operator"].dense()[0], first.supply("target")["target"])
+        with pytest.raises(ValueError, match=r"needs a target with entries\. Found data=operator"):
+            first.supply("mask")
+        return
     target = first.supply("target")["target"]
     assert target.dtype == torch.float64
     assert target.ndim == 2
@@ -78,12 +86,11 @@ def test_data_of_the_configs(name: str, tmp_path: Path) -> None:
         return  # large: once is enough
     again, other = small(name, tmp_path), small(name, tmp_path, seed=1)
     assert torch.equal(again.supply("target")["target"], target)
-    supply, anew, differs = (data.supply("mask") for data in (first, again, other))
-    assert supply["observed"].dtype == torch.bool
-    assert supply["observed"].shape == target.shape
-    assert torch.equal(supply["observed"], anew["observed"])
+    mask, anew, differs = (mask_of(data) for data in (first, again, other))
+    assert mask.shape == target.shape
+    assert torch.equal(mask, anew)
     if name != "lab":
-        assert not torch.equal(supply["observed"], differs["observed"])
+        assert not torch.equal(mask, differs)
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if "scale" in root(name).data])
@@ -133,10 +140,15 @@ def test_mask_of_the_lab() -> None:
     assert mask_of(drawn).all()
 
 
-def test_only_completion_is_given_a_mask() -> None:
+def test_a_method_is_given_what_it_may_see_and_nothing_else() -> None:
     data = matrix_data(torch.ones(4, 3), observed=0.5)
     assert set(data.supply("target")) == {"target"}
-    assert set(data.supply("mask")) == {"target", "observed"}
+    assert set(data.supply("images")) == {"operator"}
+    seen = data.supply("mask")
+    assert set(seen) == {"entries"}
+    assert torch.equal(seen["entries"].isnan(), ~data.mask())
+    assert torch.equal(seen["entries"].nan_to_num(0), data.mask().float())
+    assert torch.equal(data.operator().dense()[0], data.target)
 
 
 @pytest.mark.parametrize(
