@@ -7,6 +7,8 @@ from matrices import gaussian, with_spectrum
 
 from eckart.linalg.krylov import randomized_svd
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 MATRICES = {
     "slow decay": gaussian(150, 120),
     "wide": gaussian(90, 300),
