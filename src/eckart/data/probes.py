@@ -90,10 +90,10 @@ class Probes:
         seeds: Sequence[int],
         dtype: torch.dtype = torch.float64,
     ) -> None:
-        require_one_of("method.probes", law, LAWS)
+        require_one_of("probes", law, LAWS)
         for name, count in (("vectors", vectors), ("batch_size", batch_size)):
             if count is not None:
-                require_count(f"method.{name}", count)
+                require_count(name, count)
         self._draw, self.size, self._seeds = LAWS[law], size, list(dict.fromkeys(seeds))
         self.members = torch.tensor([self._seeds.index(seed) for seed in seeds])
         if vectors is None and law == "orthogonal":

@@ -258,7 +258,8 @@ def as_operator(matrix: Any) -> Operator:
     def transpose(y: Tensor) -> Tensor:
         try:
             return product(adjoint)(y)
-        except NotImplementedError as error:
+        except (NotImplementedError, AttributeError, TypeError) as error:
+            # SciPy calls what it was not given.
             raise ValueError("Images of the transpose need an operator that has one. Found none.") from error
 
     return MatrixFree(product(matrix), (int(shape[0]), int(shape[1])), transpose if adjoint is not None else None)

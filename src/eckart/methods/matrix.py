@@ -336,6 +336,10 @@ class _LossProblem:
     def loss(self, step: int) -> Tensor:
         return 2 * self._method.loss_unit * self._method.losses(step)
 
+    def size(self) -> Tensor:
+        left, right = self._method.factors()
+        return torch.linalg.matrix_norm(left) * torch.linalg.matrix_norm(right)
+
     def certificate(self) -> Tensor | None:
         problem = self._method.pair_problem()
         return None if problem is None else stationarity(*problem)
