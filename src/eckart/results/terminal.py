@@ -196,4 +196,4 @@ def _spread(spread: Spread, name: str) -> tuple[str, str, str]:
         return f"{mean:.3f}", "±", NONE if deviation is None else f"{deviation:.3f}"
     if name.startswith("excess"):
         return scientific(mean), "±", scientific(deviation)
-    return fixed(mean, 6), "±", fixed(deviation, 4, significant=2)
+    return fixed(mean, 6, significant=3), "±", fixed(deviation, 4, significant=2)

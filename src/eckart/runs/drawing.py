@@ -1,4 +1,4 @@
-"""The figures of one result."""
+"""The figures of one result: which are drawn, and from which arrays."""
 
 from pathlib import Path
 from typing import Any
@@ -19,19 +19,22 @@ def draw(
     right: Tensor,
     spectrum: Tensor,
 ) -> list[Path]:
-    """Draw what a result has to show.
+    """Draw the figures of a result.
+
+    Always the approximation beside the truncated SVD, and the singular values; then accuracy by epoch where the history
+    has an accuracy, else loss and errors by step where it has more than one step.
 
     Args:
-        folder: Where the figures are written.
+        folder: Folder that the figures are written to.
         result: The result, as in ``result.json``.
-        history: The run's measurements.
+        history: The measurements of the run.
         target: The target, shape ``(m, n)``.
         left: Trained factor, shape ``(m, k)``.
         right: Trained factor, shape ``(k, n)``.
-        spectrum: Singular values of the target.
+        spectrum: Singular values of the target, shape ``(min(m, n),)``.
 
     Returns:
-        The files.
+        Paths of the figures.
     """
     rank, block = result["rank"], figures.BLOCK
     tall = max(target.shape) >= 8 * min(target.shape)

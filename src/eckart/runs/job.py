@@ -77,7 +77,7 @@ class Job:
         return None
 
     def objective(self, result: Mapping[str, Any]) -> float | tuple[float, ...] | None:
-        """What the job returns to a sweeper: a figure of its result, or several.
+        """Value that the job returns to a sweeper: a number of its result, or several.
 
         None if it did not complete: to Optuna's sweeper a trial that failed, where no number would end the search.
         """
@@ -85,8 +85,8 @@ class Job:
         names = [asked] if isinstance(asked, str) else list(asked)
         if result["status"] != "completed" or any(result[name] is None for name in names):
             return None
-        figures = tuple(float(result[name]) for name in names)
-        return figures[0] if isinstance(asked, str) else figures
+        values = tuple(float(result[name]) for name in names)
+        return values[0] if isinstance(asked, str) else values
 
     def conflict(self) -> str | None:
         """In what the run differs that an earlier command left in the folder; None where it does not, or is none."""
