@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from eckart.results.style import BLACK, BLUE, STYLE, VERMILLION, save
 
@@ -59,7 +59,7 @@ def _side_by_side(panels: Sequence[tuple[str, ArrayLike]]) -> Figure:
     low, high = matrices[0].min(), matrices[0].max()
     # A product of factors is nonnegative to rounding only.
     gray = low > -1e-9 * high
-    figure = Figure(figsize=(2.4 * len(panels), 2.9), layout="constrained")
+    figure = Figure(figsize=(2.4 * len(panels), 2.55), layout="compressed")
     for axes, (title, _), matrix in zip(figure.subplots(1, len(panels)), panels, matrices, strict=True):
         drawn = axes.imshow(matrix, cmap="gray" if gray else "viridis", vmin=low, vmax=high, interpolation="nearest")
         axes.set_title(title)
@@ -84,18 +84,18 @@ def _training(
 ) -> Figure:
     figure = Figure(figsize=(9.6, 2.9), layout="constrained")
     left, right = figure.subplots(1, 2)
-    left.loglog(_from_one(loss[0]), loss[1], color=VERMILLION, linewidth=1.4)
+    for axes in (left, right):
+        # Logarithmic from step 1 on, with a place for step 0.
+        axes.set_xscale("symlog", linthresh=1)
+        axes.set_yscale("log")
+    left.plot(*loss, color=VERMILLION, linewidth=1.4)
     left.set_ylabel("loss, document's recipe")
     for (name, (steps, error)), color in zip(errors.items(), (VERMILLION, BLUE), strict=False):
-        right.loglog(_from_one(steps), error, label=name, color=color, linewidth=1.4)
+        right.plot(steps, error, label=name, color=color, linewidth=1.4)
     right.axhline(optimum, color=BLACK, linewidth=0.9, linestyle="--", label="truncated SVD")
     right.set_ylabel("relative 2-norm error")
     right.legend()
     for axes in (left, right):
         axes.set_xlabel("optimizer step")
+        axes.set_xlim(left=0)
     return figure
-
-
-def _from_one(steps: ArrayLike) -> NDArray[np.float64]:
-    # A logarithmic axis cannot show step 0; it is drawn at step 1.
-    return np.maximum(np.asarray(steps, dtype=np.float64), 1)
