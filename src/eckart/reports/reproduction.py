@@ -209,7 +209,7 @@ def _compose_once(overrides: tuple[str, ...]) -> tuple[dict[str, str], DictConfi
     with initialize_config_dir(str(config.config_dir()), version_base="1.3"):
         cfg = compose("train", overrides=list(overrides), return_hydra_config=True)
     choices = dict(cfg.hydra.runtime.choices)
-    own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+    own = config.without_hydra(cfg)
     OmegaConf.set_struct(own, False)
     return choices, own
 

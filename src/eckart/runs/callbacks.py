@@ -1,44 +1,46 @@
 """What happens beside the training: progress on the terminal, and the last state on disk."""
 
-import signal
-import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
-from eckart.errors import Interrupted
-from eckart.methods.base import MatrixMethod
+from eckart.methods.method import Method
 from eckart.results.atomic import replacing
+from eckart.runs.checkpoint import check, read_checkpoint
+from eckart.runs.interruption import StopSignals
+from eckart.runs.recorder import Recorder
 
 
 class Progress(Callback):
-    """A progress bar over steps, on a terminal only."""
+    """A progress bar over steps, on a terminal only.
+
+    Args:
+        recorder: Knows the excess.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the bar."""
-        if isinstance(pl_module, MatrixMethod):
-            total, done = pl_module.max_steps, pl_module.step_count
-        else:
-            total, done = int(trainer.num_training_batches) * (trainer.max_epochs or 1), trainer.global_step
+        assert isinstance(pl_module, Method)
+        done, total = pl_module.progress()
         hidden = None if trainer.is_global_zero else True
         self._bar = tqdm(total=total, initial=done, unit="step", leave=False, disable=hidden, dynamic_ncols=True)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Move the bar on."""
-        if isinstance(pl_module, MatrixMethod):
-            done = pl_module.step_count
-            excess = pl_module.last_record.get("excess_frobenius")
-            if excess is not None:
-                self._bar.set_postfix_str(f"excess {float(excess.max()):.1e}", refresh=False)
-        else:
-            done = trainer.global_step
-        self._bar.update(done - self._bar.n)
+        """Move the bar."""
+        assert isinstance(pl_module, Method)
+        excess = self._recorder.last.get("excess_frobenius")
+        if pl_module.trains_factors and excess is not None:
+            self._bar.set_postfix_str(f"excess {float(excess.max()):.1e}", refresh=False)
+        self._bar.update(pl_module.progress()[0] - self._bar.n)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the bar away."""
@@ -63,14 +65,19 @@ class LastState(Callback):
         self._path, self._identity, self._seconds = path, identity, seconds
         self._written = time.monotonic()
 
-    def kept_step(self) -> int | None:
-        """Step of the state that an earlier run of the same has left; None if there is none that can be read."""
+    def kept_step(self, form: Mapping[str, Any]) -> int | None:
+        """Step of the state that an earlier run of the same config left; None if there is none that can be used.
+
+        Args:
+            form: Keys, types and shapes of this run's own checkpoints.
+        """
         try:
-            kept = torch.load(self._path, map_location="cpu", weights_only=True)
-        except Exception:
-            # Whatever else is found there is no state to go on from, and training from the start needs none.
-            return None
-        if kept.get("identity") != self._identity:
+            kept = read_checkpoint(self._path)
+            if kept.get("identity") != self._identity:
+                return None
+            check(kept, form)
+        except (OSError, ValueError):
+            # A state that cannot be used is no obstacle to training from the start.
             return None
         return kept["eckart"].get("step_count", kept["global_step"])
 
@@ -78,12 +85,14 @@ class LastState(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Write the state if it is time; the first process decides for all, who have to meet for it."""
-        if isinstance(pl_module, MatrixMethod) and trainer.strategy.broadcast(self._due() or pl_module.interrupted):
+        assert isinstance(pl_module, Method)
+        if pl_module.saves_between_blocks and trainer.strategy.broadcast(self._due() or pl_module.interrupted):
             self._write(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the state of a method whose epochs are passes over data: between them nothing is half summed up."""
-        if not isinstance(pl_module, MatrixMethod) and trainer.strategy.broadcast(self._due()):
+        assert isinstance(pl_module, Method)
+        if not pl_module.saves_between_blocks and trainer.strategy.broadcast(self._due()):
             self._write(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -108,56 +117,31 @@ class LastState(Callback):
 
 
 class Interruption(Callback):
-    """Stops the training between two steps when the process is asked to end, so that its state can be kept.
-
-    A step that takes longer than a second is not waited for.
-    """
+    """Ends the training between two steps when the process receives SIGINT or SIGTERM, so that its state is kept."""
 
     def __init__(self) -> None:
-        self._signal: int = signal.SIGINT
-        self._before: dict[int, Any] = {}
+        self._signals = StopSignals()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take over from the handlers of Lightning, which end the process only after a whole block of steps."""
+        """Replace the signal handlers of Lightning, which end the process only after a whole block of steps."""
         pl_module.interrupted = False  # type: ignore[assignment]
-        if threading.current_thread() is not threading.main_thread():
-            return
-
-        def ask(signum: int, frame: Any) -> None:
-            if pl_module.interrupted:
-                self._end()
-            pl_module.interrupted, self._signal = True, signum  # type: ignore[assignment]
-            signal.setitimer(signal.ITIMER_REAL, 1.0)
-
-        self._before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._end)
+        self._signals.install(lambda: setattr(pl_module, "interrupted", True))
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """End the run, whose state has been written by now."""
-        if pl_module.interrupted:
-            self._end()
+        """End the run; its state has been written before."""
+        if self._signals.asked:
+            self._signals.end()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give the signals back, and end the run if it was asked to after its last step."""
-        self._give_back()
-        if pl_module.interrupted:
-            self._end()
+        """Restore the handlers; a signal during the last step ends the run here."""
+        self._signals.restore()
+        if self._signals.asked:
+            self._signals.end()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Give the signals back; an error does not make the run forget that it was asked to end."""
-        asked = bool(self._before) and pl_module.interrupted
-        self._give_back()
-        if asked and not isinstance(exception, KeyboardInterrupt):
-            self._end()
-
-    def _end(self, *_: object) -> None:
-        raise Interrupted(self._signal)
-
-    def _give_back(self) -> None:
-        if self._before:
-            signal.setitimer(signal.ITIMER_REAL, 0.0)
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
+        """Restore the handlers; a signal that arrived before an error still ends the run."""
+        self._signals.restore()
+        if self._signals.asked and not isinstance(exception, KeyboardInterrupt):
+            self._signals.end()

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import eckart
 from eckart.results.settings import decides, flatten
 
 
@@ -34,15 +35,15 @@ def fingerprint(config: Mapping[str, Any]) -> str:
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Versions of what computed a result."""
+    """Versions of Python and the packages that compute a result."""
     installed = {name: importlib.metadata.version(name) for name in ("torch", "eckart")}
     return {"python": platform.python_version(), **installed}
 
 
 @functools.cache
 def source_digest() -> str:
-    """Hash of this package's source, which changes more often than its version."""
-    package = Path(__file__).parents[1]
+    """Hash of all source files of the package, which change more often than its version."""
+    package = Path(str(eckart.__file__)).parent
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
         digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
