@@ -1,11 +1,71 @@
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from jobs import job, seeds
 
 from eckart.results.aggregate import AVERAGED, by_method_and_rank
-from eckart.results.terminal import sweep_table
+from eckart.results.result import FIELDS
+from eckart.results.terminal import sweep_table, table
+
+FINISHED: dict[str, Any] = dict.fromkeys(FIELDS) | {
+    **{"method": "factorization", "data": "photo", "rank": 3, "seed": 0, "shape": [6, 5], "stop_reason": "converged"},
+    **{"relative_2norm": 0.25, "relative_frobenius": 0.5, "optimum_2norm": 0.2, "optimum_frobenius": 0.4},
+    **{"excess_2norm": 0.05, "excess_frobenius": 0.1, "numerical_rank": 3, "target_rank": 2, "parameters": 33},
+    **{"dense_parameters": 30, "steps": 7, "fit_seconds": 0.5, "total_seconds": 1.0},
+}
+
+
+def printed(folder: Path, **changes: Any) -> dict[str, list[str]]:
+    """Words of each line of a run's table behind its name."""
+    lines = table(FINISHED | changes, folder).splitlines()
+    return {line[:28].strip(): line[28:].split() for line in lines}
+
+
+def test_table_of_a_run_has_optimum_error_and_excess(tmp_path: Path) -> None:
+    (tmp_path / "figures").mkdir()
+    for name in ("figures/b.png", "figures/a.png", "result.json", ".hidden"):
+        (tmp_path / name).touch()
+    shown = printed(tmp_path)
+    assert shown[""] == []
+    assert shown["relative 2-norm error"] == ["0.2000000000", "0.2500000000", "5.0e-02"]
+    assert shown["relative Frobenius error"] == ["0.4000000000", "0.5000000000", "1.0e-01"]
+    # No approximation of the target needs more than the target's own rank.
+    assert shown["numerical rank"] == ["2", "3"]
+    assert "images that training asked" not in shown
+    lines = table(FINISHED, tmp_path).splitlines()
+    assert lines[0] == "factorization on photo, 6×5, rank 3, seed 0"
+    assert lines[2].split() == ["truncated", "SVD", "trained", "excess"]
+    assert lines[-3:] == [
+        "converged; 7 steps in 0.50 s, 1.0 s in all",
+        str(tmp_path),
+        "  figures/{a,b}.png  result.json",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "head"), [({}, "trained"), ({"stop_reason": "computed"}, "computed"), ({"accuracy": 0.5}, "reduction")]
+)
+def test_the_column_is_named_by_what_the_run_did(changes: dict[str, Any], head: str, tmp_path: Path) -> None:
+    changes |= {"train_loss_sum_per_epoch": [2.5, 1.25]}
+    lines = table(FINISHED | changes, tmp_path).splitlines()
+    assert lines[2].split()[2] == head
+    accuracy = "test accuracy 0.5000; cross-entropy summed over batches, by epoch: 2.50, 1.25"
+    assert (accuracy in lines) == ("accuracy" in changes)
+
+
+def test_table_says_which_images_training_asked_for_and_how_errors_were_measured(tmp_path: Path) -> None:
+    unknown = dict.fromkeys(("optimum_2norm", "optimum_frobenius", "excess_2norm", "excess_frobenius", "target_rank"))
+    measured = {"images": 20, "transpose_images": 0, "measured": "estimated from 100 fresh probes"}
+    lines = table(FINISHED | unknown | measured, tmp_path).splitlines()
+    assert "errors are estimated from 100 fresh probes" in lines
+    (asked,) = [line for line in lines if line.startswith("images")]
+    assert asked.split() == ["images", "that", "training", "asked", "for", "20"]
+    assert printed(tmp_path, **unknown)["relative 2-norm error"] == ["–", "0.2500000000", "–"]
+    assert printed(tmp_path, **unknown)["numerical rank"] == ["–", "3"]
+    both = table(FINISHED | measured | {"transpose_images": 12, "measured": "exact"}, tmp_path)
+    assert "20 and 12 of the transpose" in both and "errors are" not in both
 
 
 def cells(line: str) -> list[str]:
