@@ -1,4 +1,4 @@
-"""The command line before Hydra reads it: folders that are named by what is swept, and earlier ones to go on in."""
+"""The command line before Hydra reads it: names of job folders, and the folder of a run or sweep to resume."""
 
 import contextlib
 import shlex
@@ -16,18 +16,21 @@ _RESUME = "resume"
 
 
 def prepared(arguments: Sequence[str]) -> list[str]:
-    """Arguments as Hydra is to see them.
+    """The arguments that Hydra is given.
 
-    Hydra can leave keys out of a job's folder name, but only by name: these are all that are not swept. An experiment
-    can be a sweep without ``-m``, so this is done for every command. ``resume=`` becomes the folder to write to.
+    Hydra leaves a key out of a job's folder name only if the key is listed. The list added here holds every key that
+    is not swept. An experiment can be a sweep without ``-m``, so the list is added to every command. ``resume=`` sets
+    the folder to write to.
 
     Raises:
-        ConfigError: If there is nothing to resume.
+        ConfigError: If there is nothing to resume, or for a flag that would load a pickle.
 
     Example:
         >>> prepared(["-m", "method=svd", "rank=1,2"])
         ['-m', "hydra.job.config.override_dirname.exclude_keys=['method']", 'method=svd', 'rank=1,2']
     """
+    if any(map(_loads_a_pickle, arguments)):
+        raise ConfigError("Hydra's flag --experimental-rerun loads a pickle, which can run any code: it is refused.")
     plain = [argument for argument in arguments if _is_override(argument)]
     try:
         overrides = OverridesParser.create().parse_overrides(plain)
@@ -48,24 +51,30 @@ def prepared(arguments: Sequence[str]) -> list[str]:
 
 
 def resuming(arguments: Sequence[str], folder: Path) -> str:
-    """The command that goes on with what was written to a folder.
+    """The command that resumes the run or sweep of a folder.
 
     Args:
-        arguments: The command line as it was typed, with the name of the program.
+        arguments: The command line as typed, with the name of the program.
         folder: The folder of the run or of the sweep.
     """
     program = Path(arguments[0])
     command = ["python", arguments[0]] if program.suffix == ".py" else [program.name]
     settled = ("resume=", "hydra.sweep.dir=", "hydra.run.dir=")
     kept = [argument for argument in arguments[1:] if not argument.startswith(settled)]
-    # Beside the other overrides: Hydra reads none after a flag that stands behind them.
+    # Next to the other overrides: Hydra reads no override that follows a flag that follows overrides.
     place = 1 + max((place for place, argument in enumerate(kept) if _is_override(argument)), default=len(kept) - 1)
     return shlex.join([*command, *kept[:place], f"{_RESUME}={_typed(shown(folder))}", *kept[place:]])
 
 
 def shown(folder: Path) -> str:
-    """A folder as a user would write it."""
+    """The folder's path, relative to the current folder where it is below it."""
     return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
+
+
+def _loads_a_pickle(argument: str) -> bool:
+    # Hydra's parser takes any beginning of a flag that is unique, such as --exp.
+    flag = argument.partition("=")[0]
+    return len(flag) > 2 and "--experimental-rerun".startswith(flag)
 
 
 def _is_override(argument: str) -> bool:
@@ -85,11 +94,11 @@ def _typed(text: str) -> str:
 
 def _earlier(resume: Override, overrides: Sequence[Override], *, swept: bool) -> Path:
     value = resume.value()
-    # A folder whose name reads as a number is meant as it is typed.
+    # The name of a folder can look like a number, as in resume=007.
     asked = value if isinstance(value, str) else (resume.input_line or "").partition("=")[2]
     if asked != "latest":
         if not Path(asked).is_dir():
-            raise ConfigError(f"There must be a run or a sweep to go on with. Found no folder at resume={asked}.")
+            raise ConfigError(f"There must be a run or a sweep to resume. Found no folder at resume={asked}.")
         return Path(asked)
     wanted = _comparable(override.input_line or "" for override in overrides if not override.is_hydra_override())
     roots = ("multirun",) if swept else ("multirun", "outputs")
@@ -99,7 +108,7 @@ def _earlier(resume: Override, overrides: Sequence[Override], *, swept: bool) ->
         if found is not None and _comparable(found) == wanted:
             return folder
     raise ConfigError(
-        f"resume=latest goes on with the last run of the same command. Found none in {' or '.join(roots)}: "
+        f"resume=latest resumes the last run of the same command. Found none in {' or '.join(roots)}: "
         "resume=FOLDER names any."
     )
 
@@ -108,11 +117,13 @@ def _overrides(folder: Path, *, swept: bool) -> list[str] | None:
     try:
         if (folder / "multirun.yaml").is_file():
             asked = OmegaConf.load(folder / "multirun.yaml").hydra.overrides
-            # In the same words without -m, a single run is asked for, if the config says nothing else.
+            # The same overrides without -m ask for a single run, unless the config itself asks for a sweep.
             return None if "hydra.mode=MULTIRUN" in asked.hydra and not swept else list(asked.task)
-        return list(OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
+        kept = folder / ".hydra" / "overrides.yaml"
+        # To open a pipe would wait for ever.
+        return list(OmegaConf.load(kept)) if kept.is_file() else None
     except Exception:
-        # What cannot be read is not ours, or was not written to its end.
+        # A file that cannot be read was written by another program, or was not written to its end.
         return None
 
 

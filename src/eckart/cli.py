@@ -8,44 +8,48 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from tqdm import tqdm
 
 from eckart import arguments, config
 from eckart.config import without_hydra
 from eckart.errors import one_line, raised_by_hydra, wants_traceback
+from eckart.printable import printable
 from eckart.results import aggregate, terminal
 from eckart.results.result import read_results
 from eckart.runs.interruption import Interrupted, claim_exit, interruptible
 from eckart.runs.job import Job
 from eckart.runs.stack import Stack
 from eckart.sweeps.attempt import attempt
+from eckart.sweeps.hydra_internals import checked_as_composed
 from hydra_plugins.eckart_stacked_launcher import stackable
 
+_typed: list[str] = []
 _folders: list[Path] = []
 _sweeps: list[Path] = []
 _failed: list[Path] = []
 
 
 class Folders(Callback):
-    """Learns the folders that Hydra tells to nobody else: that of a run or sweep as it begins, of a job that failed."""
+    """Records the folder of a run or sweep as it begins, and the folders of jobs that failed."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Refuse to go on in the folder of a run of another config."""
+        """Refuse to resume the run of another config."""
         own = without_hydra(config)
         job = Job(own, dict(config.hydra.runtime.choices), Path(config.hydra.run.dir))
         if job.resumes and (found := job.conflict()):
-            # Hydra makes a warning of any other error.
-            sys.exit(f"resume={own.resume} must be a run of the same config. Found one with {found}.")
+            # Hydra turns any other exception into a warning.
+            sys.exit(printable(f"resume={own.resume} must be a run of the same config. Found one with {found}."))
         _folders.append(job.folder.absolute())
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Note the folder as the sweep starts."""
+        """Record the folder of the sweep."""
         _folders.append(Path(config.hydra.sweep.dir).absolute())
         _sweeps.append(_folders[-1])
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Note a job that did not complete, which its folder cannot tell where nothing can be written."""
+        """Record a job that did not complete: where nothing can be written, its folder does not show it."""
         if job_return.status != JobStatus.COMPLETED or job_return.return_value is None:
             _failed.append(Path(config.hydra.runtime.output_dir))
 
@@ -53,43 +57,55 @@ class Folders(Callback):
 def main() -> None:
     """Compose the config of the command line and run it, or sweep it with ``-m``.
 
-    Any error ends in one line on standard error and exit status 1; ``HYDRA_FULL_ERROR=1`` brings the traceback back.
-    A process that is asked to end keeps what it has, says how to go on, and exits with 128 and the signal's number.
+    An error prints one line on standard error and exits with status 1; ``HYDRA_FULL_ERROR=1`` shows the traceback. A
+    process that a signal asks to end keeps its state, prints the command that resumes it, and exits with 128 plus the
+    number of the signal.
     """
-    typed = list(sys.argv)
-    for folders in (_folders, _sweeps, _failed):
-        folders.clear()
+    for kept in (_typed, _folders, _sweeps, _failed):
+        kept.clear()
+    _typed.extend(sys.argv)
     config.register()
     app = hydra.main(version_base="1.3", config_path=str(config.config_dir()), config_name="train")(task)
-    with raised_by_hydra():
+    with raised_by_hydra(), checked_as_composed(config.check_targets):
         try:
-            with interruptible(lambda: f"interrupted{_how_to_go_on(typed)}"):
-                sys.argv[1:] = arguments.prepared(typed[1:])
+            with interruptible(lambda: f"interrupted{_how_to_resume()}"):
+                sys.argv[1:] = arguments.prepared(_typed[1:])
                 app()
                 if _sweeps:
-                    _conclude(_sweeps[0], typed)
+                    _conclude(_sweeps[0])
         except Exception as error:
             if wants_traceback():
                 raise
-            sys.exit(one_line(error) + (_how_to_go_on(typed) if isinstance(error, OSError) else ""))
+            sys.exit(_last_line(error))
         except Interrupted as interrupted:
             claim_exit()
-            print(f"interrupted{_how_to_go_on(typed)}", file=sys.stderr)
+            print(f"interrupted{_how_to_resume()}", file=sys.stderr)
             sys.exit(interrupted.status)
 
 
 @stackable
 def task(cfg: DictConfig) -> float | tuple[float, ...] | None:
-    """Run one job, as Hydra and its launchers call it.
+    """Run one job; Hydra and its launchers call this.
 
     Returns:
-        What the config names as its objective; None if the job did not complete, so that a sweeper goes on.
+        The fields of the result that ``objective`` names; None if the job did not complete, so that a sweeper
+        continues.
     """
+    try:
+        return _train(cfg)
+    except Exception as error:
+        if wants_traceback() or HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise
+        # Hydra would print a line of its own before this one.
+        sys.exit(_last_line(error))
+
+
+def _train(cfg: DictConfig) -> float | tuple[float, ...] | None:
     job = Job.composed(cfg, cast(DictConfig, HydraConfig.get()))
     before = job.completed()
     trained = attempt(Stack([job])) if before is None else [before]
     if not trained:
-        # A process that helps another to train has nothing to say.
+        # A process that helps another one to train prints nothing.
         return None
     (result,) = trained
     if result["status"] != "failed" and (before is None or job.sweep is None):
@@ -100,12 +116,16 @@ def task(cfg: DictConfig) -> float | tuple[float, ...] | None:
     return job.objective(result)
 
 
-def _how_to_go_on(typed: list[str]) -> str:
+def _last_line(error: Exception) -> str:
+    return one_line(error) + (_how_to_resume() if isinstance(error, OSError) else "")
+
+
+def _how_to_resume() -> str:
     begun = [folder for folder in _folders if folder.is_dir()]
-    return f"; to go on: {arguments.resuming(typed, begun[0])}" if begun else ""
+    return f"; to resume: {arguments.resuming(_typed, begun[0])}" if begun else ""
 
 
-def _conclude(sweep: Path, typed: list[str]) -> None:
+def _conclude(sweep: Path) -> None:
     ended = read_results(sweep)
     print(aggregate.sweep_table(ended.values()))
     print(arguments.shown(sweep))
@@ -115,5 +135,5 @@ def _conclude(sweep: Path, typed: list[str]) -> None:
     if failed:
         lines = [f"{arguments.shown(folder)}: {error}" for folder, error in failed.items()]
         jobs = len({*ended, *failed})
-        counted = f"{len(failed)} of {jobs} jobs failed; to run them again: {arguments.resuming(typed, sweep)}"
+        counted = f"{len(failed)} of {jobs} jobs failed; to run them again: {arguments.resuming(_typed, sweep)}"
         sys.exit("\n  ".join([counted, *lines]))

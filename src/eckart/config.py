@@ -2,18 +2,33 @@
 
 import difflib
 import functools
+import math
 import os
 import re
-from collections.abc import Iterable
+import types
+import typing
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import Container, DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 import eckart
+from eckart.allowed import SETTING, check_target
+from eckart.printable import printable
 from eckart.results.result import FIELDS
+
+# Keys under which a config names a class or a function: Hydra's, those of Optuna's sweeper, and those of logging.
+_NAMING = ("_target_", "custom_search_space")
+_NAMING_FOR_LOGGING = ("()", "class", "factory")
+# A job that changes these decides what other programs this one starts, or what it may call.
+_PROTECTED = re.compile(rf"PATH|(LD|DYLD|PYTHON).*|{SETTING}")
+_LARGEST = 2**63
+# Those that start processes of their own (ddp_spawn, ddp_notebook) or shard the weights do not fit these methods.
+_STRATEGIES = ("auto", "ddp")
 
 GROUPS = ("method", "data", "optimizer", "schedule", "trainer", "logger", "callbacks", "experiment")
 
@@ -94,6 +109,8 @@ def check(cfg: DictConfig, choices: dict[str, str]) -> None:
         for key, value in plain(cfg.get(group), resolve=False).items():
             if value == "???":
                 raise ConfigError(f"{group}={choices.get(group)} needs a {key}: {group}.{key}={key.upper()}.")
+    check_targets(cfg)
+    _check_numbers(cfg)
     if cfg.rank < 1:
         raise ConfigError(f"The rank must be at least 1. Found rank={cfg.rank}.")
     asked = [cfg.objective] if isinstance(cfg.objective, str) else cfg.objective
@@ -104,7 +121,35 @@ def check(cfg: DictConfig, choices: dict[str, str]) -> None:
     for group in GROUPS:
         if isinstance(cfg.get(group), DictConfig) and choices.get(group):
             _check_types(cfg[group], _defaults(group, choices[group]), group, cfg)
+    _check_trainer(cfg.trainer)
     _check_fit(cfg, choices)
+
+
+def check_targets(cfg: DictConfig) -> None:
+    """Hold every class and function that a config names against the allow-list, before any is imported or called.
+
+    Args:
+        cfg: A composed root config, with or without Hydra's own node.
+
+    Raises:
+        ConfigError: For the first name that is not allowed; see ``eckart.allowed``.
+    """
+    try:
+        for path, key, value in _entries(cfg, ""):
+            logging = path.startswith(("hydra.job_logging.", "hydra.hydra_logging."))
+            if key in _NAMING or (logging and key in _NAMING_FOR_LOGGING):
+                if value is not None:
+                    check_target(str(value), path)
+            elif logging and isinstance(value, str) and value.startswith("ext://sys.std"):
+                continue
+            elif logging and isinstance(value, str) and "ext://" in value:
+                check_target(value.partition("ext://")[2], path)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    hydra = cfg.get("hydra")
+    for name in (hydra and hydra.job.get("env_set")) or {}:
+        if _PROTECTED.fullmatch(str(name)):
+            raise ConfigError(f"hydra.job.env_set must not set PATH, LD_*, DYLD_*, PYTHON* or {SETTING}. Found {name}.")
 
 
 def plain(node: DictConfig | None, *, resolve: bool = True) -> dict[str, Any]:
@@ -139,9 +184,15 @@ def type_law(name: str, kind: Any, value: Any) -> str:
     Example:
         >>> type_law("rank", int, "ten")
         "rank must be an integer. Found 'ten'."
+        >>> type_law("figures", bool | None, "text")
+        "figures must be true, false or null. Found 'text'."
     """
     kinds = {bool: "true or false", int: "an integer", float: "a number", list: "a list, as in [1,2]"}
-    return f"{name} must be {kinds.get(kind, 'text')}. Found {'null' if value is None else repr(value)}."
+    law = kinds.get(kind, "text")
+    if isinstance(kind, types.UnionType):
+        options = [kinds.get(option, "text") for option in typing.get_args(kind) if option is not types.NoneType]
+        law = f"{' or '.join(options)} or null".replace("true or false or", "true, false or")
+    return f"{name} must be {law}. Found {'null' if value is None else printable(repr(value), 80)}."
 
 
 def describe_choices() -> str:
@@ -165,6 +216,23 @@ def describe_choices() -> str:
 def _headline(path: Path) -> str:
     comments = (line[1:].strip() for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#"))
     return next((comment for comment in comments if not comment.startswith("@package")), "")
+
+
+def _entries(node: Container, path: str) -> Iterator[tuple[str, Any, Any]]:
+    """Path, key and value of everything that is not a container."""
+    for key in node.keys() if isinstance(node, DictConfig) else range(len(node)):
+        name = f"{path}[{key}]" if isinstance(node, ListConfig) else f"{path}.{key}".lstrip(".")
+        try:
+            value = None if OmegaConf.is_missing(node, key) else node[key]
+        except OmegaConfBaseException:
+            if key in _NAMING:
+                # It could be resolved later, to anything.
+                yield name, key, "an interpolation"
+            continue
+        if isinstance(value, DictConfig | ListConfig):
+            yield from _entries(value, name)
+        else:
+            yield name, key, value
 
 
 @functools.cache
@@ -204,6 +272,30 @@ def _is_a(value: Any, kind: type) -> bool:
     if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     return isinstance(value, ListConfig) if kind is list else type(value) is kind
+
+
+def _check_numbers(cfg: DictConfig) -> None:
+    # data.rows before data.source.rows, which repeats it.
+    for path, _, value in sorted(_entries(cfg, ""), key=lambda entry: entry[0].count(".")):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if isinstance(value, int) and not -_LARGEST < value < _LARGEST:
+            raise ConfigError(f"{path} must be between -2^63 and 2^63. Found {printable(value, 40)}.")
+        if not math.isfinite(value):
+            raise ConfigError(f"{path} must be finite. Found {value}.")
+        if value < 0 and path.startswith(("optimizer.", "schedule.")):
+            raise ConfigError(f"{path} must not be negative. Found {value}.")
+
+
+def _check_trainer(trainer: DictConfig) -> None:
+    # A process for each device is started before Lightning counts the devices.
+    devices, most = trainer.get("devices"), max(2, os.cpu_count() or 1)
+    if isinstance(devices, int) and not 1 <= devices <= most:
+        law = f"trainer.devices must be from 1 to {most}, the number of cores of this machine"
+        raise ConfigError(f"{law}. Found {devices}.")
+    strategy = trainer.get("strategy")
+    if isinstance(strategy, str) and strategy not in _STRATEGIES:
+        raise ConfigError(f"trainer.strategy must be one of: {', '.join(_STRATEGIES)}. Found {strategy!r}.")
 
 
 def _check_fit(cfg: DictConfig, choices: dict[str, str]) -> None:

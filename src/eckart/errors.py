@@ -1,10 +1,10 @@
-"""What went wrong, in the one line that a user sees."""
+"""Errors as the one line that a user sees."""
 
 import contextlib
 import errno
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from hydra.errors import (
     ConfigCompositionException,
@@ -18,10 +18,11 @@ from omegaconf.errors import OmegaConfBaseException, ValidationError
 from eckart import config
 from eckart.config import TrainConfig
 from eckart.environment import environment
+from eckart.printable import printable
 
 _HYDRA = "HYDRA_FULL_ERROR"
 _ASKED = "ECKART_FULL_ERROR"
-# Configs of Hydra's plugins and modules that are there only if an extra is installed.
+# Hydra's configs and modules that only an extra installs.
 _EXTRAS = {
     "submitit": "slurm",
     "hydra/launcher/joblib": "joblib",
@@ -32,12 +33,16 @@ _EXTRAS = {
 
 
 def concerns_all(error: BaseException) -> bool:
-    """Whether an error is as much one of the next job: the disk is full, or can only be read."""
+    """Whether the next job would fail with the same error: the disk is full or read-only."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def one_line(error: BaseException) -> str:
-    """Say in one line what is wrong, with the nearest names where a name is not known."""
+    """Say in one line of printable characters what is wrong, with the nearest names where a name is not known."""
+    return printable(_said(error))
+
+
+def _said(error: BaseException) -> str:
     cause = error.__cause__
     if isinstance(error, MissingConfigException) and error.missing_cfg_file in _EXTRAS:
         return _needs(error.missing_cfg_file)
@@ -58,10 +63,10 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, OverrideParseException):
         return f"Cannot read the override {error.override!r}."
     if isinstance(error, InstantiationException) and cause is not None:
-        return one_line(cause)
+        return _said(cause)
     if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
         return _needs(error.name)
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = str(error).strip() or type(error).__name__
     if isinstance(error, OSError):
         text = error.strerror or text
         return text if error.filename is None else f"{text}: {error.filename}"
@@ -73,20 +78,44 @@ def _needs(missing: str) -> str:
 
 
 def warn_in_one_line() -> None:
-    """Tell a user what a warning says, and not where in the code it was given."""
-    warnings.formatwarning = lambda message, *_args, **_kwargs: f"warning: {message}\n"
+    """Print warnings as one line, without the place in the code."""
+    warnings.formatwarning = lambda message, *_args, **_kwargs: f"warning: {printable(message)}\n"
 
 
 def wants_traceback() -> bool:
-    """Whether the user asked for tracebacks in place of one line."""
+    """Whether the user asked for tracebacks instead of one line."""
     return os.environ.get(_ASKED) == "1"
 
 
 @contextlib.contextmanager
-def raised_by_hydra() -> Iterator[None]:
-    """Let Hydra raise what it would print, and remember whether the user asked for that themselves.
+def prefixed(path: str, keys: Iterable[object]) -> Iterator[None]:
+    """Add a config's path to an error whose message begins with one of its keys.
 
-    The answer is kept in the environment, so that processes which run jobs for this one know it too.
+    Numerics say ``probes must be one of ...``; a user of the command line reads ``method.probes must be one of ...``.
+
+    Args:
+        path: Path of the config that is instantiated, such as ``method``.
+        keys: Its keys.
+
+    Example:
+        >>> with prefixed("method", ["probes"]):
+        ...     raise ValueError("probes must be gaussian. Found 'some'.")
+        Traceback (most recent call last):
+        ValueError: method.probes must be gaussian. Found 'some'.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if str(error).partition(" ")[0] not in set(map(str, keys)):
+            raise
+        raise ValueError(f"{path}.{error}") from error
+
+
+@contextlib.contextmanager
+def raised_by_hydra() -> Iterator[None]:
+    """Make Hydra raise errors instead of printing them, and remember whether the user asked for tracebacks.
+
+    The answer is kept in the environment, where processes that run jobs for this one find it.
     """
     asked = os.environ.get(_ASKED) or os.environ.get(_HYDRA) or "0"
     with environment({_ASKED: asked, _HYDRA: "1"}):

@@ -3,6 +3,7 @@
 Hydra imports this file in every Hydra application on the machine, so it imports nothing but Hydra.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -58,6 +59,8 @@ class StackedLauncher(Launcher):
     def __init__(self, jobs: int | None, memory: float) -> None:
         if jobs is not None and jobs < 1:
             raise ValueError(f"hydra.launcher.jobs must be at least 1, or null for any number. Found {jobs}.")
+        if not 0 < memory < math.inf:
+            raise ValueError(f"hydra.launcher.memory must be a positive number of GiB. Found {memory}.")
         self.jobs, self.memory = jobs, memory
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:

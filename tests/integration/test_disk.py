@@ -62,7 +62,7 @@ def last_line(command: Command) -> str:
 def resumes(command: Command, folder: Path) -> None:
     """Run the command that the line names, and check that it completes all jobs."""
     kept = completed(folder)
-    _, _, how = last_line(command).partition("; to go on: ")
+    _, _, how = last_line(command).partition("; to resume: ")
     program, script, *arguments = shlex.split(how)
     assert (program, script) == ("python", "train.py")
     resumed = run(folder, *arguments)

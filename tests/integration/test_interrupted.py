@@ -55,7 +55,7 @@ def check_end(command: Command, number: int, asked: float) -> list[str]:
     (line,) = [line for line in command.stderr.splitlines() if not line.lstrip().startswith(("#", "Launching"))]
     head, _, how = line.partition(": ")
     program, script, *arguments = shlex.split(how)
-    assert (head, program, Path(script).name) == ("interrupted; to go on", "python", "train.py")
+    assert (head, program, Path(script).name) == ("interrupted; to resume", "python", "train.py")
     return arguments
 
 

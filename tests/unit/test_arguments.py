@@ -82,6 +82,14 @@ def test_folders_are_named_by_what_is_swept(typed: list[str], excluded: list[str
         assert [argument for argument in arguments if argument != added] == typed
 
 
+@pytest.mark.parametrize("flag", ["--experimental-rerun", "--experimental-rerun=a.pickle", "--exp", "--e=a"])
+def test_the_flag_that_loads_a_pickle_is_refused(flag: str) -> None:
+    for typed in ([flag, "a.pickle"], ["rank=1", "-m", flag]):
+        with pytest.raises(ConfigError, match="loads a pickle"):
+            prepared(typed)
+    assert prepared(["--cfg", "job", "--"]) == ["--cfg", "job", "--"]
+
+
 def test_what_is_typed_overrides_what_is_added() -> None:
     Path("a").mkdir()
     arguments = read(prepared(["-m", "rank=1,2", f"{EXCLUDED}=[x]", "hydra.sweep.dir=b", "resume=a"]))
@@ -98,7 +106,7 @@ def test_any_folder_comes_back_as_it_was(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_a_folder_with_an_odd_name_is_gone_on_in(name: str) -> None:
+def test_a_folder_with_an_odd_name_is_resumed(name: str) -> None:
     Path(name).mkdir()
     typed = shlex.split(resuming(["train.py", "rank=1"], Path(name).absolute()))[2:]
     assert folders_of(typed) == [name, name]
@@ -110,7 +118,7 @@ def test_a_folder_is_meant_as_it_is_typed() -> None:
         assert folders_of([f"resume={name}"]) == [name, name]
 
 
-def test_the_command_that_goes_on(tmp_path: Path) -> None:
+def test_the_command_that_resumes(tmp_path: Path) -> None:
     typed = ["train.py", "-m", "rank=1,2", "resume=latest", "hydra.sweep.dir='a b'", "name='x y'"]
     command = resuming(typed, tmp_path / "multirun" / "a")
     assert command == """python train.py -m rank=1,2 'name='"'"'x y'"'"'' resume=multirun/a"""
@@ -157,12 +165,10 @@ def test_what_cannot_be_read_is_passed_over() -> None:
 
 
 @pytest.mark.parametrize("typed", [["-m", "rank=1,2"], ["rank=1"], []])
-def test_nothing_to_go_on_with(typed: list[str]) -> None:
+def test_nothing_to_resume(typed: list[str]) -> None:
     sweep("multirun/2026-01-01/08-00-00-aa", "rank=5,6")
     where = "multirun" if typed[:1] == ["-m"] else "multirun or outputs"
-    law = (
-        f"resume=latest goes on with the last run of the same command. Found none in {where}: resume=FOLDER names any."
-    )
+    law = f"resume=latest resumes the last run of the same command. Found none in {where}: resume=FOLDER names any."
     with pytest.raises(ConfigError) as raised:
         prepared([*typed, "resume=latest"])
     assert str(raised.value) == law
@@ -173,4 +179,4 @@ def test_no_such_folder(folder: str) -> None:
     Path("file.txt").touch()
     with pytest.raises(ConfigError) as raised:
         prepared(["-m", "rank=1,2", f"resume={folder}"])
-    assert str(raised.value) == f"There must be a run or a sweep to go on with. Found no folder at resume={folder}."
+    assert str(raised.value) == f"There must be a run or a sweep to resume. Found no folder at resume={folder}."

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
 from eckart import config
-from eckart.config import ConfigError, check, describe_choices, folder_name, nearest, type_law
+from eckart.config import ConfigError, check, check_targets, describe_choices, folder_name, nearest, type_law
 
 
 def composed(*overrides: str) -> tuple[DictConfig, dict[str, str]]:
@@ -107,6 +107,20 @@ LAWS = [
     ),
     (["trainer.enable_progress_bar=1"], "trainer.enable_progress_bar must be true or false. Found 1."),
     (["logger.history=perhaps"], "logger.history must be true or false. Found 'perhaps'."),
+    (
+        ["data=gaussian", "data.rows=9223372036854775808"],
+        "data.rows must be between -2^63 and 2^63. Found 9223372036854775808.",
+    ),
+    (["seed=-9223372036854775808"], "seed must be between -2^63 and 2^63. Found -9223372036854775808."),
+    (["data.scale=nan"], "data.scale must be finite. Found nan."),
+    (["method.tolerance=1e400"], "method.tolerance must be finite. Found inf."),
+    (["optimizer=adam", "optimizer.lr=-inf"], "optimizer.lr must be finite. Found -inf."),
+    (["optimizer=adam", "optimizer.lr=-1"], "optimizer.lr must not be negative. Found -1."),
+    (["optimizer=adam", "optimizer.betas=[-0.5,0.9]"], "optimizer.betas[0] must not be negative. Found -0.5."),
+    (["optimizer=sgd", "optimizer.momentum=-0.1"], "optimizer.momentum must not be negative. Found -0.1."),
+    (["optimizer=sgd", "optimizer.weight_decay=nan"], "optimizer.weight_decay must be finite. Found nan."),
+    (["optimizer=sgd", "schedule=cosine", "schedule.final=-1"], "schedule.final must not be negative. Found -1."),
+    (["trainer.strategy=ddp_notebook"], "trainer.strategy must be one of: auto, ddp. Found 'ddp_notebook'."),
 ]
 
 
@@ -114,6 +128,63 @@ LAWS = [
 def test_laws(overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
         check(*composed(*overrides))
+
+
+@pytest.mark.parametrize("devices", [0, -1, 99999999999])
+def test_devices_that_the_machine_does_not_have(devices: int) -> None:
+    with pytest.raises(ConfigError, match=rf"^trainer\.devices must be from 1 to \d+, .*\. Found {devices}\.$"):
+        check(*composed(f"trainer.devices={devices}"))
+
+
+TARGETS = [
+    (["trainer._target_=torch.nn.Linear"], "trainer._target_ must be Lightning's Trainer"),
+    (["optimizer._target_=torch.load"], "optimizer._target_ must be an optimizer of torch.optim or eckart.optim"),
+    (["data.source._target_=joblib.load"], "data.source._target_ must be a function or class of eckart.data"),
+    (["+method.x.y=[{_target_:builtins.open}]"], "method.x.y[0]._target_ must be a method of eckart.methods"),
+    (["data.seed={_target_:pathlib.Path.touch}"], "data.seed._target_ must be"),
+    (["optimizer._target_=${nope}"], "optimizer._target_ must be"),
+    (["optimizer._target_=${name}", "name=torch.load"], "optimizer._target_ must be"),
+    (["+hydra.callbacks.x._target_=builtins.open"], "hydra.callbacks.x._target_ must be a callback of Hydra"),
+    (["+hydra.launcher.x._target_=builtins.open"], "hydra.launcher.x._target_ must be a launcher of Hydra"),
+    (["+hydra.sweeper.custom_search_space=os.system"], "hydra.sweeper.custom_search_space must be a sweeper of Hydra"),
+    (
+        ["+hydra.job_logging.handlers.x={class:torch.load}"],
+        "hydra.job_logging.handlers.x.class must be a class of logging",
+    ),
+    (["+hydra.hydra_logging.filters.x.factory=torch.load"], "hydra.hydra_logging.filters.x.factory must be"),
+    (
+        ["hydra.job_logging.handlers.console.stream='ext://os.environ'"],
+        "hydra.job_logging.handlers.console.stream must",
+    ),
+    (
+        ["+hydra.job.env_set.ECKART_ALLOW=os"],
+        "hydra.job.env_set must not set PATH, LD_*, DYLD_*, PYTHON* or ECKART_ALLOW",
+    ),
+    (["+hydra.job.env_set.LD_PRELOAD=a.so"], "hydra.job.env_set must not set"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "law"), TARGETS, ids=[" ".join(given) for given, _ in TARGETS])
+def test_names_that_are_not_allowed(overrides: list[str], law: str) -> None:
+    config.register()
+    with initialize_config_dir(str(config.config_dir()), version_base="1.3"):
+        cfg = compose("train", overrides=overrides, return_hydra_config=True)
+    with pytest.raises(ConfigError, match=f"^{re.escape(law)}"):
+        check_targets(cfg)
+
+
+def test_names_behind_interpolations() -> None:
+    for trainer in ("${name}", {"strategy": "${name}"}, {"devices": ["${name}"]}):
+        cfg = OmegaConf.create({"trainer": trainer, "name": {"_target_": "torch.load"}})
+        with pytest.raises(ConfigError, match=r"^trainer.*\._target_ must be .*Found 'torch\.load'"):
+            check_targets(cfg)
+
+
+@pytest.mark.parametrize("option", [f"experiment={name}" for name in options("experiment") if name != "optuna_adam"])
+def test_names_in_our_own_configs_are_allowed(option: str) -> None:
+    config.register()
+    with initialize_config_dir(str(config.config_dir()), version_base="1.3"):
+        check_targets(compose("train", overrides=[option], return_hydra_config=True))
 
 
 @pytest.mark.parametrize(
@@ -173,7 +244,8 @@ def test_every_choice_is_described() -> None:
         (bool, 3, "x must be true or false. Found 3."),
         (list, None, "x must be a list, as in [1,2]. Found null."),
         (str, 3, "x must be text. Found 3."),
-        ("str | None", 3, "x must be text. Found 3."),
+        (str | None, 3, "x must be text or null. Found 3."),
+        (bool | None, "yes", "x must be true, false or null. Found 'yes'."),
     ],
 )
 def test_type_law(kind: Any, value: Any, message: str) -> None:
@@ -192,7 +264,8 @@ def test_composing_and_checking_imports_nothing_heavy() -> None:
     program = """
 import sys
 from hydra import compose, initialize_config_dir
-from eckart import config, job, results, summary, cli
+from eckart import cli, config
+from eckart.runs import job
 config.register()
 with initialize_config_dir(str(config.config_dir()), version_base="1.3"):
     cfg = compose("train", overrides=["method=classifier", "data=digits"], return_hydra_config=True)

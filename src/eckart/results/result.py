@@ -21,6 +21,9 @@ FACTORS = "factors.safetensors"
 CHECKPOINT = "last.ckpt"
 FIGURES = "figures"
 
+# Levels of a result; a config has some five.
+_DEEPEST = 50
+
 FIELDS: dict[str, type] = {
     "status": str,
     "error": str,
@@ -89,7 +92,14 @@ def read_result(folder: Path) -> dict[str, Any]:
         FileNotFoundError: If the run has not ended.
         ValueError: If no run of this package wrote it, or not to its end.
     """
-    return _check(json.loads((folder / RESULT).read_text(encoding="utf-8")))
+    path = folder / RESULT
+    # To open a pipe would wait for ever.
+    if path.exists() and not path.is_file():
+        raise ValueError("it is not a regular file")
+    try:
+        return _check(json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse))
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
 
 
 def read_results(*folders: str | Path) -> dict[Path, dict[str, Any]]:
@@ -120,7 +130,7 @@ def read_results(*folders: str | Path) -> dict[Path, dict[str, Any]]:
     for folder in sorted(found.values(), key=_natural):
         try:
             results[folder] = read_result(folder)
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, ValueError) as error:
             warnings.warn(f"{folder / RESULT} is left out: {error}", stacklevel=2)
     if not results:
         raise FileNotFoundError(f"There is no result of a run below {' or '.join(map(str, folders))}.")
@@ -183,6 +193,10 @@ def _natural(path: Path) -> list[tuple[str, int, str]]:
     ]
 
 
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
 def _check(result: Any) -> dict[str, Any]:
     ours = (
         isinstance(result, dict)
@@ -192,7 +206,33 @@ def _check(result: Any) -> dict[str, Any]:
     )
     if not ours:
         raise ValueError("no run of eckart wrote it")
+    for name, kind in FIELDS.items():
+        value = result.get(name)
+        if value is not None and not _is_a(value, kind):
+            raise ValueError(f"its {name} is not of type {kind.__name__}")
+    if _depth(result) > _DEEPEST:
+        raise ValueError("it is nested too deep")
     return dict(result)
+
+
+def _is_a(value: Any, kind: type) -> bool:
+    if kind in (int, float):
+        number = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
+        return number and abs(value) < (2**63 if isinstance(value, int) else math.inf)
+    return isinstance(value, kind)
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level:
+        depth += 1
+        level = [
+            item
+            for container in level
+            if isinstance(container, dict | list)
+            for item in (container.values() if isinstance(container, dict) else container)
+        ]
+    return depth
 
 
 def _fields(result: Mapping[str, Any]) -> dict[str, Any]:

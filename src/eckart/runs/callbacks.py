@@ -1,15 +1,16 @@
 """What happens beside the training: progress on the terminal, and the last state on disk."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
 from eckart.methods.base import MatrixMethod
 from eckart.results.atomic import replacing
+from eckart.runs.checkpoint import check, read_checkpoint
 from eckart.runs.interruption import StopSignals
 
 
@@ -61,14 +62,19 @@ class LastState(Callback):
         self._path, self._identity, self._seconds = path, identity, seconds
         self._written = time.monotonic()
 
-    def kept_step(self) -> int | None:
-        """Step of the state that an earlier run of the same has left; None if there is none that can be read."""
+    def kept_step(self, form: Mapping[str, Any]) -> int | None:
+        """Step of the state that an earlier run of the same config left; None if there is none that can be used.
+
+        Args:
+            form: Keys, types and shapes of this run's own checkpoints.
+        """
         try:
-            kept = torch.load(self._path, map_location="cpu", weights_only=True)
-        except Exception:
-            # Whatever else is found there is no state to go on from, and training from the start needs none.
-            return None
-        if kept.get("identity") != self._identity:
+            kept = read_checkpoint(self._path)
+            if kept.get("identity") != self._identity:
+                return None
+            check(kept, form)
+        except (OSError, ValueError):
+            # A state that cannot be used is no obstacle to training from the start.
             return None
         return kept["eckart"].get("step_count", kept["global_step"])
 

@@ -26,6 +26,7 @@ from eckart.results.history import HISTORY, History
 from eckart.results.result import FACTORS, FIGURES, write_result
 from eckart.runs import tracking
 from eckart.runs.callbacks import Interruption, LastState, Progress
+from eckart.runs.checkpoint import check, form_of, read_checkpoint
 from eckart.runs.drawing import draw
 from eckart.runs.interruption import Interrupted, before_exit, claim_exit
 from eckart.runs.loggers import StackLogger
@@ -75,7 +76,7 @@ class _Training:
         method = self._method(data)
         trainer, histories = self._trainer(method)
         datamodule = data[0] if isinstance(method, Classifier) else None
-        checkpoint = self._checkpoint(method, histories)
+        checkpoint = self._checkpoint(method, trainer, histories)
         with _threads(method):
             trainer.fit(method, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
         if not trainer.is_global_zero:
@@ -189,8 +190,8 @@ class _Training:
                 self.runs[member] = wandb_run
         return trainer, histories
 
-    def _checkpoint(self, method: Method, histories: Sequence[History]) -> Path | None:
-        kept = self.last_state.kept_step() if self.jobs[0].resumes else None
+    def _checkpoint(self, method: Method, trainer: Trainer, histories: Sequence[History]) -> Path | None:
+        kept = self.last_state.kept_step(form_of(method, trainer)) if self.jobs[0].resumes else None
         if kept is not None:
             for history in histories:
                 history.go_on(kept)
@@ -198,7 +199,7 @@ class _Training:
         if self.config.ckpt is None:
             return None
         path = Path(self.config.ckpt)
-        _check_checkpoint(path, method)
+        _check_checkpoint(path, method, trainer)
         return path
 
     def _write(self, member: int, figures: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, Any]:
@@ -235,15 +236,15 @@ class _Training:
         return (time.perf_counter() - self.began) / len(self.jobs)
 
 
-def _check_checkpoint(path: Path, method: Method) -> None:
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no checkpoint at ckpt={path}.")
+def _check_checkpoint(path: Path, method: Method, trainer: Trainer) -> None:
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)["eckart"]
-    except Exception as error:
-        raise ValueError(f"ckpt={path} must be a checkpoint that a run of eckart wrote. Found none in it.") from error
-    if found["of"] != method.describe():
-        raise ValueError(f"ckpt={path} must be of {method.describe()}. Found {found['of']}.")
+        found = read_checkpoint(path)
+        check(found, form_of(method, trainer))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"There is no checkpoint at ckpt={path}.") from None
+    except ValueError as error:
+        raise ValueError(f"ckpt={path}: {error}") from error
+    found = found["eckart"]
     if isinstance(method, MatrixMethod):
         name, limit, done = "method.max_steps", method.max_steps, found["step_count"]
     else:

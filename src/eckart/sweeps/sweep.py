@@ -19,7 +19,7 @@ from hydra.types import HydraContext, TaskFunction
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf, flag_override, open_dict, read_write
 
-from eckart.config import plain
+from eckart.config import check_targets, plain
 from eckart.results.atomic import naming
 from eckart.runs.job import Job
 from eckart.runs.stack import Stack, forget_all
@@ -175,6 +175,7 @@ def _stack_key(entry: Entry) -> Hashable | None:
     if "${hydra:" in str(plain(config, resolve=False)) or config.get("callbacks"):
         return None
     try:
+        check_targets(config)
         # Several processes train one job.
         if config.trainer.devices != 1:
             return None

@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from eckart.data.files import limits
+
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
 
 
 def read_image(
@@ -29,26 +32,33 @@ def read_image(
         Float64, shape ``(rows, cols)``, from 0 (black) to 1 (white).
 
     Raises:
-        ValueError: If the image has more than ``MAX_PIXELS`` pixels (nothing is decoded then), several pages or more
-            than 16 bits a channel, or ``crop`` or ``size`` breaks its law.
+        ValueError: If the content has another format than the extension says, a TIFF file's list of pages has no end,
+            the image has more than ``MAX_PIXELS`` pixels (nothing is decoded then), several pages or more than 16
+            bits a channel, or ``crop`` or ``size`` breaks its law.
     """
     if size is not None:
         _require_integers("size", "[rows, cols]", size, 2)
         limits.require_matrix_shape(size)
+    expected = FORMATS[path.suffix.lower()]
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            opened = Image.open(path, formats=("PNG", "JPEG", "TIFF"))
+            opened = Image.open(path, formats=tuple(FORMATS.values()))
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             found = re.search(r"\d+ pixels", str(error))
             raise ValueError(_too_large(found[0] if found else "more")) from error
         except UnidentifiedImageError as error:
             raise ValueError("the file must be a PNG, JPEG or TIFF image. Found none of them.") from error
     with opened:
+        if opened.format != expected:
+            raise ValueError(f"the file must be a {expected} image, as its extension says. Found {opened.format}.")
         if opened.width * opened.height > limits.MAX_PIXELS:
             raise ValueError(_too_large(f"{opened.width * opened.height} pixels"))
-        if opened.format == "TIFF" and getattr(opened, "n_frames", 1) > 1:
+        if expected == "TIFF" and getattr(opened, "n_frames", 1) > 1:
             raise ValueError("the file must hold one image. Found several pages.")
+        if isinstance(opened, TiffImageFile) and opened.tag_v2.next:
+            # Pillow counts one page, and yet the page names a next one.
+            raise ValueError("the file's list of pages must end after one page. Found a loop or damage.")
         # Some versions of Pillow open 16-bit grayscale PNG files as 32-bit "I".
         deep = opened.mode.startswith("I;16") or (opened.mode == "I" and opened.format == "PNG")
         image = ImageOps.exif_transpose(opened)

@@ -1,4 +1,4 @@
-"""Sizes beyond which a file is refused before it is decoded, so that a small file cannot claim all memory."""
+"""Sizes beyond which a file is refused before it is decoded, so that a small file cannot take all memory or hours."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,12 @@ MAX_ENTRIES = 2**28
 
 MAX_BYTES = 8 * MAX_ENTRIES
 """Declared contents of an archive, and text of a table, in bytes."""
+
+MAX_RATIO = 200
+"""Bytes of text for each byte of a gzip file. Text of random decimals has a ratio of 2 to 3."""
+
+MIN_UNPACKED = 2**24
+"""Bytes of text that any gzip file may hold, whatever its ratio: a matrix of zeros compresses a thousandfold."""
 
 MAX_PIXELS = 2**26
 """Pixels of an image before cropping."""

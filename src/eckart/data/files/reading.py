@@ -1,7 +1,8 @@
-"""A target out of a file: any real matrix, whatever format it was saved in."""
+"""Read a real matrix from a file of any supported format."""
 
 import os
 import stat
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ import torch
 from torch import Tensor
 
 from eckart.data.files import containers, images, limits, textfiles
+from eckart.printable import printable
 
 CONTAINERS: dict[str, Callable[[Path, str | None], npt.NDArray[Any] | Tensor]] = {
     ".npz": containers.read_npz,
     ".safetensors": containers.read_safetensors,
     ".pt": containers.read_pt,
 }
-IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+IMAGES = tuple(images.FORMATS)
 ARRAYS: dict[str, Callable[[Path], npt.NDArray[Any]]] = {
     ".npy": containers.read_npy,
     ".csv": lambda path: textfiles.read_delimited(path, ","),
@@ -38,8 +40,8 @@ def read_matrix(
     r"""Read a real matrix from a file; the format follows the file name's extension.
 
     Arrays come from ``.npy``, ``.npz``, ``.safetensors`` and ``.pt``, tables from ``.csv``, ``.tsv``, ``.mtx`` and
-    ``.mtx.gz``, luminance from ``.png``, ``.jpg``, ``.jpeg``, ``.tif`` and ``.tiff``. Nothing in a file is ever run,
-    and sizes are checked before memory is taken.
+    ``.mtx.gz``, luminance from ``.png``, ``.jpg``, ``.jpeg``, ``.tif`` and ``.tiff``. No code in a file is ever run,
+    and sizes are checked before memory is allocated.
 
     Args:
         path: The file. The case of its extension does not matter.
@@ -76,19 +78,21 @@ def read_matrix(
         if (crop is not None or size is not None) and extension not in IMAGES:
             raise ValueError(f"crop and size are for {', '.join(IMAGES)} files. Found crop {crop} and size {size}.")
         array: npt.NDArray[Any] | Tensor
-        if extension in CONTAINERS:
-            array = CONTAINERS[extension](file, key)
-        elif extension in IMAGES:
-            array = images.read_image(file, crop, size)
-        else:
-            array = ARRAYS[extension](file)
-        return _finite(array)
+        # Libraries warn about a damaged file before they fail; the user sees one line.
+        with warnings.catch_warnings(action="ignore"):
+            if extension in CONTAINERS:
+                array = CONTAINERS[extension](file, key)
+            elif extension in IMAGES:
+                array = images.read_image(file, crop, size)
+            else:
+                array = ARRAYS[extension](file)
+            return _finite(array)
     # Parsers of damaged files fail in many ways: struct.error, zlib.error, BadZipFile, SafetensorError, SyntaxError...
     except Exception as error:
         found = str(error)
         if type(error) is not ValueError:
             found = f"the file must be a sound {extension} file. Found {type(error).__name__}: {found}"
-        raise ValueError(f"Cannot read {name}: {_one_line(found)}") from error
+        raise ValueError(f"Cannot read {name}: {printable(found, 400)}") from error
 
 
 def _require_readable(file: Path, name: str) -> None:
@@ -136,9 +140,3 @@ def _finite(found: npt.NDArray[Any] | Tensor) -> Tensor:
         where = f"the first, {value}, in row {row + 1}, column {column + 1} (counted from 1)"
         raise ValueError(f"every entry must be finite. Found {count} NaN or infinite, {where}.")
     return matrix
-
-
-def _one_line(message: str, length: int = 400) -> str:
-    line = "".join(character if character.isprintable() else " " for character in message)
-    line = " ".join(line.split())
-    return line if len(line) <= length else f"{line[:length]}..."

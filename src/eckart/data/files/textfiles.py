@@ -70,13 +70,12 @@ def read_matrix_market(path: Path) -> npt.NDArray[np.float64]:
     """
     # Not scipy.io.mmread: it crashes the interpreter on long decimals, null bytes and symmetric matrices not square.
     with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
-        lines = _market_lines(file)
-        layout, field, symmetry = _banner(next(lines, (1, ""))[1])
-        _, line = next(lines, (0, ""))
+        lines = _Lines(file, most=_unpacked(path))
+        layout, field, symmetry = _banner(lines.first())
+        sizes = lines.next_content().split()
         law = f"the sizes after the header must be {'rows columns' if layout == 'array' else 'rows columns entries'}"
-        sizes = line.split()
         if len(sizes) != (2 if layout == "array" else 3) or not all(size.isdecimal() for size in sizes):
-            raise ValueError(f"{law}. Found {line[:40]!r}.")
+            raise ValueError(f"{law}. Found {' '.join(sizes)[:40]!r}.")
         rows, cols = int(sizes[0]), int(sizes[1])
         limits.require_matrix_shape((rows, cols))
         if symmetry != "general" and rows != cols:
@@ -85,7 +84,7 @@ def read_matrix_market(path: Path) -> npt.NDArray[np.float64]:
         declared = dense[symmetry] if layout == "array" else int(sizes[2])
         width = (layout == "coordinate") * 2 + (field != "pattern")
         values, row, col = array("d"), array("q"), array("q")
-        for number, line in lines:
+        for number, line in lines.rest(values if layout == "array" else None, declared):
             fields = line.split()
             if len(fields) != width or len(values) == declared:
                 law = f"the file must hold {declared} lines of {width} values"
@@ -94,6 +93,8 @@ def read_matrix_market(path: Path) -> npt.NDArray[np.float64]:
                 row.append(_index(fields[0], rows, number, 1))
                 col.append(_index(fields[1], cols, number, 2))
             values.append(1.0 if field == "pattern" else _number(fields[-1], number, width))
+            if len(values) > limits.MAX_ENTRIES:
+                raise ValueError(f"the file must hold at most {limits.MAX_ENTRIES} entries. Found more.")
         if len(values) < declared:
             raise ValueError(f"the file must hold {declared} entries. Found {len(values)}: truncated.")
     entries = np.frombuffer(values, dtype=np.float64)
@@ -131,14 +132,88 @@ def _banner(line: str) -> tuple[str, str, str]:
     return words[2], words[3], words[4]
 
 
-def _market_lines(file: gzip.GzipFile | BufferedReader) -> Iterator[tuple[int, str]]:
-    number = size = 0
-    while line := file.readline(1 << 20):
-        number, size = number + 1, size + len(line)
-        _require_small(size)
-        content = line.decode(errors="surrogateescape").strip()
-        if number == 1 or (content and not content.startswith("%")):
-            yield number, content
+class _Lines:
+    """Lines of a Matrix Market file, read in blocks: a line at a time, 100 MB of empty ones would take minutes.
+
+    Args:
+        file: The open file.
+        most: Bytes of text at most.
+    """
+
+    def __init__(self, file: gzip.GzipFile | BufferedReader, most: int) -> None:
+        self._file, self._most, self._size, self._number, self._tail = file, most, 0, 0, b""
+        self._block: list[bytes] = []
+
+    def first(self) -> str:
+        """Line 1, which may look like a comment."""
+        self._fill()
+        self._number = 1
+        return _decoded(self._block.pop(0)) if self._block else ""
+
+    def next_content(self) -> str:
+        """The next line that is neither empty nor a comment; an empty one at the end of the file."""
+        while self._block or self._fill():
+            for place, line in enumerate(self._block, start=1):
+                if _is_content(line):
+                    self._number, self._block = self._number + place, self._block[place:]
+                    return _decoded(line)
+            self._number, self._block = self._number + len(self._block), []
+        return ""
+
+    def rest(self, values: "array[float] | None", most: int) -> Iterator[tuple[int, str]]:
+        """The other lines that are neither empty nor comments, with their numbers.
+
+        Args:
+            values: Where the numbers of a block are appended at once if each of its lines holds one number and
+                nothing else; these lines are not given. None gives every line.
+            most: Numbers that ``values`` may hold.
+        """
+        while self._block or self._fill():
+            block, self._block = self._block, []
+            if values is not None and len(values) + len(block) <= most and (found := _numbers(block)) is not None:
+                values.extend(found)
+            else:
+                for number, line in enumerate(block, start=self._number + 1):
+                    if _is_content(line):
+                        yield number, _decoded(line)
+            self._number += len(block)
+
+    def _fill(self) -> bool:
+        while not self._block and (text := self._file.read(1 << 20)):
+            self._size += len(text)
+            if self._size > self._most:
+                raise ValueError(f"the text must have at most {self._most} bytes. Found more.")
+            *self._block, self._tail = (self._tail + text).split(b"\n")
+            if len(self._tail) > 1 << 20:
+                raise ValueError(f"line {self._number + len(self._block) + 1} must be shorter than 1 MB. Found more.")
+        if not self._block and self._tail:
+            self._block, self._tail = [self._tail], b""
+        return bool(self._block)
+
+
+def _unpacked(path: Path) -> int:
+    """Bytes of text that a file may hold; a small gzip file that unpacks to gigabytes is refused."""
+    if path.suffix.lower() != ".gz":
+        return limits.MAX_BYTES
+    return min(limits.MAX_BYTES, max(limits.MIN_UNPACKED, limits.MAX_RATIO * path.stat().st_size))
+
+
+def _is_content(line: bytes) -> bool:
+    line = line.strip()
+    return bool(line) and not line.startswith(b"%")
+
+
+def _decoded(line: bytes) -> str:
+    return line.decode(errors="surrogateescape").strip()
+
+
+def _numbers(block: list[bytes]) -> list[float] | None:
+    try:
+        found = list(map(float, block))
+    except ValueError:
+        return None
+    # Python alone reads 1_000 as a number.
+    return None if b"_" in b"\n".join(block) else found
 
 
 def _index(field: str, size: int, line: int, column: int) -> int:
