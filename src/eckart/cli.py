@@ -16,7 +16,7 @@ from eckart import arguments, config
 from eckart.config import without_hydra
 from eckart.errors import one_line, raised_by_hydra, wants_traceback
 from eckart.printable import printable
-from eckart.results import aggregate, terminal
+from eckart.results import terminal
 from eckart.results.result import read_results
 from eckart.runs.interruption import Interrupted, claim_exit, interruptible
 from eckart.runs.job import Job
@@ -127,13 +127,13 @@ def _how_to_resume() -> str:
 
 def _conclude(sweep: Path) -> None:
     ended = read_results(sweep)
-    print(aggregate.sweep_table(ended.values()))
-    print(arguments.shown(sweep))
+    print(terminal.sweep_table(ended.values()))
+    print(terminal.shown(sweep))
     failed = {folder: result["error"] for folder, result in ended.items() if result["status"] != "completed"}
     unwritten = [folder for folder in _failed if folder not in ended]
     failed = dict.fromkeys(unwritten, "its result could not be written") | failed
     if failed:
-        lines = [f"{arguments.shown(folder)}: {error}" for folder, error in failed.items()]
+        lines = [f"{terminal.shown(folder)}: {error}" for folder, error in failed.items()]
         jobs = len({*ended, *failed})
         counted = f"{len(failed)} of {jobs} jobs failed; to run them again: {arguments.resuming(_typed, sweep)}"
         sys.exit("\n  ".join([counted, *lines]))

@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from eckart.config import plain
 from eckart.results import settings
 from eckart.results.result import read_result, write_result
-from eckart.runs.fingerprint import DECIDING, fingerprint, versions
+from eckart.runs.fingerprint import fingerprint, versions
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,7 @@ class Job:
             return None
         then, now = settings.settings(earlier), settings.settings(self.identity())
         for name in settings.names([then, now]):
-            counts = name.partition(".")[0] in DECIDING or name == "trainer.precision"
-            if counts and then.get(name) != now.get(name):
+            if settings.decides(name) and then.get(name) != now.get(name):
                 return f"{name}={then.get(name)} in place of {name}={now.get(name)}"
         return None
 

@@ -194,7 +194,7 @@ class _Training:
         kept = self.last_state.kept_step(form_of(method, trainer)) if self.jobs[0].resumes else None
         if kept is not None:
             for history in histories:
-                history.go_on(kept)
+                history.resume(kept)
             return self.stack.checkpoint
         if self.config.ckpt is None:
             return None

@@ -47,5 +47,5 @@ def attempt(stack: Stack) -> list[dict[str, Any]]:
     for job, result in zip(stack.jobs, trained, strict=False):
         if job.sweep is not None and result["status"] != "completed":
             # Printed now, since the other jobs can take hours; by tqdm, so that the progress bar stays whole.
-            tqdm.write(terminal.failure(job, result), file=sys.stderr)
+            tqdm.write(terminal.failure(result, job.title, job.folder), file=sys.stderr)
     return trained

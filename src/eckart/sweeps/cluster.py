@@ -133,4 +133,5 @@ def _last_line(error: Exception) -> str:
 def _report(entry: Entry) -> None:
     if entry.job.completed() is None:
         # The other machine printed the failure only into its log.
-        tqdm.write(terminal.failure(entry.job, read_result(entry.job.folder)), file=sys.stderr)
+        result = read_result(entry.job.folder)
+        tqdm.write(terminal.failure(result, entry.job.title, entry.job.folder), file=sys.stderr)
