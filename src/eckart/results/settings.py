@@ -14,8 +14,8 @@ def decides(name: str) -> bool:
     """Whether a setting decides the result: two jobs that are equal in all of these have the same result.
 
     Loggers, folders, progress bars and the device do not decide; everything of the method, the data, the optimizer, the
-    schedule and the callbacks, which can stop a training, does; and so do rank, seed, the checkpoint to continue from and
-    the precision.
+    schedule and the callbacks, which can stop a training, does; and so do rank, seed, the checkpoint to continue from
+    and the precision.
 
     Args:
         name: Name of the setting, as on the command line.
