@@ -7,7 +7,7 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
-# By default MKL chooses its kernels by the alignment of the data, and the last bits of a member of a stack depend on its
+# By default MKL chooses its kernels by the alignment of the data: the last bits of a member of a stack depend on its
 # place in memory. In this mode, which MKL reads at its first call, they do not.
 os.environ.setdefault("MKL_CBWR", "AUTO")
 

@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 from commandline import result
+from eckart.methods.base import MatrixMethod
 from forked import Command, run
 from pytest import MonkeyPatch
 from safetensors import safe_open
-
-from eckart.methods.base import MatrixMethod
 
 SINGLE = ("method=factorization", "data=uniform", "data.rows=10", "data.cols=10", "logger=csv", "figures=false")
 SWEEP = ("-m", *SINGLE, "rank=1,2", "seed=range(5)", "hydra.launcher.jobs=2", "hydra.sweep.dir=small/sweep")

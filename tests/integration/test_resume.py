@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 from commandline import SMALL, Train, result
+from eckart.methods.base import MatrixMethod
 from forked import replace, run
 from pytest import MonkeyPatch
 from safetensors.torch import save
 
 from eckart.methods import base
-from eckart.methods.base import MatrixMethod
 from eckart.methods.classifier import Classifier
 from eckart.runs import fingerprint
 from eckart.runs.callbacks import LastState

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from commandline import SMALL, Train, history, result
+from eckart.methods.base import MatrixMethod
 from hydra._internal.hydra import Hydra
 from hydra.core.utils import JobReturn
 from launchers import Sweeps, check_figures, check_returned, timeless
@@ -13,7 +14,6 @@ from PIL import Image
 from safetensors.numpy import load_file
 from wandb_records import WandbRun, read_run
 
-from eckart.methods.base import MatrixMethod
 from eckart.runs import run
 from eckart.runs.stack import Stack
 
