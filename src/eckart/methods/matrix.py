@@ -207,6 +207,8 @@ class MatrixMethod(Method):
     def stop_reason(self, member: int) -> str:
         """Why a member stopped, in words for the terminal."""
         driver = self.driver
+        if driver.active[member] and driver.step_count < driver.max_steps:
+            return f"stopped by a callback after {driver.step_count} of method.max_steps={driver.max_steps}"
         if driver.active[member]:
             return f"stopped at method.max_steps={driver.max_steps}"
         if driver.diverged[member] or driver.stationarity[member] <= self.tolerance or self.stop == "gradient":
