@@ -1,4 +1,4 @@
-"""Time a sweep of the paper's table by the stacked launcher and by Hydra's basic one, side by side."""
+"""Time a sweep of the paper's table with the stacked launcher and with Hydra's basic launcher."""
 
 import argparse
 import contextlib
@@ -29,7 +29,7 @@ COSTS = (
 
 
 def main() -> None:
-    """Print one line a recipe, with the commands; then what a job costs beside its numerics."""
+    """Print one line for each recipe, with the commands; then the time that a job takes besides its numerics."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--recipe", choices=RECIPES, action="append", help="one of them; all unless given")
     asked = parser.parse_args().recipe or list(RECIPES)
@@ -69,8 +69,6 @@ def _timed(overrides: tuple[str, ...], launcher: str) -> tuple[float, float]:
 
 
 def _costs() -> dict[str, float]:
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
-
     from eckart import cli
     from eckart.results.history import History
     from eckart.runs import run
@@ -92,7 +90,13 @@ def _costs() -> dict[str, float]:
         setattr(owner, method, clocked)
 
     hydra, composing, *files = COSTS
-    clock(ConfigLoaderImpl, "load_sweep_config", hydra)
+    make = SweepComposer.__init__
+
+    def clocked_composer(composer: SweepComposer, loader: Any) -> None:
+        clock(loader, "load_sweep_config", hydra)
+        make(composer, loader)
+
+    SweepComposer.__init__ = clocked_composer  # type: ignore[method-assign]
     clock(SweepComposer, "load_sweep_config", composing)
     clock(sweep.Sweep, "_compose", files[0])
     clock(sweep, "_save", files[1])
@@ -101,7 +105,7 @@ def _costs() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(None):
         sys.argv = ["train.py", "-m", "method=bottleneck", *TABLE, "logger=csv", f"hydra.sweep.dir={folder}"]
         cli.main()
-    # Hydra composes the first job, the others follow from it; the sweeper and the launcher ask for each of them.
+    # Hydra's loader composes only the first job.
     return {name: seconds / (1 if name == hydra else 90) for name, seconds in spent.items()}
 
 

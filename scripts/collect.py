@@ -8,8 +8,8 @@ from pathlib import Path
 
 from eckart.errors import one_line, warn_in_one_line
 from eckart.results import tables
-from eckart.results.aggregate import sweep_table
-from eckart.results.result import load, read_results
+from eckart.results.result import read_results
+from eckart.results.terminal import sweep_table
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
             print(_count((result["status"] for result in found), arguments.folders))
         else:
             tables.check_format(arguments.out)
-            table = load(*arguments.folders)
+            table = tables.load(*arguments.folders)
             tables.write(table, arguments.out)
             print(f"{_count(table['status'], arguments.folders)}: {arguments.out}")
     except (OSError, ValueError) as error:

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# A sweep of 12 jobs on a SLURM cluster of one node, which is brought up for it and taken down after it.
+# A sweep of 12 jobs on a SLURM cluster of one node, which this script starts and removes.
 #
 #   bash scripts/slurm_sweep.sh [LAUNCHER] [OVERRIDE...]     LAUNCHER: hydra/launcher to use, slurm unless named
 #
 # Needs Debian or Ubuntu, 20 MB of disk, and the extra `slurm`; no root. Nothing is installed: Debian's packages are
-# unpacked into a temporary folder, in which the daemons keep all of theirs, on ports of their own. A SLURM that the
-# machine may have is neither used nor changed. While the sweep runs, the process of one of its jobs is killed with
-# SIGKILL and the job is requeued. The exit status is 0 if the sweep's is, and all 12 results are there and completed.
+# unpacked into a temporary folder, which also holds all files of the daemons; they use free ports. A SLURM of the
+# machine is neither used nor changed. While the sweep runs, the process of one job is killed with SIGKILL and the job is
+# requeued. The exit status is 0 if the sweep's is 0 and all 12 results are completed.
 set -euo pipefail
 
 refuse() {
@@ -21,16 +21,16 @@ apt-cache show "${packages[@]}" >/dev/null 2>&1 || refuse "apt-get knows no SLUR
 
 launcher=${1:-slurm} overrides=("${@:2}")
 checkout=$(cd "$(dirname "$0")/.." && pwd)
-# Inside an allocation of another cluster its variables would be taken for this one's.
+# They are those of another cluster, if this script runs in a job there.
 unset "${!SLURM_@}" "${!SBATCH_@}"
 work=$(mktemp -d -t eckart-slurm-XXXXXX)
 root=$work/root log=$work/log daemons=() sweep=
-# Anyone must be able to reach munge's socket; what is secret lies in folders that nobody else can open.
+# Every user must reach munge's socket; the secret files are in folders that only this user can open.
 chmod 711 "$work"
 mkdir -m 711 "$work/run"
 mkdir -m 700 "$work"/{debs,key,state,spool,log}
 
-take_down() {
+remove_cluster() {
     local status=$?
     trap - EXIT
     trap '' INT TERM
@@ -45,10 +45,10 @@ take_down() {
     done
     [ "$status" = 0 ] || tail -n 15 "$log"/*.log >&2
     rm -rf "$work"
-    echo "taken down: the daemons have ended and $work is removed"
+    echo "removed: the daemons have ended, and $work is deleted"
     exit "$status"
 }
-trap take_down EXIT
+trap remove_cluster EXIT
 trap 'exit 130' INT TERM
 
 within() { # within SECONDS COMMAND...: wait until the command succeeds, but not longer
@@ -100,7 +100,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SchedulerParameters=sched_interval=1
 ReturnToService=2
-# What a job asks for is granted, whatever there is: four cores are few enough for any machine.
+# A job gets the cores that it asks for, also on a machine with fewer than four.
 SlurmdParameters=config_overrides
 NodeName=$node NodeAddr=127.0.0.1 CPUs=4 RealMemory=64000 State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP

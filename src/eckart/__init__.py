@@ -4,7 +4,12 @@ The public names are imported when they are first asked for, so that ``import ec
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
+
+# By default MKL chooses its kernels by the alignment of the data: the last bits of a member of a stack depend on its
+# place in memory. In this mode, which MKL reads at its first call, they do not.
+os.environ.setdefault("MKL_CBWR", "AUTO")
 
 if TYPE_CHECKING:
     from eckart.data.files.reading import read_matrix as read_matrix

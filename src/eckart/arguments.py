@@ -11,6 +11,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from eckart.config import ConfigError
+from eckart.results.terminal import shown
 
 _RESUME = "resume"
 
@@ -64,11 +65,6 @@ def resuming(arguments: Sequence[str], folder: Path) -> str:
     # Next to the other overrides: Hydra reads no override that follows a flag that follows overrides.
     place = 1 + max((place for place, argument in enumerate(kept) if _is_override(argument)), default=len(kept) - 1)
     return shlex.join([*command, *kept[:place], f"{_RESUME}={_typed(shown(folder))}", *kept[place:]])
-
-
-def shown(folder: Path) -> str:
-    """The folder's path, relative to the current folder where it is below it."""
-    return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
 
 
 def _loads_a_pickle(argument: str) -> bool:

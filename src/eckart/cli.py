@@ -12,18 +12,20 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from tqdm import tqdm
 
 from eckart import arguments, config
-from eckart.errors import Interrupted, one_line, raised_by_hydra, wants_traceback
+from eckart.config import without_hydra
+from eckart.errors import one_line, raised_by_hydra, wants_traceback
 from eckart.printable import printable
-from eckart.results import aggregate, terminal
+from eckart.results import terminal
 from eckart.results.result import read_results
-from eckart.runs.interruption import interruptible, take_turn
+from eckart.runs.interruption import Interrupted, claim_exit, interruptible
 from eckart.runs.job import Job
 from eckart.runs.stack import Stack
 from eckart.sweeps.attempt import attempt
+from hydra_plugins.eckart_stacked_launcher import stackable
 
 _typed: list[str] = []
 _folders: list[Path] = []
@@ -36,7 +38,7 @@ class Folders(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse to resume the run of another config."""
-        own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        own = without_hydra(config)
         job = Job(own, dict(config.hydra.runtime.choices), Path(config.hydra.run.dir))
         if job.resumes and (found := job.conflict()):
             # Hydra turns any other exception into a warning.
@@ -78,11 +80,12 @@ def main() -> None:
                 raise
             sys.exit(_last_line(error))
         except Interrupted as interrupted:
-            take_turn()
+            claim_exit()
             print(f"interrupted{_how_to_resume()}", file=sys.stderr)
-            sys.exit(128 + interrupted.signal)
+            sys.exit(interrupted.status)
 
 
+@stackable
 def task(cfg: DictConfig) -> float | tuple[float, ...] | None:
     """Run one job; Hydra and its launchers call this.
 
@@ -143,13 +146,13 @@ def _how_to_resume() -> str:
 
 def _conclude(sweep: Path) -> None:
     ended = read_results(sweep)
-    print(aggregate.sweep_table(ended.values()))
-    print(arguments.shown(sweep))
+    print(terminal.sweep_table(ended.values()))
+    print(terminal.shown(sweep))
     failed = {folder: result["error"] for folder, result in ended.items() if result["status"] != "completed"}
     unwritten = [folder for folder in _failed if folder not in ended]
     failed = dict.fromkeys(unwritten, "its result could not be written") | failed
     if failed:
-        lines = [f"{arguments.shown(folder)}: {error}" for folder, error in failed.items()]
+        lines = [f"{terminal.shown(folder)}: {error}" for folder, error in failed.items()]
         jobs = len({*ended, *failed})
         counted = f"{len(failed)} of {jobs} jobs failed; to run them again: {arguments.resuming(_typed, sweep)}"
         sys.exit("\n  ".join([counted, *lines]))

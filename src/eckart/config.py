@@ -16,6 +16,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import Container, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+import eckart
 from eckart.allowed import SETTING, check_target
 from eckart.printable import printable
 from eckart.results.result import FIELDS
@@ -29,7 +30,7 @@ _LARGEST = 2**63
 # Those that start processes of their own (ddp_spawn, ddp_notebook) or shard the weights do not fit these methods.
 _STRATEGIES = ("auto", "ddp")
 
-GROUPS = ("method", "data", "optimizer", "schedule", "trainer", "logger", "experiment")
+GROUPS = ("method", "data", "optimizer", "schedule", "trainer", "logger", "callbacks", "experiment")
 
 
 @dataclass
@@ -49,6 +50,7 @@ class TrainConfig:
     schedule: dict[str, Any] = field(default_factory=dict)
     trainer: dict[str, Any] = field(default_factory=dict)
     logger: dict[str, Any] = field(default_factory=dict)
+    callbacks: dict[str, Any] = field(default_factory=dict)
     claim: dict[str, Any] = field(default_factory=dict)
 
 
@@ -58,8 +60,9 @@ class ConfigError(ValueError):
 
 def config_dir() -> Path:
     """Folder of the configs: inside the installed package, in a checkout beside ``src/``."""
-    packaged = Path(__file__).parent / "conf"
-    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "conf"
+    package = Path(str(eckart.__file__)).parent
+    packaged = package / "conf"
+    return packaged if packaged.is_dir() else package.parents[1] / "conf"
 
 
 def register() -> None:
@@ -152,6 +155,11 @@ def check_targets(cfg: DictConfig) -> None:
 def plain(node: DictConfig | None, *, resolve: bool = True) -> dict[str, Any]:
     """A config as a dictionary; an empty one for a group of which nothing is chosen."""
     return cast(dict[str, Any], OmegaConf.to_container(node, resolve=resolve)) if node else {}
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    """The root config without the node of Hydra's own settings."""
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import os
-import signal
 import warnings
 from collections.abc import Iterable, Iterator
 
@@ -18,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from eckart import config
 from eckart.config import TrainConfig
+from eckart.environment import environment
 from eckart.printable import printable
 
 _HYDRA = "HYDRA_FULL_ERROR"
@@ -30,19 +30,6 @@ _EXTRAS = {
     "hydra/launcher/submitit_slurm": "slurm",
     "hydra/sweeper/optuna": "optuna",
 }
-
-
-class Interrupted(KeyboardInterrupt):
-    """A signal asked the process to end."""
-
-    def __init__(self, number: int = signal.SIGINT) -> None:
-        super().__init__(number)
-        self.signal = number
-
-    @classmethod
-    def by(cls, interrupt: BaseException | None) -> "Interrupted":
-        """The interrupt itself, or a new one of SIGINT for any other exception."""
-        return cls(interrupt.signal if isinstance(interrupt, cls) else signal.SIGINT)
 
 
 def concerns_all(error: BaseException) -> bool:
@@ -130,14 +117,6 @@ def raised_by_hydra() -> Iterator[None]:
 
     The answer is kept in the environment, where processes that run jobs for this one find it.
     """
-    before = {name: os.environ.get(name) for name in (_HYDRA, _ASKED)}
-    os.environ.setdefault(_ASKED, before[_HYDRA] or "0")
-    os.environ[_HYDRA] = "1"
-    try:
+    asked = os.environ.get(_ASKED) or os.environ.get(_HYDRA) or "0"
+    with environment({_ASKED: asked, _HYDRA: "1"}):
         yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -1,19 +1,37 @@
-"""Hydra's face of the stacked launcher; what it does is imported when a sweep is launched."""
+"""The stacked launcher as Hydra sees it; the code that runs a sweep is imported when a sweep is launched.
+
+Hydra imports this file in every Hydra application on the machine, so it imports nothing but Hydra.
+"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
+from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 if TYPE_CHECKING:
     from eckart.sweeps.sweep import Sweep
+
+_MARK = "eckart_stackable"
+_Task = TypeVar("_Task", bound=Callable[..., Any])
+
+
+def stackable(task: _Task) -> _Task:
+    """Mark a task function whose jobs may be trained in stacks; the jobs of any other are run one after another.
+
+    Example:
+        >>> @stackable
+        ... def task(config): ...
+    """
+    setattr(task, _MARK, True)
+    return task
 
 
 @dataclass
@@ -21,8 +39,8 @@ class StackedLauncherConf:
     """Jobs that differ in rank, seed and the content of their targets are trained as one tensor program.
 
     Attributes:
-        jobs: Jobs that a stack has at most; null: any number.
-        memory: GiB that a stack may take by estimate.
+        jobs: Largest number of jobs in a stack; null: any number.
+        memory: Estimated GiB that a stack may use.
     """
 
     _target_: str = "hydra_plugins.eckart_stacked_launcher.StackedLauncher"
@@ -30,16 +48,15 @@ class StackedLauncherConf:
     memory: float = 4.0
 
 
-class StackedLauncher(BasicLauncher):
-    """Trains the jobs of a eckart sweep in stacks; launches those of any other application one after another.
+class StackedLauncher(Launcher):
+    """Trains the jobs of an eckart sweep in stacks; any other application gets Hydra's basic launcher.
 
     Args:
-        jobs: Jobs that a stack has at most; None: any number.
-        memory: GiB that a stack may take by estimate.
+        jobs: Largest number of jobs in a stack; None: any number.
+        memory: Estimated GiB that a stack may use.
     """
 
     def __init__(self, jobs: int | None, memory: float) -> None:
-        super().__init__()
         if jobs is not None and jobs < 1:
             raise ValueError(f"hydra.launcher.jobs must be at least 1, or null for any number. Found {jobs}.")
         if not 0 < memory < math.inf:
@@ -47,37 +64,39 @@ class StackedLauncher(BasicLauncher):
         self.jobs, self.memory = jobs, memory
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Take over what a launch needs; the sweeper composes each job as well, to see that it can be."""
-        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
-        self._stacks = getattr(task_function, "__module__", None) == "eckart.cli"
-        if self._stacks:
+        """Keep what a launch needs, and let the sweeper, which composes each job as well, use the fast composer."""
+        self._basic: Launcher | None = None
+        self._given = hydra_context, task_function, config
+        if getattr(task_function, _MARK, False):
             from eckart.sweeps.composing import SweepComposer
 
             hydra_context.config_loader = cast(ConfigLoader, SweepComposer(hydra_context.config_loader))
+        else:
+            self._basic = get_class(ConfigStore.instance().load("hydra/launcher/basic.yaml").node._target_)()
+            self._basic.setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run the jobs; a job that fails stops no other."""
-        if not self._stacks:
-            return super().launch(job_overrides, initial_job_idx)
-        assert self.hydra_context is not None and self.config is not None and self.task_function is not None
-        return self.sweep(self.hydra_context, self.task_function, self.config).launch(job_overrides, initial_job_idx)
+        """Run the jobs; the others continue when one fails."""
+        if self._basic is not None:
+            return self._basic.launch(job_overrides, initial_job_idx)
+        return self.sweep(*self._given).launch(job_overrides, initial_job_idx)
 
     def sweep(self, context: HydraContext, task: TaskFunction, config: DictConfig) -> "Sweep":
-        """What runs the jobs of a sweep."""
+        """Make the object that runs the jobs of a sweep."""
         from eckart.sweeps.sweep import Sweep
 
         return Sweep(context, task, config, jobs=self.jobs, memory=self.memory)
 
 
 class StackedSlurmLauncher(StackedLauncher):
-    """Sends the stacks of a eckart sweep to a SLURM cluster.
+    """Sends the stacks of an eckart sweep to a SLURM cluster.
 
     Args:
-        jobs: Jobs that a stack has at most; None: any number.
-        memory: GiB that a stack may take by estimate.
-        cluster: ``slurm``; ``local`` runs the stacks as processes of this machine.
-        folder: Where the scripts and logs of the cluster's jobs are kept.
-        **parameters: What each of the cluster's jobs asks for, in the names of submitit.
+        jobs: Largest number of jobs in a stack; None: any number.
+        memory: Estimated GiB that a stack may use.
+        cluster: ``slurm``, or ``local`` to run the stacks as processes of this machine.
+        folder: Folder of the cluster jobs' scripts and logs.
+        **parameters: Resources of each cluster job, in submitit's names.
     """
 
     def __init__(self, jobs: int | None, memory: float, cluster: str, folder: str, **parameters: Any) -> None:
@@ -89,7 +108,7 @@ class StackedSlurmLauncher(StackedLauncher):
         }
 
     def sweep(self, context: HydraContext, task: TaskFunction, config: DictConfig) -> "Sweep":
-        """What runs the jobs of a sweep."""
+        """Make the object that runs the jobs of a sweep."""
         from eckart.sweeps.cluster import ClusterSweep
 
         return ClusterSweep(

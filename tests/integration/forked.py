@@ -1,7 +1,8 @@
-"""Commands in processes of their own, which can be killed; most are spared the seconds that imports cost."""
+"""Commands in separate processes, which can be killed; most are forked from a process that has imported everything."""
 
 import multiprocessing
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,13 +19,13 @@ from eckart import cli
 TRAIN = Path(__file__).parents[2] / "train.py"
 Before = Callable[[pytest.MonkeyPatch], None]
 
-# A server imports once; each command is a fork of it, in which nothing has run before.
+# A server imports everything once; each command is a fork of it.
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["eckart.runs.run", "eckart.sweeps.sweep", "pytest"])
 
 
 class Command:
-    """A command line that runs in a process of its own, and what it has printed so far."""
+    """A command line that runs in a separate process, and its output so far."""
 
     def __init__(self, process: "BaseProcess | subprocess.Popen[bytes]", printed: Path) -> None:
         self._process, self._printed = process, printed
@@ -53,7 +55,7 @@ class Command:
             os.kill(self._process.pid, number)
 
     def wait_for(self, seen: Callable[[], bool], timeout: float = 60.0) -> bool:
-        """Wait until something is seen or the command has ended; whether it was seen."""
+        """Wait until ``seen`` is true or the command has ended; return whether it was true."""
         until = time.monotonic() + timeout
         while not seen():
             if self.status is not None:
@@ -71,7 +73,7 @@ class Command:
         return self.status
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it."""
         self.send(signal.SIGKILL)
         if isinstance(self._process, BaseProcess):
             self._process.join()
@@ -88,12 +90,12 @@ def start(folder: Path, *arguments: str) -> Command:
 
 
 def fork(folder: Path, *arguments: str, before: Before | None = None) -> Command:
-    """Start a command in a process that has imported everything.
+    """Start a command in a fork of the process that has imported everything.
 
     Args:
         folder: Where it runs.
         arguments: As typed after ``python train.py``.
-        before: What is done there first, as a function of a module; its patches last as long as the process.
+        before: A function of a module that is called first; its patches last as long as the process.
     """
     printed = _printed(folder)
     arguments = ("train.py", *arguments)
@@ -107,6 +109,23 @@ def run(folder: Path, *arguments: str, before: Before | None = None) -> Command:
     command = fork(folder, *arguments, before=before)
     command.end()
     return command
+
+
+def replace(patch: pytest.MonkeyPatch, where: str, make: Callable[[Any], Any]) -> None:
+    """Replace a function or method everywhere, also in modules that have imported it by name.
+
+    Args:
+        patch: Undoes it.
+        where: Its full name, where it is defined.
+        make: Makes the replacement from the function.
+    """
+    owner, _, name = where.rpartition(".")
+    honest = getattr(pkgutil.resolve_name(owner), name)
+    replacement = make(honest)
+    patch.setattr(where, replacement)
+    for module in [module for known, module in sys.modules.items() if known.startswith("eckart.")]:
+        for imported in [imported for imported, value in vars(module).items() if value is honest]:
+            patch.setattr(module, imported, replacement)
 
 
 def _printed(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The same sweep by the stacked launcher and by Hydra's basic one, and what they have left held against each other."""
+"""One sweep with the stacked launcher and with Hydra's basic launcher, and comparisons of their files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,12 +11,12 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 from safetensors.numpy import load_file
 
-# What may differ: the time, and what is named after it.
+# These may differ: times, and names that contain a time.
 OWN = {"fit_seconds", "total_seconds", "wandb_run", "_runtime", "_timestamp", "_wandb", "_wandb/runtime"}
 
 
 class Sweeps:
-    """The same sweep by both launchers: how each has ended, and where it has left its jobs."""
+    """One sweep with both launchers: how each ended, and the folders of its jobs."""
 
     def __init__(self, train: Train, *arguments: str) -> None:
         self.ended: dict[str, Ended] = {}
@@ -30,7 +30,7 @@ class Sweeps:
         return self.folders["stacked"] / name, self.folders["basic"] / name
 
     def check(self, tolerance: float) -> None:
-        """Hold everything that is on disk of each job against the other launcher's."""
+        """Compare all files of each job with those of the other launcher."""
         stacked, basic = (files(folder) for folder in self.folders.values())
         assert stacked == basic
         for name in self.jobs:
@@ -51,13 +51,13 @@ class Sweeps:
 
 
 def files(folder: Path) -> set[str]:
-    """Everything below a folder but W&B's files, whose names hold the time."""
+    """All files below a folder except W&B's, whose names contain the time."""
     paths = {str(path.relative_to(folder)) for path in folder.rglob("*")}
     return {path for path in paths if not path.startswith("wandb/")}
 
 
 def timeless(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """What two runs of the same have in common."""
+    """The fields that are equal in two runs of the same job."""
     return {name: value for name, value in figures.items() if name not in OWN}
 
 
@@ -66,11 +66,11 @@ def numbers(rows: list[dict[str, str]]) -> list[dict[str, float | None]]:
 
 
 def check_figures(found: Mapping[str, Any], expected: Mapping[str, Any], tolerance: float) -> None:
-    """Hold figures by name against others, the numbers to a relative tolerance."""
+    """Compare fields by name, and numbers to a relative tolerance."""
     assert found.keys() == expected.keys()
     for name, value in timeless(expected).items():
         if isinstance(value, float):
-            # An excess is known as well as the error that it is a part of.
+            # An excess is as accurate as the error that it is a part of.
             error = expected.get(name.replace("excess", "relative")) or 0.0
             assert found[name] == pytest.approx(value, rel=tolerance, abs=tolerance * error, nan_ok=True), name
         else:
@@ -78,7 +78,7 @@ def check_figures(found: Mapping[str, Any], expected: Mapping[str, Any], toleran
 
 
 def check_composed(found: Path, expected: Path) -> None:
-    """Hold what Hydra has written of a job against the other launcher's."""
+    """Compare the files that Hydra has written for a job."""
     for name in ("config.yaml", "overrides.yaml"):
         assert (found / name).read_text() == (expected / name).read_text()
     assert apart_from_the_launcher(OmegaConf.load(found / "hydra.yaml")) == apart_from_the_launcher(
@@ -87,7 +87,7 @@ def check_composed(found: Path, expected: Path) -> None:
 
 
 def check_returned(found: list[JobReturn], expected: list[JobReturn], tolerance: float) -> None:
-    """Hold what a launcher returns to the sweeper against what the other one does."""
+    """Compare what the two launchers return to the sweeper."""
     for number, (job, other) in enumerate(zip(found, expected, strict=True)):
         assert isinstance(job.cfg, DictConfig) and isinstance(other.cfg, DictConfig)
         assert job.overrides == other.overrides

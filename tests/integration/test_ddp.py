@@ -1,4 +1,4 @@
-"""Two processes train what one does: the same steps, the same figures, and everything written once."""
+"""Training in two processes: the same steps and numbers as in one process, and each file is written once."""
 
 import contextlib
 from pathlib import Path
@@ -19,7 +19,7 @@ FIGURES = ("loss", "relative_2norm", "relative_frobenius")
 
 
 def check_same(together: Path, alone: Path, rtol: float) -> None:
-    """Hold what two processes have written against what one has."""
+    """Compare what two processes have written with what one process has."""
     found, expected = result(together), result(alone)
     assert {key: found[key] for key in SAME} == {key: expected[key] for key in SAME}
     np.testing.assert_allclose([found[key] for key in FIGURES], [expected[key] for key in FIGURES], rtol=rtol)
@@ -35,12 +35,12 @@ def check_same(together: Path, alone: Path, rtol: float) -> None:
 
 
 def check_written_once(ended: Ended, root: Path, jobs: int, before: set[Path]) -> None:
-    """Hold the folders, the W&B runs and what was printed against the number of jobs."""
+    """Compare the number of folders, W&B runs and printed lines with the number of jobs."""
     assert (ended.code, ended.stderr) == (0, "")
     assert len(ended.folders) == jobs
     runs = [run for place in root.rglob("wandb") for run in place.glob("offline-run-*")]
     assert len(runs) == len({result(folder)["wandb_run"] for folder in ended.folders}) == jobs
-    # One folder for the run or the sweep, and no other.
+    # There is one folder for the run or the sweep, and no other.
     assert len({path for path in root.glob("*/*/*") if path.is_dir()} - before) == 1
     for folder in ended.folders:
         assert ended.stdout.count(f"{folder.name}\n") == 1

@@ -1,4 +1,4 @@
-"""A disk that is full or can only be read, a folder that is removed: one line, and what was finished stays."""
+"""A full or read-only disk, or a folder that is removed: one line, and completed jobs stay."""
 
 import functools
 import shlex
@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 from commandline import result
+from eckart.methods.base import MatrixMethod
 from forked import Command, run
 from pytest import MonkeyPatch
 from safetensors import safe_open
-
-from eckart.methods.base import MatrixMethod
 
 SINGLE = ("method=factorization", "data=uniform", "data.rows=10", "data.cols=10", "logger=csv", "figures=false")
 SWEEP = ("-m", *SINGLE, "rank=1,2", "seed=range(5)", "hydra.launcher.jobs=2", "hydra.sweep.dir=small/sweep")
@@ -24,7 +23,7 @@ Disk = Callable[..., Path]
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
-    """Mount a disk of its own at ``small``, or mount it anew with other options."""
+    """Mount a separate disk at ``small``, or mount it again with other options."""
     folder = tmp_path / "small"
     folder.mkdir()
 
@@ -41,7 +40,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 
 def completed(folder: Path) -> dict[Path, int]:
-    """When each result was written; each must be whole."""
+    """When each result was written; every result must be complete."""
     found = {}
     for path in folder.rglob("result.json"):
         assert result(path.parent)["status"] == "completed"
@@ -52,15 +51,15 @@ def completed(folder: Path) -> dict[Path, int]:
 
 
 def last_line(command: Command) -> str:
-    """The only line on standard error but for what a sweep says of its jobs and warnings of what W&B lost."""
+    """The only line on standard error, except a sweep's lines on its jobs and warnings about W&B."""
     assert command.status == 1
     beside = ("#", "Launching", "warning: the result is whole")
     (line,) = [line for line in command.stderr.splitlines() if not line.lstrip().startswith(beside)]
     return line
 
 
-def goes_on(command: Command, folder: Path) -> None:
-    """Hold the command that is named against what it is to do."""
+def resumes(command: Command, folder: Path) -> None:
+    """Run the command that the line names, and check that it completes all jobs."""
     kept = completed(folder)
     _, _, how = last_line(command).partition("; to resume: ")
     program, script, *arguments = shlex.split(how)
@@ -78,13 +77,13 @@ def test_a_full_disk_ends_a_sweep(arguments: tuple[str, ...], size: int, disk: D
     assert 0 < len(completed(tmp_path)) < 10
     assert not list(tmp_path.rglob(".*.[0-9]*"))
     disk("size=50m")
-    goes_on(ended, tmp_path)
+    resumes(ended, tmp_path)
     assert len(completed(tmp_path)) == 10
 
 
 def test_a_full_disk_ends_a_run(disk: Disk, tmp_path: Path) -> None:
     disk("size=40k")
-    # The state alone is larger.
+    # The state needs more space.
     arguments = (*SINGLE, "data.rows=100", "data.cols=100", "rank=40", "hydra.run.dir=small/run")
     assert last_line(run(tmp_path, *arguments)) == f"No space left on device: {tmp_path}/small/run/last.ckpt"
     disk("size=50m")
@@ -112,12 +111,12 @@ def test_a_file_in_place_of_a_folder(tmp_path: Path) -> None:
     assert last_line(ended).startswith(f"File exists: {blocked}")
     assert len(completed(tmp_path)) == 6
     blocked.unlink()
-    goes_on(ended, tmp_path)
+    resumes(ended, tmp_path)
     assert len(completed(tmp_path)) == 10
 
 
 def remove_in_step(patch: MonkeyPatch, path: str, call: int) -> None:
-    """Have something of the sweep removed while it trains."""
+    """Remove a folder of the sweep while it trains."""
     advance, calls = MatrixMethod._advance, 0
 
     def removing(self: MatrixMethod, step: int) -> Any:

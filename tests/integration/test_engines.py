@@ -1,4 +1,4 @@
-"""Engines that are not part of eckart; without its extra each is one line, and nothing else is tested of it."""
+"""Engines that are not part of eckart. Without its extra, an engine gives one line, and its other tests are skipped."""
 
 import importlib.util
 import os
@@ -19,7 +19,7 @@ LAW = "The rank must satisfy 1 <= rank <= min(m, n) = 9. Found 30."
 
 
 def needs(plugin: str) -> pytest.MarkDecorator:
-    """The test is of a plugin of Hydra's that an extra brings."""
+    """Skip a test if Hydra's plugin, which an extra installs, is missing."""
     found = importlib.util.find_spec(f"hydra_plugins.{plugin}") is not None
     return pytest.mark.skipif(not found, reason=f"needs {plugin.replace('_', '-')}")
 
@@ -35,7 +35,7 @@ def needs(plugin: str) -> pytest.MarkDecorator:
 def test_an_engine_without_its_extra_says_which(
     group: str, choice: str, plugin: str, extra: str, train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Whether or not it is installed: a plugin that is not there is to Hydra a config that is not there.
+    # The plugin may be installed; without a plugin, Hydra does not find its config.
     Plugins.instance()
     known: dict[str, Any] = ConfigStore.instance().repo["hydra"][group]
     monkeypatch.delitem(known, f"{plugin}.yaml", raising=False)
@@ -84,12 +84,12 @@ def test_slurm_is_asked_for_what_the_config_says(train: Train) -> None:
 
 @pytest.fixture
 def quiet_optuna() -> None:
-    """Its own handler keeps the standard error of the test that was the first to import it."""
+    """Disable Optuna's log handler, which keeps the standard error of the first test that imports it."""
     pytest.importorskip("optuna").logging.disable_default_handler()
 
 
 def solutions(sweep: Path) -> list[dict[str, Any]]:
-    """What a search found, as it is written."""
+    """The solutions that a search has written."""
     read = OmegaConf.to_container(OmegaConf.load(sweep / "optimization_results.yaml"))
     assert isinstance(read, dict)
     found: list[dict[str, Any]] = read["solutions"]

@@ -1,4 +1,4 @@
-"""A process that is asked to end does so at once, keeps what it has, and says how to go on, whatever it is doing."""
+"""A process that receives SIGINT or SIGTERM ends at once, keeps its state, and prints the command that resumes."""
 
 import functools
 import hashlib
@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 from commandline import result
-from forked import Command, fork, run, start
+from forked import Command, fork, replace, run, start
 from pytest import MonkeyPatch
 from wandb_records import read_run
 
-# The law is 2 seconds; a machine that is busy with other things is given twice as much.
-LAW = 4.0
+# The documented limit is 2 seconds; a busy machine gets twice as much.
+LIMIT = 4.0
 SINGLE = ("method=factorization", "data=uniform", "data.rows=12", "data.cols=9", "figures=false", "logger=csv")
 STEPS = ("optimizer=adam", "method.max_steps=40", "method.tolerance=0")
 # Two stacks of two jobs, each of 40 steps.
@@ -29,29 +29,29 @@ INTERRUPTED, DONE = ("failed", "interrupted"), ("completed", None)
 
 
 def ask_to_end(patch: MonkeyPatch, where: str, call: int, number: int) -> None:
-    """Have the process get a signal as it calls something for the nth time; as it ends the call where n is negative."""
-    from pkgutil import resolve_name
+    """Send the process a signal at the nth call of a function: before the call, or after it if n is negative."""
+    calls = 0
 
-    owner, _, name = where.rpartition(".")
-    honest, calls = getattr(resolve_name(owner), name), 0
+    def asking(honest: Any) -> Any:
+        @functools.wraps(honest)
+        def asked(*arguments: Any, **keywords: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            answer = honest(*arguments, **keywords) if calls == -call else None
+            if calls == abs(call):
+                Path("asked").touch()
+                os.kill(os.getpid(), number)
+            return answer or honest(*arguments, **keywords)
 
-    @functools.wraps(honest)
-    def asked(*arguments: Any, **keywords: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        answer = honest(*arguments, **keywords) if calls == -call else None
-        if calls == abs(call):
-            Path("asked").touch()
-            os.kill(os.getpid(), number)
-        return answer or honest(*arguments, **keywords)
+        return asked
 
-    patch.setattr(where, asked)
+    replace(patch, where, asking)
 
 
 def check_end(command: Command, number: int, asked: float) -> list[str]:
-    """Hold an end against the law; the arguments of the command to go on with."""
+    """Check how a command ended, and return the arguments of the command that resumes it."""
     assert command.end() == 128 + number, command.stderr
-    assert command.said - asked < LAW
+    assert command.said - asked < LIMIT
     (line,) = [line for line in command.stderr.splitlines() if not line.lstrip().startswith(("#", "Launching"))]
     head, _, how = line.partition(": ")
     program, script, *arguments = shlex.split(how)
@@ -79,13 +79,13 @@ def written(folder: Path) -> dict[Path, int]:
         ((*SINGLE, "optimizer=als", "rank=2"), ADVANCE, 1, {INTERRUPTED: 1}),
         ((*SINGLE, "rank=2"), "eckart.methods.base.MatrixMethod.configure_optimizers", 1, {INTERRUPTED: 1}),
         ((*SINGLE, "rank=2"), "eckart.runs.callbacks.LastState.on_train_end", 1, {INTERRUPTED: 1}),
-        ((*SINGLE, "rank=2", "figures=true"), "eckart.runs.run.draw", 1, {DONE: 1}),
+        ((*SINGLE, "rank=2", "figures=true"), "eckart.runs.drawing.draw", 1, {DONE: 1}),
         (SWEEP, "eckart.runs.job.Job.completed", 3, {}),
         (SWEEP, ADVANCE, 54, {DONE: 2, INTERRUPTED: 2}),
-        (SWEEP, "eckart.runs.run.save", 4, {DONE: 3, INTERRUPTED: 1}),
+        (SWEEP, "safetensors.torch.save", 4, {DONE: 3, INTERRUPTED: 1}),
         (SWEEP, "eckart.results.result.write_result", -3, {DONE: 3, INTERRUPTED: 1}),
-        (SWEEP, "eckart.results.aggregate.sweep_table", 1, {DONE: 4}),
-        (BASIC, "eckart.cli.attempt", 2, {DONE: 1}),
+        (SWEEP, "eckart.results.terminal.sweep_table", 1, {DONE: 4}),
+        (BASIC, "eckart.sweeps.attempt.attempt", 2, {DONE: 1}),
         (CLASSIFIER, "eckart.methods.classifier.Classifier.training_step", 60, {DONE: 1, INTERRUPTED: 1}),
     ],
 )
@@ -123,7 +123,7 @@ def test_wandb_runs_are_finished(where: str, call: int, codes: list[int], tmp_pa
 
 
 def stay_in_a_call(patch: MonkeyPatch) -> None:
-    """Have the process be for minutes in a call that no signal ends, as that for the SVD of a large matrix."""
+    """Keep the process for minutes in a call that no signal ends, such as the SVD of a large matrix."""
 
     def stay(*_: object) -> None:
         Path("asked").touch()

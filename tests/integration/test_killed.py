@@ -1,4 +1,4 @@
-"""A sweep that is killed again and again, at moments drawn at random, comes out as if it never was."""
+"""A sweep that is killed at random moments, again and again, ends with the results of one that is not killed."""
 
 import csv
 import random
@@ -44,7 +44,7 @@ def kill_and_compare(
     assert len(completed(whole)) == jobs
     done = 0
     while done < kills:
-        # One sweep takes all of them, unless it is faster than the one that was timed.
+        # One sweep is killed each time, unless it completes sooner than the one that was timed.
         broken = folder / f"broken after {done}"
         done += kill_again_and_again(broken, begin, arguments, jobs, kills - done, seconds)
         before = completed(broken)
@@ -64,7 +64,7 @@ def kill_again_and_again(
     kills: int,
     seconds: tuple[float, float],
 ) -> int:
-    """Kill a sweep until it was killed often enough, or was completed; how often it was killed."""
+    """Kill a sweep until it was killed ``kills`` times or completed; return how often it was killed."""
     before = dict[str, int]()
     starting, training = seconds
     for number in range(kills):
@@ -73,7 +73,7 @@ def kill_again_and_again(
         if number % 4 == 3:
             time.sleep(MOMENTS.uniform(0, starting))
         else:
-            # Spread over what is left, so that each hits a sweep at work, in whatever it does just then.
+            # The moments are spread over the remaining time, so that each finds the sweep at work.
             command.wait_for(lambda now=now: trains(sweep, now))  # type: ignore[misc]
             left = training * (1 - len(before) / jobs)
             time.sleep(MOMENTS.uniform(0, 2) * left / (kills - number + 1))
@@ -92,7 +92,7 @@ def trains(sweep: Path, since: int) -> bool:
 
 
 def completed(sweep: Path) -> dict[str, int]:
-    """When the result of each job was written that has one; each of them must be whole."""
+    """When each result was written; every result must be complete."""
     written = {}
     for path in sweep.glob(f"*/{RESULT}"):
         assert result(path.parent)["status"] == "completed"
@@ -103,7 +103,7 @@ def completed(sweep: Path) -> dict[str, int]:
 
 
 def names(sweep: Path) -> set[str]:
-    """All files, those of the state of a stack aside, which can be left where another stack took its place."""
+    """All files except the states of stacks, which can be left over when another stack trained the jobs."""
     return {str(path.relative_to(sweep)) for path in sweep.rglob("*") if ".stacks" not in path.parts}
 
 

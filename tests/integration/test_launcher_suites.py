@@ -1,4 +1,4 @@
-"""Hydra's own tests of a launcher, and what other Hydra applications on the machine notice of ours: nothing."""
+"""Hydra's own tests of a launcher; and other Hydra applications on the machine import nothing of eckart."""
 
 import json
 import subprocess
@@ -36,7 +36,7 @@ main()
 
 @pytest.fixture(autouse=True)
 def _no_version_of_hydra_is_stated() -> Iterator[None]:
-    # The suites look for the log of a job where it runs, which is its folder in an application that states none.
+    # The suites expect the log of a job in its working directory, which is its folder only without a version_base.
     before = VersionBase.instance().version_base
     VersionBase.instance().version_base = Version("1.1")
     yield
@@ -46,7 +46,7 @@ def _no_version_of_hydra_is_stated() -> Iterator[None]:
 @pytest.mark.filterwarnings("ignore:Future Hydra versions")
 @pytest.mark.parametrize("launcher_name, overrides", [("stacked", [])])
 class TestStackedLauncher(LauncherTestSuite):
-    """Jobs of an application that is not ours."""
+    """Jobs of another application."""
 
 
 @pytest.mark.filterwarnings("ignore:Future Hydra versions")

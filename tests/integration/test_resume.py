@@ -1,4 +1,4 @@
-"""What was done is not done again, what was not is, and a run that was broken off comes out as if it never was."""
+"""Resuming: completed jobs are not run again, and an interrupted run ends with the results of an uninterrupted one."""
 
 import csv
 import functools
@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 from commandline import SMALL, Train, result
-from forked import run
+from eckart.methods.base import MatrixMethod
+from forked import replace, run
 from pytest import MonkeyPatch
 from safetensors.torch import save
 
 from eckart.methods import base
-from eckart.methods.base import MatrixMethod
 from eckart.methods.classifier import Classifier
 from eckart.runs import fingerprint
 from eckart.runs.callbacks import LastState
@@ -27,7 +27,7 @@ TIMES = ("fit_seconds", "total_seconds")
 LEFT = ("logger=csv", "figures=false")
 SHAPE = ("data=gaussian", "data.rows=20", "data.cols=15")
 DATA = (*SHAPE, "rank=3", "method.record_every=10")
-# Each with a step that is in the middle of a block.
+# Each with a step in the middle of a block.
 LONG = {
     "adam": (14, ("method=factorization", "optimizer=adam", "schedule=cosine", *DATA, "method.max_steps=40")),
     "fresh probes": (14, ("method=bottleneck", "optimizer=adam", "method.vectors=null", *DATA, "method.max_steps=40")),
@@ -75,7 +75,7 @@ def die_within_a_block(patch: MonkeyPatch, step: int) -> None:
 
 
 def die_after_the_last_step(patch: MonkeyPatch, step: int) -> None:
-    patch.setattr("eckart.runs.run.measure", die)
+    replace(patch, "eckart.runs.measuring.measure", lambda _: die)
 
 
 def die_among_the_results(patch: MonkeyPatch, step: int) -> None:
@@ -88,11 +88,11 @@ def die_among_the_results(patch: MonkeyPatch, step: int) -> None:
             die()
         return save(factors)
 
-    patch.setattr("eckart.runs.run.save", save_two)
+    replace(patch, "safetensors.torch.save", lambda _: save_two)
 
 
 def contents(job: Path) -> tuple[dict[str, Any], bytes, list[list[str]]]:
-    """All that a run leaves but times and how it was asked for."""
+    """All that a run writes except times and the config."""
     figures = {field: value for field, value in result(job).items() if field not in (*TIMES, "config")}
     with (job / "history.csv").open(newline="") as history:
         return figures, (job / "factors.safetensors").read_bytes(), list(csv.reader(history))
@@ -100,7 +100,7 @@ def contents(job: Path) -> tuple[dict[str, Any], bytes, list[list[str]]]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Folder of a command that was not broken off."""
+    """Folder of a command that was not interrupted."""
 
     @functools.cache
     def made(*arguments: str) -> Path:
@@ -118,7 +118,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         *(("riemannian_cg", die) for die in (die_in_step, die_between_blocks, die_after_the_last_step)),
     ],
 )
-def test_a_killed_run_goes_on_as_if_it_never_was(
+def test_a_killed_run_resumes_to_the_same_results(
     method: str, die: Die, whole: Callable[..., Path], tmp_path: Path
 ) -> None:
     step, arguments = LONG[method]
@@ -142,7 +142,7 @@ def test_a_killed_run_goes_on_as_if_it_never_was(
         ("diverging", die_between_blocks),
     ],
 )
-def test_a_killed_stack_goes_on_as_if_it_never_was(
+def test_a_killed_stack_resumes_to_the_same_results(
     stack: str, die: Die, whole: Callable[..., Path], tmp_path: Path
 ) -> None:
     step, arguments = STACKS[stack]
@@ -165,7 +165,7 @@ def test_a_state_or_history_that_was_cut_off_is_no_state(whole: Callable[..., Pa
     checkpoint, history = (tmp_path / "broken" / name for name in ("last.ckpt", "history.csv"))
     written = history.read_text()
     assert [line.split(",")[0] for line in written.splitlines()] == ["step", "0", "10"]
-    # As a process leaves them that ends while it writes.
+    # The last line is incomplete, as after a process that was killed while it wrote.
     history.write_text(f"{written}1")
     assert run(tmp_path, *arguments, "resume=broken").status == 0
     assert contents(tmp_path / "broken") == contents(whole(*arguments))
@@ -175,14 +175,14 @@ def test_a_state_or_history_that_was_cut_off_is_no_state(whole: Callable[..., Pa
     assert contents(tmp_path / "broken") == contents(whole(*arguments))
 
 
-def test_a_run_from_a_checkpoint_goes_on_from_its_own_state(tmp_path: Path) -> None:
+def test_a_run_from_a_checkpoint_resumes_from_its_own_state(tmp_path: Path) -> None:
     step, arguments = LONG["riemannian_cg"]
     arguments = (*arguments, *LEFT)
     assert run(tmp_path, *arguments, "method.max_steps=5", "hydra.run.dir=part").status == 0
     arguments = (*arguments, "ckpt=part/last.ckpt", "hydra.run.dir=broken")
     within = functools.partial(die_within_a_block, step=step)
     assert run(tmp_path, *arguments, before=within).status == -signal.SIGKILL
-    # It does not come by the steps behind the checkpoint again.
+    # It does not repeat the steps before its state.
     resumed = run(tmp_path, *arguments, "resume=broken", before=functools.partial(die_in_step, step=7))
     assert (resumed.status, resumed.stderr) == (0, "")
 

@@ -1,4 +1,4 @@
-"""The stacked launcher held against Hydra's basic one: the user sees no difference but the time."""
+"""The stacked launcher compared with Hydra's basic launcher: only the time differs."""
 
 from pathlib import Path
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from commandline import SMALL, Train, history, result
+from eckart.methods.base import MatrixMethod
 from hydra._internal.hydra import Hydra
 from hydra.core.utils import JobReturn
 from launchers import Sweeps, check_figures, check_returned, timeless
@@ -13,7 +14,6 @@ from PIL import Image
 from safetensors.numpy import load_file
 from wandb_records import WandbRun, read_run
 
-from eckart.methods.base import MatrixMethod
 from eckart.runs import run
 from eckart.runs.stack import Stack
 
@@ -41,7 +41,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Sizes of the stacks that are to be trained; none is."""
+    """Sizes of the stacks that would be trained; none of them is."""
     sizes: list[int] = []
 
     def refused(stack: Stack) -> list[dict[str, Any]]:
@@ -122,7 +122,7 @@ def without_media(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_member_that_diverges_harms_no_other(train: Train, trained: list[int]) -> None:
-    # At this learning rate one of the seeds flies off.
+    # At this learning rate one of the seeds diverges.
     arguments = (*FACTORIZATION, "optimizer=sgd", "optimizer.lr=1.5", "method.max_steps=60", "rank=2")
     sweeps = Sweeps(train, *arguments, "seed=0,1,2")
     assert trained == [3, 1, 1, 1]
@@ -181,7 +181,7 @@ def test_a_failure_in_training_is_one_failed_job(
         if folder.name == "seed=1":
             assert (result(folder)["status"], result(folder)["error"]) == ("failed", "the third step fails")
         else:
-            # At the width of the whole stack the neighbors are the same to the last bit.
+            # They are trained at the width of the whole stack, so they are equal to the last bit.
             check_figures(result(folder), result(expected[folder.name]), 0)
             assert history(folder) == history(expected[folder.name])
     assert ended.stderr.count("failed: ") == 1 and "1 of 3 jobs failed" in ended.stderr
@@ -189,7 +189,7 @@ def test_a_failure_in_training_is_one_failed_job(
 
 def test_a_stack_too_large_for_the_memory_is_split(train: Train, trained: list[int]) -> None:
     arguments = ("-m", *FACTORIZATION, "rank=2,4", "seed=0,1")
-    # Two of these take 28 kB by estimate, four 55.
+    # By estimate two of these need 28 kB, and four need 55 kB.
     folders = [train(*arguments, f"hydra.launcher.memory={gigabytes}").folders for gigabytes in (1, 3e-5)]
     assert trained == [4, 4, 2, 2]
     for whole, split in zip(*folders, strict=True):
@@ -214,7 +214,7 @@ def test_a_stack_too_large_for_the_memory_is_split(train: Train, trained: list[i
         ("method=svd data.seed=${hydra:job.num} rank=1,2", [1, 1]),
         ("method=svd hydra.job.chdir=true rank=1,2", [1, 1]),
         ("method=svd ckpt=a.ckpt rank=1,2", [1, 1]),
-        # What is asked for twice is no member of the stack a second time, unless it has a folder of its own.
+        # A job that is asked for twice is in the stack once, unless each has its own folder.
         ("method=svd rank=1,2,1", [2, 1]),
         ("method=svd rank=1,2,1 hydra.sweep.subdir=${hydra:job.num}", [3]),
         ("method=svd seed=range(5) hydra.launcher.jobs=2", [2, 2, 1]),

@@ -15,7 +15,7 @@ def names(ended: Ended) -> set[str]:
 
 
 def check_jobs(ended: Ended) -> Path:
-    """Hold what the jobs of ``SWEEP`` have left against what was asked for; the folder of the sweep."""
+    """Check the folders and results of ``SWEEP``, and return the folder of the sweep."""
     assert ended.code == 1 and "Traceback" not in ended.stderr
     (sweep,) = {folder.parent for folder in ended.folders}
     assert names(ended) == {f"method={method},rank={rank}" for method in METHODS for rank in (2, 30)}
@@ -39,7 +39,7 @@ def test_a_failed_job_stops_no_other(train: Train, tmp_path: Path) -> None:
     assert completed == {(method, rank): rank == 2 for method in METHODS for rank in (2, 30)}
 
     lines = ended.stderr.splitlines()
-    # What fails is said when it does, with what was asked for and where it is, and once more when all has ended.
+    # A failure is printed when it happens, with the overrides and the folder, and again at the end.
     typed = "data=uniform data.rows=10 data.cols=10"
     said = [f"failed: method={method} {typed} rank=30 logger=wandb: {LAW}" for method in METHODS]
     where = [f"{shown}/method={method},rank=30" for method in METHODS]

@@ -8,8 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from eckart.arguments import prepared, resuming, shown
+from eckart.arguments import prepared, resuming
 from eckart.config import ConfigError
+from eckart.results.terminal import shown
 
 EXCLUDED = "hydra.job.config.override_dirname.exclude_keys"
 ODD = [

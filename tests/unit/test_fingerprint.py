@@ -1,10 +1,12 @@
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from example import CONFIG, changed
 
+import eckart
 import eckart.runs.fingerprint as module
 from eckart.runs.fingerprint import fingerprint
 
@@ -68,19 +70,21 @@ def test_a_file_counts_by_what_it_holds(tmp_path: Path) -> None:
     assert fingerprint(changed("data.path", str(paths[0]))) != first
 
 
-def test_changed_code_is_another_fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("room", ["runs", "linalg", "."])
+def test_changed_code_is_another_fingerprint(room: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = fingerprint(CONFIG)
-    (tmp_path / "methods").mkdir()
-    found = set()
-    for source in ("", "x = 1\n"):
-        (tmp_path / "methods" / "new.py").write_text(source)
-        monkeypatch.setattr(module, "__file__", str(tmp_path / "identity.py"))
+    copied = shutil.copytree(Path(str(eckart.__file__)).parent, tmp_path / "eckart")
+    monkeypatch.setattr(eckart, "__file__", str(copied / "__init__.py"))
+    found = []
+    for change in ("", "x = 1\n"):
+        with sorted((copied / room).glob("*.py"))[-1].open("a") as file:
+            file.write(change)
         module.source_digest.cache_clear()
-        found.add(fingerprint(CONFIG))
+        found.append(fingerprint(CONFIG))
     monkeypatch.undo()
     module.source_digest.cache_clear()
-    assert len(found - {before}) == 2
-    assert fingerprint(CONFIG) == before
+    assert found[0] == before == fingerprint(CONFIG)
+    assert found[1] != before
 
 
 @pytest.mark.parametrize("name", ["torch", "eckart"])

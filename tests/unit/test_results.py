@@ -9,7 +9,8 @@ import polars
 import pytest
 from example import CONFIG, changed
 
-from eckart.results.result import load, read_result, read_results, write_result
+from eckart.results.result import read_result, read_results, write_result
+from eckart.results.tables import load
 
 
 def test_result_has_every_field_of_the_contract(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
 from eckart.data.files.reading import read_matrix
+from eckart.linalg.operators import Dense, Operator
 from eckart.linalg.random import stream
 
 
@@ -45,16 +46,32 @@ class MatrixData(LightningDataModule):
         self._source, self._scale, self._observed, self._own_mask = source, scale, observed, own_mask
         self._seed = seed
         self.target = torch.empty(0, 0)
+        self._drawn_mask: Tensor | None = None
 
     def setup(self, stage: str | None = None) -> None:
         """Make the target."""
         self.target = self._source() * self._scale
 
-    def supply(self, needs: str) -> dict[str, Tensor]:
-        """What a method learns from: the target, and under ``needs="mask"`` which entries are observed."""
+    def supply(self, needs: str) -> dict[str, Any]:
+        """What a method is built from, and all that it sees.
+
+        Args:
+            needs: ``target``: every entry; ``mask``: the observed entries, and NaN in the place of all others;
+                ``images``: an operator that gives images.
+        """
         if needs == "mask":
-            return {"target": self.target, "observed": self._mask()}
-        return {"target": self.target}
+            return {"entries": torch.where(self.mask(), self.target, torch.nan)}
+        return {"operator": self.operator()} if needs == "images" else {"target": self.target}
+
+    def operator(self) -> Operator:
+        """The target as it is measured against."""
+        return Dense(self.target)
+
+    def mask(self) -> Tensor:
+        """Which entries completion observes, boolean, shape ``(m, n)``."""
+        if self._drawn_mask is None:
+            self._drawn_mask = self._mask()
+        return self._drawn_mask
 
     def _mask(self) -> Tensor:
         observed = self._observed

@@ -115,25 +115,36 @@ class Probes:
         """Move them to where they are trained on."""
         self.sets, self.members, self._order = (part.to(device) for part in (self.sets, self.members, self._order))
 
-    def batch(self, step: int) -> Tensor:
-        """The probes of one step, counted from 0, shape ``(J, batch, n)``; the last of an epoch can be smaller."""
+    def places(self, step: int) -> Tensor | None:
+        """Which of its fixed probes each member takes at a step, shape ``(J, batch)``; None where it takes all."""
+        if not self.fixed or self.batch_size == self.count:
+            return None
+        epoch, place = divmod(step, -(-self.count // self.batch_size))
+        if epoch != self._epoch:
+            self._order, self._epoch = self._shuffled(epoch), epoch
+        return self._order[:, place * self.batch_size : (place + 1) * self.batch_size]
+
+    def batch(self, step: int, places: Tensor | None = None) -> Tensor:
+        """The probes of one step, counted from 0, shape ``(J, batch, n)``; the last of an epoch can be smaller.
+
+        Args:
+            step: The step.
+            places: Which of the fixed ones, as of :meth:`places`; None for all of the step's.
+        """
         if not self.fixed:
             streams = (stream(seed, "probes", step) for seed in self._seeds)
             fresh = torch.stack([self._draw(self.batch_size, self.size, generator) for generator in streams])
             return self._of_members(fresh.to(self.sets))
-        if self.batch_size == self.count:
+        places = self.places(step) if places is None else places
+        if places is None:
             return self.all
-        epoch, place = divmod(step, -(-self.count // self.batch_size))
-        if epoch != self._epoch:
-            self._order, self._epoch = self._shuffled(epoch), epoch
-        rows = self._order[:, place * self.batch_size : (place + 1) * self.batch_size]
-        # One gather for the whole stack: a copy for each member took longer than its training step.
+        # One gather for the whole stack: a copy for each member takes longer than its training step.
+        rows = places + self.members[:, None] * self.count
         return self.sets.flatten(0, 1).index_select(0, rows.flatten()).view(*rows.shape, self.size)
 
     def _shuffled(self, epoch: int) -> Tensor:
         orders = [torch.randperm(self.count, generator=stream(seed, "order", epoch)) for seed in self._seeds]
-        rows = torch.stack([order + own * self.count for own, order in enumerate(orders)])
-        return rows.to(self.sets.device)[self.members]
+        return torch.stack(orders).to(self.sets.device)[self.members]
 
     def _of_members(self, sets: Tensor) -> Tensor:
         return sets if len(self.members) == len(self._seeds) else sets[self.members]

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from eckart.data.matrix import MatrixData
 from eckart.linalg.checks import require_count, require_one_of
+from eckart.linalg.operators import Operator
 from eckart.linalg.random import stream
 
 
@@ -82,12 +83,21 @@ class SampleData(MatrixData):
         if not hasattr(self, "samples"):
             self.samples = self._load()
 
-    def supply(self, needs: str) -> dict[str, Tensor]:
+    def supply(self, needs: str) -> dict[str, Any]:
         """Training inputs and labels under ``needs="labels"``, else the training inputs as a target."""
         if needs == "labels":
             return {"inputs": self._inputs(self.samples.train_inputs), "labels": self.samples.train_labels}
-        super().setup()
+        self._make_target()
         return super().supply(needs)
+
+    def operator(self) -> Operator:
+        """The training inputs, samples × pixels."""
+        self._make_target()
+        return super().operator()
+
+    def _make_target(self) -> None:
+        if not self.target.numel():
+            super().setup()
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         """Batches of the training set, in a new order each epoch."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from eckart.linalg.checks import require_count, require_one_of
+from eckart.linalg.operators import Operator
 from eckart.linalg.random import stream
 from eckart.methods.probing import ProbingMethod
 from eckart.nn.bottleneck import Bottleneck
@@ -39,7 +40,7 @@ class BottleneckNet(ProbingMethod):
     drawn, since training them as well changes nothing that the net can stand for.
 
     Args:
-        target: Stack of targets, shape ``(J, m, n)``.
+        operator: Targets, asked for images alone.
         hidden: Widths before the bottleneck; ``paper`` for n, as in its n-n-k-n; ``powers_of_two`` for its funnel of
             powers of two down to the rank and up again, in which all members of a stack must have the same rank.
         initialization: Law of the initial weights, with Keras's meaning of the name.
@@ -51,20 +52,20 @@ class BottleneckNet(ProbingMethod):
 
     def __init__(
         self,
-        target: Tensor,
+        operator: Operator,
         *,
         hidden: str | Sequence[int] = "paper",
         initialization: str = "he_normal",
         **common: Any,
     ) -> None:
-        super().__init__(target, **common)
-        require_one_of("method.initialization", initialization, INITIALIZATIONS)
-        stack, rows, cols = target.shape
+        super().__init__(operator, **common)
+        require_one_of("initialization", initialization, INITIALIZATIONS)
+        stack, (rows, cols) = operator.stack, operator.shape
         if hidden == "powers_of_two" and {*self.ranks, self.width} != {self.width}:
-            raise ValueError(f"method.hidden=powers_of_two stacks nets of one rank alone. Found ranks {self.ranks}.")
+            raise ValueError(f"hidden=powers_of_two stacks nets of one rank alone. Found ranks {self.ranks}.")
         widths, place = layer_widths(hidden, max(self.ranks), rows, cols)
         widths[place] = self.width
-        self.net = Bottleneck(widths, bottleneck=place, stack=stack, dtype=self.target.dtype)
+        self.net = Bottleneck(widths, bottleneck=place, stack=stack, dtype=self.trained_dtype)
         for member, (rank, seed) in enumerate(zip(self.ranks, self.seeds, strict=True)):
             generator = stream(seed, "weights")
             own = [rank if layer == place else width for layer, width in enumerate(widths)]
@@ -103,9 +104,9 @@ def layer_widths(hidden: str | Sequence[int], rank: int, rows: int, cols: int) -
         up = [width for width in powers if width < rows]
         return [cols, *down, rank, *up, rows], len(down) + 1
     if isinstance(hidden, str) or not isinstance(hidden, Sequence):
-        raise ValueError(f"method.hidden must be paper, powers_of_two or a list of widths. Found {hidden!r}.")
+        raise ValueError(f"hidden must be paper, powers_of_two or a list of widths. Found {hidden!r}.")
     for width in hidden:
-        require_count("A width of method.hidden", width)
+        require_count("A width of hidden", width)
         if int(width) < rank:
-            raise ValueError(f"The widths of method.hidden must be at least the rank, {rank}. Found {width}.")
+            raise ValueError(f"The widths of hidden must be at least the rank, {rank}. Found {width}.")
     return [cols, *hidden, rank, rows], len(hidden) + 1

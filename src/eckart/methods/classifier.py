@@ -1,26 +1,24 @@
 """A classifier on inputs of reduced rank."""
 
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from eckart.linalg.checks import require_count
-from eckart.linalg.metrics import errors_of, optimum
 from eckart.linalg.ranks import check_rank
-from eckart.linalg.svd import gram_svd, singular_values
+from eckart.linalg.svd import gram_svd
+from eckart.methods.method import Method
 from eckart.methods.optimizers import restore_settings, solver_class
-from eckart.methods.processes import Processes
 from eckart.nn.mlp import MLP
 from eckart.optim import schedules
 from eckart.optim.schedules import Schedule
 
 
-class Classifier(LightningModule):
+class Classifier(Method):
     """A sigmoid MLP on inputs projected to the leading right singular vectors of the training set.
 
     The reduction ``x V Vᵀ`` is fitted on the training set alone and applied to the test set as it is; on the training
@@ -45,6 +43,11 @@ class Classifier(LightningModule):
     """
 
     precision = "32-true"
+    precisions = ()
+    pictures = ("approximation", "singular_values", "accuracy")
+    reads_batches = True
+    trains_factors = False
+    saves_between_blocks = False
     components: Tensor
 
     def __init__(
@@ -60,23 +63,17 @@ class Classifier(LightningModule):
         hidden: Sequence[int] = (500,),
         epochs: int = 10,
     ) -> None:
-        super().__init__()
-        (self.rank,), (seed,) = ranks, seeds
+        super().__init__(ranks, seeds)
+        (rank,), (seed,) = ranks, seeds
         matrix = inputs[0]
-        check_rank(self.rank, matrix.shape)
+        check_rank(rank, matrix.shape)
         for name, value in [("epochs", epochs), *(("hidden", width) for width in hidden)]:
-            require_count(f"method.{name}", value)
+            require_count(name, value)
         if (solver := solver_class(optimizer)) is not None:
             raise ValueError(f"The classifier needs an optimizer like optimizer=adam. Found {solver.__name__}.")
-        self.epochs, self.make_optimizer, self.schedule = epochs, optimizer, schedule
-        double = matrix.double()
-        u, s, vh = gram_svd(double, self.rank)
+        self.max_epochs, self.make_optimizer, self.schedule = epochs, optimizer, schedule
+        u, s, vh = gram_svd(matrix.double(), rank)
         self.left, self.right = u * s, vh
-        spectrum = singular_values(double)
-        if not spectrum[0] > 0:
-            raise ValueError("The training inputs are all zeros, so relative errors are undefined. Found norm 0.")
-        self.spectrum, self.optimum = spectrum, optimum(spectrum, self.rank)
-        self.errors = errors_of(double, self.left, vh, spectrum, self.optimum)
         self.register_buffer("components", vh.to(dtype))
         # nn.Linear draws from the global generator; its state is given back, so that nothing else depends on it.
         with torch.random.fork_rng(devices=[]):
@@ -86,14 +83,12 @@ class Classifier(LightningModule):
         self.accuracy: float | None = None
         self.diverged = False
         self.train_loss = float("nan")
-        self.fit_seconds = 0.0
+        self._record: dict[str, Any] | None = {}
         self._sum = torch.zeros(())
-        self.processes = Processes()
 
-    @classmethod
-    def stack_key(cls, rank: int, optimizer: object | None, settings: Mapping[str, Any]) -> Hashable | None:
-        """None: a classifier is trained alone."""
-        return None
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """``U Σ`` and ``Vᵀ`` of the training inputs, whose product is what the net is trained on."""
+        return self.left[None], self.right[None]
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``(batch, classes)`` of inputs ``(batch, pixels)``."""
@@ -103,15 +98,6 @@ class Classifier(LightningModule):
     def configure_optimizers(self) -> Optimizer:
         """Make the optimizer of the config."""
         return self.make_optimizer(self.net.parameters())
-
-    def setup(self, stage: str) -> None:
-        """Learn who shares the training."""
-        self.processes = Processes(self.trainer.world_size, self.global_rank)
-
-    def on_fit_start(self) -> None:
-        """Log how much the reduction loses."""
-        for logger in self.loggers:
-            logger.log_metrics({name: float(error) for name, error in self.errors.items()}, step=0)
 
     def on_train_start(self) -> None:
         """Train with the settings of this run's config, also from a checkpoint."""
@@ -126,7 +112,7 @@ class Classifier(LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         """Cross-entropy of a batch, of which each of several processes takes its share."""
         inputs, labels = batch
-        steps = self.epochs * int(self.trainer.num_training_batches)
+        steps = self.max_epochs * int(self.trainer.num_training_batches)
         schedules.apply(self.schedule, self.optimizers(use_pl_optimizer=False), self.global_step / steps)  # type: ignore[arg-type]
         own = self.processes.share(inputs), self.processes.share(labels)
         part = nn.functional.cross_entropy(self(own[0]), own[1], reduction="sum") / len(labels)
@@ -144,21 +130,45 @@ class Classifier(LightningModule):
             self.trainer.should_stop = True
 
     def on_validation_end(self) -> None:
-        """Log the epoch, before the callbacks of its end keep the state."""
+        """Sum the epoch up, before the callbacks of its end log it and keep the state."""
         if self.diverged:
             return
         total = float(self._sum)
         self.train_loss_sum_per_epoch.append(total)
         self.train_loss = total / int(self.trainer.num_training_batches)
         self.fit_seconds += time.perf_counter() - self._began
-        record = {
+        self._record = {
             "train/loss": self.train_loss,
             "train/loss_sum": total,
             "accuracy": self.accuracy,
             "epoch": self.current_epoch + 1,
         }
-        for logger in self.loggers:
-            logger.log_metrics(record, step=self.global_step)  # type: ignore[arg-type]
+
+    def record(self) -> dict[str, Any] | None:
+        """Losses and accuracy of an epoch that has ended; at the start, nothing but that there is something to measure."""
+        found, self._record = self._record, None
+        return found
+
+    def fields(self, member: int) -> dict[str, Any]:
+        """Status, why it stopped, the loss of each epoch and the accuracy."""
+        reason = "diverged: its loss is no longer finite" if self.diverged else f"ran method.epochs={self.max_epochs}"
+        return {
+            "status": "diverged" if self.diverged else "completed",
+            "error": reason if self.diverged else None,
+            "stop_reason": reason,
+            "loss": self.train_loss,
+            "steps": self.trainer.global_step,
+            "accuracy": self.accuracy,
+            "train_loss_sum_per_epoch": self.train_loss_sum_per_epoch,
+        }
+
+    def progress(self) -> tuple[int, int]:
+        """Batches done and batches of all epochs."""
+        return self.trainer.global_step, int(self.trainer.num_training_batches) * self.max_epochs
+
+    def left_to_do(self, checkpoint: Mapping[str, Any]) -> tuple[str, int, int]:
+        """``epochs``, and the epochs of a checkpoint."""
+        return "method.epochs", self.max_epochs, len(checkpoint["train_loss_sum_per_epoch"])
 
     def on_validation_epoch_start(self) -> None:
         """Count anew."""
@@ -179,7 +189,7 @@ class Classifier(LightningModule):
     def describe(self) -> str:
         """What a checkpoint must be of to be resumed."""
         widths = "-".join(str(layer.in_features) for layer in self.net.layers)
-        return f"{type(self).__name__} {widths}, rank {self.rank}"
+        return f"{type(self).__name__} {widths}, rank {self.ranks[0]}"
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what is no tensor of the model."""

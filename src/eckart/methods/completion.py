@@ -1,4 +1,4 @@
-"""Matrix completion: a factorization learned from the observed entries alone."""
+"""Matrix completion: A ≈ U Vᵀ, trained on the observed entries alone."""
 
 import warnings
 from collections.abc import Sequence
@@ -7,29 +7,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eckart.methods.factorization import Factorization
+from eckart.methods.factorization import PairMethod
 from eckart.optim.objectives import Objective, ObservedEntries
 
 
-class Completion(Factorization):
-    """Two factors, trained on the observed entries of the target; held-out entries never enter the loss.
+class Completion(PairMethod):
+    """Two factors, trained on the observed entries of the target; held-out entries are not even handed over.
 
     Args:
-        target: Stack of targets, shape ``(J, m, n)``; held-out entries serve only to measure.
-        observed: Which entries are observed, boolean, shape ``(J, m, n)``.
+        entries: Observed entries of each target, and NaN in the place of all others, shape ``(J, m, n)``.
         ranks: Rank of each member.
-        **common: As in :class:`Factorization`.
+        **common: As in :class:`PairMethod`.
 
     Raises:
-        ValueError: If no entry is observed or all that are observed are zero, or as in :class:`Factorization`.
+        ValueError: If no entry is observed or all that are observed are zero, or as in :class:`PairMethod`.
     """
 
-    observed: Tensor
-    knows_optimum = False  # the excess is measured on the held-out entries too
+    entries: Tensor
 
-    def __init__(self, target: Tensor, *, observed: Tensor, ranks: Sequence[int], **common: Any) -> None:
-        self._mask = observed
-        rows, cols = target.shape[1:]
+    def __init__(self, entries: Tensor, *, ranks: Sequence[int], **common: Any) -> None:
+        rows, cols = entries.shape[1:]
+        observed = ~entries.isnan()
         for count, rank in zip(observed.flatten(1).sum(1).tolist(), ranks, strict=True):
             freedom = rank * (rows + cols - rank)
             if count < freedom:
@@ -38,25 +36,10 @@ class Completion(Factorization):
                     f"matrix of rank {rank}: many matrices fit them, and held-out entries cannot be trusted",
                     stacklevel=2,
                 )
-        super().__init__(target, ranks=ranks, **common)
-        self.register_buffer("observed", observed, persistent=False)
-
-    def seen_norms(self) -> Tensor:
-        """Frobenius norm of the observed entries, shape ``(J,)``, float64."""
-        norms = torch.linalg.matrix_norm(self.reference * self._mask)
-        if not (norms > 0).all():
-            raise ValueError("The observed entries must not be all zero, or none. Found norm 0.")
-        return norms
+        norms = torch.linalg.matrix_norm(entries.double().nan_to_num(0))
+        super().__init__(len(entries), (rows, cols), norms, ranks=ranks, **common)
+        self.register_buffer("entries", entries.to(self.trained_dtype), persistent=False)
 
     def make_objective(self) -> Objective:
         """The observed entries, as lists."""
-        return ObservedEntries(self.target / self.scale, self.observed)
-
-    def extra_errors(self, left: Tensor, right: Tensor) -> dict[str, Tensor]:
-        """Relative Frobenius errors on the observed and on the held-out entries."""
-        residual = self.reference - left @ right
-        mask = self._mask.to(residual.device)
-        errors = {}
-        for name, part in (("relative_observed", mask), ("relative_held_out", ~mask)):
-            errors[name] = torch.linalg.matrix_norm(residual * part) / torch.linalg.matrix_norm(self.reference * part)
-        return errors
+        return ObservedEntries(self.entries / self.scale, ~self.entries.isnan())

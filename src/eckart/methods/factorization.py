@@ -7,33 +7,39 @@ from torch import Tensor, nn
 
 from eckart.linalg.checks import require_one_of
 from eckart.linalg.random import stream
-from eckart.methods.base import MatrixMethod
+from eckart.methods.matrix import MatrixMethod
 from eckart.methods.optimizers import solver_class
 from eckart.optim.objectives import KnownTarget, Objective
 
 
-class Factorization(MatrixMethod):
-    """Two factors, trained so that their product matches every entry of the target.
+class PairMethod(MatrixMethod):
+    """Two factors that are trained themselves, so that their product matches the entries that are seen.
 
-    The loss that is reported is ``‖A - U Vᵀ‖²``, a sum over the entries. It is minimized at unit scale, ``‖A‖ = 1``,
-    so a learning rate means the same for every target; entrywise SGD alone sees the target as it is, as in the lab.
+    The loss that is reported is ``‖residual‖²``, a sum over the entries seen. It is minimized at unit scale, where
+    their norm is 1, so a learning rate means the same for every target; entrywise SGD alone sees them as they are, as
+    in the lab.
 
     Args:
-        target: Stack of targets, shape ``(J, m, n)``.
-        initialization: ``normal``, scaled so that the product starts with the norm of the target, or ``uniform``, the
-            lab's U(0, 1).
+        stack: Number of targets J.
+        shape: ``(m, n)`` of each.
+        norms: Frobenius norm of the entries seen, shape ``(J,)``, float64.
+        initialization: ``normal``, scaled so that the product starts with that norm, or ``uniform``, the lab's U(0, 1).
         **common: As in :class:`MatrixMethod`; a member's seed draws the factors that training starts from.
 
     Raises:
-        ValueError: For an unknown initialization, or as in :class:`MatrixMethod`.
+        ValueError: For an unknown initialization, entries that are all zero, or as in :class:`MatrixMethod`.
     """
 
     scale: Tensor
 
-    def __init__(self, target: Tensor, *, initialization: str = "normal", **common: Any) -> None:
-        super().__init__(target, **common)
-        require_one_of("method.initialization", initialization, ("normal", "uniform"))
-        solver, norms, dtype = solver_class(self.make_optimizer), self.seen_norms(), self.target.dtype
+    def __init__(
+        self, stack: int, shape: tuple[int, int], norms: Tensor, *, initialization: str = "normal", **common: Any
+    ) -> None:
+        super().__init__(stack, shape, **common)
+        require_one_of("initialization", initialization, ("normal", "uniform"))
+        if not (norms > 0).all():
+            raise ValueError("The entries that are seen must not be all zero, or none. Found norm 0.")
+        solver, dtype = solver_class(self.make_optimizer), self.trained_dtype
         scale = norms if solver is None or solver.unit_scale else torch.ones_like(norms)
         self.register_buffer("scale", scale.to(dtype)[:, None, None], persistent=False)
         self.loss_unit = scale.square().to(dtype)
@@ -41,13 +47,9 @@ class Factorization(MatrixMethod):
         self.left, self.right = nn.Parameter(left.to(dtype)), nn.Parameter(right.to(dtype))
         self._objective: Objective | None = None
 
-    def seen_norms(self) -> Tensor:
-        """Frobenius norm of the entries that training sees, shape ``(J,)``, float64."""
-        return torch.linalg.matrix_norm(self.reference)
-
     def make_objective(self) -> Objective:
         """The entries that training sees, at the scale that it is done in."""
-        return KnownTarget(self.target / self.scale)
+        raise NotImplementedError
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """``U`` and ``Vᵀ`` in the units of the target."""
@@ -59,15 +61,20 @@ class Factorization(MatrixMethod):
             self._objective = self.make_objective()
         return self._objective, self.left, self.right
 
+    def set_factors(self, left: Tensor, right: Tensor) -> None:
+        """Take the factors over."""
+        self.left.copy_(left)
+        self.right.copy_(right)
+
     def losses(self, step: int) -> Tensor:
         """``½ ‖residual‖²`` on the entries seen."""
         objective, left, right = self.pair_problem()
         return objective.residual(left, right).flatten(1).square().sum(1) / 2
 
     def _start(self, initialization: str) -> tuple[Tensor, Tensor]:
-        stack, rows, cols = self.reference.shape
-        left = torch.zeros(stack, rows, self.width, dtype=torch.float64)
-        right = torch.zeros(stack, self.width, cols, dtype=torch.float64)
+        rows, cols = self.shape
+        left = torch.zeros(self.stack, rows, self.width, dtype=torch.float64)
+        right = torch.zeros(self.stack, self.width, cols, dtype=torch.float64)
         for member, (rank, seed) in enumerate(zip(self.ranks, self.seeds, strict=True)):
             generator = stream(seed, "factors")
             if initialization == "uniform":
@@ -79,3 +86,23 @@ class Factorization(MatrixMethod):
                 left[member, :, :rank] = torch.randn(rows, rank, generator=generator, dtype=torch.float64) * deviation
                 right[member, :rank] = torch.randn(cols, rank, generator=generator, dtype=torch.float64).T * deviation
         return left, right
+
+
+class Factorization(PairMethod):
+    """Two factors, trained so that their product matches every entry of the target.
+
+    Args:
+        target: Stack of targets, shape ``(J, m, n)``; training sees every entry.
+        **common: As in :class:`PairMethod`.
+    """
+
+    target: Tensor
+
+    def __init__(self, target: Tensor, **common: Any) -> None:
+        norms = torch.linalg.matrix_norm(target.double())
+        super().__init__(len(target), (target.shape[1], target.shape[2]), norms, **common)
+        self.register_buffer("target", target.to(self.trained_dtype), persistent=False)
+
+    def make_objective(self) -> Objective:
+        """Every entry."""
+        return KnownTarget(self.target / self.scale)

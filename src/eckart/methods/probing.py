@@ -3,79 +3,90 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from eckart.data.probes import Probes
-from eckart.methods.base import MatrixMethod
+from eckart.linalg.operators import Images, Operator
+from eckart.methods.matrix import MatrixMethod
 from eckart.methods.optimizers import solver_class
+from eckart.methods.seen import Seen
 from eckart.nn.bottleneck import Bottleneck
 from eckart.optim.objectives import KnownTarget, Objective
 from eckart.optim.scaled_gd import ScaledGD
 
 
 class ProbingMethod(MatrixMethod):
-    """Linear layers that learn a matrix from probes x and their images A x.
+    """Linear layers that learn a matrix from probes x and their images A x, and from nothing else.
 
-    On a fixed set of probes ``X (N, n)`` the mean squared error of layers that stand for W is
-    ``‖(W - A) Tᵀ‖² / m`` with ``XᵀX / N = TᵀT``. So a :class:`PairSolver` is given the target ``A Tᵀ``, and what it
-    finds is the minimizer on those probes. A set of orthogonal probes has T = I, and the minimizer is the truncated
-    SVD.
+    The operator is asked for images, a batch at a time; its entries, its norm and its singular values are never seen.
+    Probes that are drawn once have their images asked for once. A :class:`PairSolver` then works in the coordinates of
+    the probes (see :class:`Seen`), and finds the minimizer of the loss on them: with n orthogonal probes that is the
+    truncated SVD of the target.
+
+    With fewer probes than columns, ``rank <= vectors < n``, the minimizer is the best matrix of the rank on the span of
+    the probes, and zero off it. With ``transpose`` the images only choose a basis, and training fits as many images
+    of the transpose, of that basis (the randomized range finder of Halko, Martinsson & Tropp 2011): the best matrix of
+    the rank whose columns lie in the span of the images, which is far closer to the target.
 
     Args:
-        target: Stack of targets, shape ``(J, m, n)``.
+        operator: Targets, asked for images alone.
         probes: Law of the probes: ``orthogonal``, ``gaussian`` or ``uniform``.
         vectors: How many are drawn once; None draws fresh ones at each step (orthogonal: one set of n).
+        transpose: Whether the transpose is asked for images as well; needs ``vectors`` below n.
         batch_size: Probes a step; None takes all, or 32 of fresh ones.
         **common: As in :class:`MatrixMethod`; a member's seed draws its probes and its initial weights.
 
-    Several processes share the probes: of each batch, or of the fixed set that T is the triangle of (a QR of the
-    triangles of their shares). Nothing depends on probes where T = I.
+    Several processes share the probes of each batch.
 
     Raises:
-        ValueError: If a solver is asked for that needs fixed probes and there are none, or fewer than n.
+        ValueError: If a solver is asked for that needs fixed probes and there are none, there are fewer probes than
+            the rank, or a probe or an image is not finite.
     """
 
     net: Bottleneck
     """The layers; a subclass makes them."""
     left: Tensor
     right: Tensor
-    scale: Tensor
 
     def __init__(
         self,
-        target: Tensor,
+        operator: Operator,
         *,
         probes: str = "orthogonal",
         vectors: int | None = None,
+        transpose: bool = False,
         batch_size: int | None = None,
         **common: Any,
     ) -> None:
-        super().__init__(target, **common)
-        (stack, rows, size), dtype = target.shape, self.target.dtype
+        super().__init__(operator.stack, operator.shape, **common)
+        (rows, size), dtype = operator.shape, self.trained_dtype
+        self.images = Images(operator)
         self.probes = Probes(probes, size, vectors=vectors, batch_size=batch_size, seeds=self.seeds, dtype=dtype)
-        # Exact by construction; from the probes it would be so only to rounding.
-        self._isotropic = probes == "orthogonal" and self.probes.count % size == 0
+        count = self.probes.count
+        self.transpose = transpose
+        if self.probes.fixed and count < max(self.ranks):
+            raise ValueError(f"vectors must be at least the rank, {max(self.ranks)}. Found {count}.")
+        if transpose and not (self.probes.fixed and count < size):
+            raise ValueError(
+                f"transpose=true is for fewer probes than columns: vectors must be below n = {size}. Found {vectors}."
+            )
+        self._orthogonal = probes == "orthogonal" and count <= size
         self._solved = solver_class(self.make_optimizer) is not None
-        # The mean over the outputs too, as in the paper.
-        self.loss_unit /= rows
         self._objective: KnownTarget | None = None
-        self._triangle: Tensor | None = None
-        norms = torch.linalg.matrix_norm(self.target)
-        self.register_buffer("scale", norms[:, None, None], persistent=False)
+        self._seen: Seen | None = None
+        self._drawn: Tensor | None = None
+        self._scale = torch.ones(self.stack, 1, 1, dtype=dtype)
+        # The mean over the outputs too, as in the paper.
+        self.loss_unit /= size if transpose else rows
         if self._solved:
-            if self.probes.fixed and self.probes.count < size:
-                raise ValueError(
-                    f"This optimizer needs at least n = {size} probes to learn a matrix from. "
-                    f"Found method.vectors={vectors}."
-                )
-            self.loss_unit *= norms.square()
-            self.register_buffer("left", torch.zeros(stack, rows, self.width, dtype=dtype))
-            self.register_buffer("right", torch.zeros(stack, self.width, size, dtype=dtype))
+            seen = (min(rows, count), size) if transpose else (rows, min(count, size))
+            self.register_buffer("left", torch.zeros(self.stack, seen[0], self.width, dtype=dtype))
+            self.register_buffer("right", torch.zeros(self.stack, self.width, seen[1], dtype=dtype))
 
-    def images(self, x: Tensor) -> Tensor:
+    def outputs(self, x: Tensor) -> Tensor:
         """What the layers are to make of probes, ``(J, batch, n)`` to ``(J, batch, m)``."""
-        return x @ self.target.mT
+        return self.images.of(x)
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """Product of the layers up to the bottleneck, and of those after it."""
@@ -83,14 +94,19 @@ class ProbingMethod(MatrixMethod):
 
     def losses(self, step: int) -> Tensor:
         """Half the squared error of the images, averaged over the batch."""
-        x = self.probes.batch(step)
-        return (self.net(x) - self.images(x)).square().sum((1, 2)) / (2 * x.shape[1])
+        if self.transpose:
+            left, right = self._look().seen(*self.factors())
+            matrix = self._look().matrix
+            return (left @ right - matrix).square().sum((1, 2)) / (2 * matrix.shape[1])
+        x, outputs = self._batch(step)
+        return (self.net(x) - outputs).square().sum((1, 2)) / (2 * x.shape[1])
 
     def descend(self, step: int) -> Tensor:
         """The losses of a step and their gradient; each of several processes takes its share of the batch."""
-        x = self.probes.batch(step)
-        own = self.processes.share(x, dim=1)
-        losses = self.net.regress(own, self.images(own), 1 / x.shape[1])
+        if self.transpose:
+            return super().descend(step)
+        x, outputs = self._batch(step, share=True)
+        losses = self.net.regress(x, outputs, 1 / self._batch_count(step))
         self.processes.sum([losses, *(weight.grad for weight in self.net.weights)])
         return losses
 
@@ -105,19 +121,20 @@ class ProbingMethod(MatrixMethod):
         return super().configure_optimizers()
 
     def pair_problem(self) -> tuple[Objective, Tensor, Tensor] | None:
-        """Factors against the target as the fixed probes show it; None where they are fresh at each step."""
-        if not self.probes.fixed or self.probes.count < self.probes.size:
+        """Factors against the images of the fixed probes; None where they are fresh at each step."""
+        if not self.probes.fixed:
             return None
+        seen = self._look()
         if self._objective is None:
-            target = self.target
-            if not self._isotropic:
-                self._triangle = self._reduced()
-                target = target @ self._triangle.mT
-            self._objective = KnownTarget(target / self.scale)
+            self._objective = seen.objective(self._scale)
         if self._solved:
             return self._objective, self.left, self.right
-        left, right = self.factors()
-        return self._objective, left / self.scale, self._seen(right)
+        left, right = seen.seen(*self.factors())
+        return self._objective, left / self._scale, right
+
+    def set_factors(self, left: Tensor, right: Tensor) -> None:
+        """Bring the layers to factors in the coordinates of the probes."""
+        self.net.assign(*self._look().lifted(left * self._scale, right))
 
     def on_fit_start(self) -> None:
         """Take the probes along to the device that is trained on."""
@@ -126,33 +143,65 @@ class ProbingMethod(MatrixMethod):
 
     def on_train_start(self) -> None:
         """Hand the factors of the layers to the solver, at unit scale."""
-        if self._solved and self.step_count == 0:
+        if self._solved and self.driver.step_count == 0:
             self.fixed_problem()
-            left, right = self.factors()
-            self.left.copy_(left / self.scale)
-            self.right.copy_(self._seen(right))
-            self.on_block_end()
+            left, right = self._look().seen(*self.factors())
+            self.left.copy_(left / self._scale)
+            self.right.copy_(right)
         super().on_train_start()
 
     def on_block_end(self) -> None:
         """Bring the layers up to date with the solver."""
         if self._solved:
-            right = self.right
-            if self._triangle is not None:
-                right = torch.linalg.solve_triangular(self._triangle, right.mT, upper=True).mT
-            self.net.assign(self.left * self.scale, right)
+            self.set_factors(self.left, self.right)
 
-    def _seen(self, right: Tensor) -> Tensor:
-        return right if self._triangle is None else right @ self._triangle.mT
+    def fields(self, member: int) -> dict[str, Any]:
+        """Also how many images training asked for."""
+        asked = {"images": self.images.count, "transpose_images": self.images.transpose_count}
+        return super().fields(member) | asked
 
-    def _reduced(self) -> Tensor:
-        """``T (J, n, n)`` of the fixed probes; each of several processes reduces its share of them."""
-        # An optimizer is made before a fit starts.
-        self.probes.to(self.target.device)
-        sets, size = self.probes.sets, self.probes.size
-        triangle = torch.linalg.qr(self.processes.share(sets, dim=1) / sets.shape[1] ** 0.5, mode="r").R
-        if self.processes.count > 1:
-            # A share of fewer than n probes has a triangle of fewer rows.
-            triangle = nn.functional.pad(triangle, (0, 0, 0, size - triangle.shape[1]))
-            triangle = torch.linalg.qr(self.processes.gather(triangle).transpose(0, 1).flatten(1, 2), mode="r").R
-        return triangle[self.probes.members]
+    def _look(self) -> Seen:
+        """What is seen of the targets through the fixed probes; their images are asked for once."""
+        if self._seen is None:
+            # An optimizer is made before a fit starts.
+            self.probes.to(self.loss_unit.device)
+            x = self.probes.all
+            self._drawn = self.outputs(x)
+            if self.transpose:
+                basis = torch.linalg.qr(self._drawn.mT).Q
+                self._seen = Seen.from_transpose(basis, self.images.of_transpose(basis.mT))
+            else:
+                self._seen = Seen.from_images(x, self._drawn, orthogonal=self._orthogonal)
+            if self._solved:
+                norms = torch.linalg.matrix_norm(self._seen.matrix)
+                if not (norms > 0).all():
+                    raise ValueError("The images of the probes must not all be zero. Found norm 0.")
+                self._scale = norms[:, None, None]
+                self.loss_unit *= norms.square()
+        return self._seen
+
+    def _batch(self, step: int, *, share: bool = False) -> tuple[Tensor, Tensor]:
+        """Probes of a step and what the layers are to make of them; with ``share``, this process's part."""
+        part = self.processes.share if share else lambda whole, dim: whole
+        if not self.probes.fixed:
+            x = part(self.probes.batch(step), 1)
+            return x, self.outputs(x)
+        self._look()
+        assert self._drawn is not None
+        places = self.probes.places(step)
+        if places is None:
+            return part(self.probes.all, 1), part(self._drawn, 1)
+        return self.probes.batch(step, part(places, 1)), _rows(self._drawn, part(places, 1))
+
+    def _batch_count(self, step: int) -> int:
+        if not self.probes.fixed:
+            return self.probes.batch_size
+        places = self.probes.places(step)
+        return self.probes.count if places is None else places.shape[1]
+
+
+def _rows(stacked: Tensor, places: Tensor) -> Tensor:
+    # One gather for the whole stack: a copy for each member takes longer than its training step.
+    stack, count, width = stacked.shape
+    shift = torch.arange(stack, device=places.device)[:, None] * count
+    return stacked.reshape(-1, width).index_select(0, (places + shift).flatten()).view(*places.shape, width)

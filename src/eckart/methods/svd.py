@@ -8,9 +8,10 @@ from torch import Tensor
 
 from eckart.linalg.checks import require_one_of
 from eckart.linalg.krylov import randomized_svd
+from eckart.linalg.operators import Operator
 from eckart.linalg.svd import gram_svd, truncated_svd
-from eckart.methods.base import MatrixMethod
-from eckart.optim.objectives import KnownTarget, Objective
+from eckart.methods.matrix import MatrixMethod
+from eckart.optim.objectives import KnownTarget
 
 Solver = Callable[[Tensor, int, int], tuple[Tensor, Tensor, Tensor]]
 
@@ -19,7 +20,7 @@ class SVD(MatrixMethod):
     """Truncated SVD of each target, computed in one step.
 
     Args:
-        target: Stack of targets, shape ``(J, m, n)``.
+        operator: Targets.
         solver: ``exact``, ``gram`` (from the Gram matrix: fast for tall data) or ``randomized``.
         tolerance: Residual at which the randomized solver stops, relative to the largest singular value.
         **common: As in :class:`MatrixMethod`; a member's seed draws the sketch of the randomized solver.
@@ -33,23 +34,23 @@ class SVD(MatrixMethod):
 
     def __init__(
         self,
-        target: Tensor,
+        operator: Operator,
         *,
         solver: str = "exact",
         tolerance: float = 1e-10,
         **common: Any,
     ) -> None:
-        super().__init__(target, **common)
+        super().__init__(operator.stack, operator.shape, **common)
         solvers: dict[str, Solver] = {
             "exact": lambda matrix, rank, _: truncated_svd(matrix, rank),
             "gram": lambda matrix, rank, _: gram_svd(matrix, rank),
             "randomized": lambda matrix, rank, seed: randomized_svd(matrix, rank, seed=seed, tolerance=tolerance),
         }
-        require_one_of("method.solver", solver, solvers)
-        self._solve = solvers[solver]
-        (stack, rows, cols), dtype = target.shape, self.target.dtype
-        self.register_buffer("left", torch.zeros(stack, rows, self.width, dtype=dtype))
-        self.register_buffer("right", torch.zeros(stack, self.width, cols, dtype=dtype))
+        require_one_of("solver", solver, solvers)
+        self._operator, self._solve = operator, solvers[solver]
+        (rows, cols), dtype = self.shape, self.trained_dtype
+        self.register_buffer("left", torch.zeros(self.stack, rows, self.width, dtype=dtype))
+        self.register_buffer("right", torch.zeros(self.stack, self.width, cols, dtype=dtype))
 
     def configure_optimizers(self) -> None:  # type: ignore[override]
         """Nothing is trained."""
@@ -58,18 +59,37 @@ class SVD(MatrixMethod):
         """``U Σ^½`` and ``Σ^½ Vᵀ`` of each member."""
         return self.left, self.right
 
-    def pair_problem(self) -> tuple[Objective, Tensor, Tensor] | None:
-        """None: there is no descent to certify."""
-        return None
-
     def stop_reason(self, member: int) -> str:
         """One decomposition."""
         return "computed"
 
-    def _advance(self, step: int) -> Tensor:
+    def advance(self, step: int, active: Tensor) -> Tensor:
+        """Decompose every target; the squared residual of each."""
+        target = self._operator.dense().to(self.left)
         for member, (rank, seed) in enumerate(zip(self.ranks, self.seeds, strict=True)):
-            u, s, vh = self._solve(self.target[member], rank, seed)
+            u, s, vh = self._solve(target[member], rank, seed)
             self.left[member, :, :rank] = u * s.sqrt()
             self.right[member, :rank] = s.sqrt()[:, None] * vh
-        objective = KnownTarget(self.target)
-        return objective.residual(self.left, self.right).square().sum((1, 2))
+        self._loss = KnownTarget(target).residual(self.left, self.right).square().sum((1, 2))
+        return self._loss
+
+    def tensors(self) -> list[Tensor]:
+        """Both factors."""
+        return [self.left, self.right]
+
+    def loss(self, step: int) -> Tensor:
+        """The squared residual, which before the decomposition is not known."""
+        return getattr(self, "_loss", torch.full((self.stack,), torch.nan))
+
+    def certificate(self) -> None:
+        """None: there is no descent to certify."""
+
+    def leave_saddles(self, members: Tensor, *, always: bool) -> Tensor:
+        """None moves."""
+        return torch.zeros_like(members)
+
+    def _make_problem(self) -> "SVD":
+        return self
+
+    def _optimizer(self) -> None:
+        return None

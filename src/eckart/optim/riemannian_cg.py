@@ -59,6 +59,12 @@ class RiemannianCG(PairSolver):
     ) -> None:
         super().__init__(objective, left, right, tolerance=tolerance, damping=damping, warm_up=warm_up)
 
+    def restart(self, members: Tensor) -> None:
+        """The next step of these members is steepest descent."""
+        memory = self.state[self.left]
+        if "direction" in memory:
+            memory["direction"] = tuple(torch.where(members[:, None, None], 0, part) for part in memory["direction"])
+
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Tensor:  # type: ignore[override]
         """Take one step, least squares at first, and return ``‖residual‖²`` before it, shape ``(J,)``."""

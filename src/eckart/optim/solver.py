@@ -40,6 +40,9 @@ class PairSolver(Optimizer):
         """Train every active member by one step and return ``‖residual‖²`` before it, shape ``(J,)``."""
         raise NotImplementedError
 
+    def restart(self, members: Tensor) -> None:
+        """Forget what was learned of the past of members whose factors were moved, boolean, shape ``(J,)``."""
+
     def _least_squares(self, damping: float) -> Tensor:
         done = stationarity(self.objective, self.left, self.right) <= self.tolerance
         self.active &= ~(done & (self.tolerance > 0))

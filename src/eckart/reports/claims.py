@@ -1,32 +1,31 @@
-"""Claims of the source documents: what each experiment file says its document found, and whether that comes back."""
+"""Claims of the source documents: the values that each experiment file says its document found."""
 
-import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from eckart import config
+from eckart.reports.verdicts import Sample, Verdict, compare, compare_bound, margin
 
-PRINTED = 5e-5
-"""Figures closer than this are equal: documents print four decimals."""
 _NOT_AN_ERROR = ("accuracy", "numerical_rank", "effective_rank", "parameters", "dense_parameters")
 
 
 @dataclass(frozen=True)
 class Point:
-    """One figure of a document, or one that it does not give.
+    """One value of a document, or one that it does not give.
 
     Attributes:
-        label: What tells it from the claim's others, such as ``rank 3``; empty where it is the only one.
-        overrides: What is composed beside the experiment, such as ``method.hidden=paper``.
-        rank: Rank that it is for; None for the experiment's own.
-        quantity: Field of ``result.json``, or the name of what is computed from it.
-        place: Which value of a field that is a list; None for one that is a number.
-        value: The document's figure; text where it is told in words, None where it is not told.
+        label: Text that tells it from the claim's other values, such as ``rank 3``; empty where it is the only one.
+        overrides: Overrides that are composed beside the experiment, such as ``method.hidden=paper``.
+        rank: Rank that it belongs to; None for the experiment's own.
+        quantity: Field of ``result.json``, or the name of a quantity that is computed from the factors.
+        place: Which item of a field that is a list; None for a field that is a number.
+        value: The document's value; text where it is told in words, None where it is not given.
+        printed: Half a unit of the last decimal of the value, as the experiment file writes it; 0 for integers.
     """
 
     label: str
@@ -35,6 +34,7 @@ class Point:
     quantity: str
     place: int | None
     value: float | str | None
+    printed: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Claim:
     Attributes:
         name: Name of the experiment.
         headline: The claim in one line.
-        settings: The block.
-        data: What the experiment sets of its data, as overrides.
+        settings: The block; numbers of ``value:`` and ``values:`` are the text that the file has.
+        data: Overrides of the data that the experiment sets.
     """
 
     name: str
@@ -55,87 +55,114 @@ class Claim:
 
     @property
     def points(self) -> list[Point]:
-        """The figures that are compared.
+        """The values that are compared.
 
         ``values:`` holds them by rank, or by the values of the key that ``over:`` names; ``value:`` holds the only
-        one, or one for each of several quantities. A value that is a list is for a field that is one.
+        one, or one for each of several quantities. A value that is a list belongs to a field that is a list.
         """
         if "values" in self.settings:
             over, quantity = self.settings.get("over"), self.settings["quantity"]
             return [
-                Point(f"rank {key}", (), int(key), quantity, None, value)
+                Point(f"rank {key}", (), int(key), quantity, None, *_read_value(value))
                 if over is None
-                else Point(f"{over}={key}", (f"{over}={key}",), None, quantity, None, value)
+                else Point(f"{over}={key}", (f"{over}={key}",), None, quantity, None, *_read_value(value))
                 for key, value in self.settings["values"].items()
             ]
         quantities, values = self.settings["quantity"], self.settings["value"]
         if not isinstance(quantities, list):
-            return [Point("", (), None, quantities, None, values)]
+            return [Point("", (), None, quantities, None, *_read_value(values))]
         points = []
         for quantity, value in zip(quantities, values, strict=True):
             for place, single in enumerate(value) if isinstance(value, list) else [(None, value)]:
                 label = quantity if place is None else f"{quantity}, {place + 1}"
-                points.append(Point(label.replace("_", " "), (), None, quantity, place, single))
+                points.append(Point(label.replace("_", " "), (), None, quantity, place, *_read_value(single)))
         return points
 
-    def verdict(
-        self, point: Point, here: Sequence[float], ours: Sequence[float], optima: Sequence[float | None]
-    ) -> tuple[bool | None, bool]:
-        """Whether a document's figure comes back in its own recipe, and whether our recipe beats it.
+    def margin(self, point: Point, here: Sequence[float]) -> float | None:
+        """Margin of a document's value, as in :func:`eckart.reports.verdicts.margin`; None where it gives no value."""
+        if point.value is None:
+            return None
+        told_in_words = isinstance(point.value, str)
+        return margin(Sample.of(here), None if told_in_words else self._draws, point.printed)
 
-        A figure that is a mean (``of:`` so many draws) comes back if it is within two standard errors of our mean, its
-        own error counted in. One of a single draw is held against the median and the median absolute deviation, since
-        seeds that go astray would make a standard deviation too kind. Four equal decimals are always enough. One told
-        in words comes back if the median is ``at_least:`` what they say. A figure is beaten if our recipe is lower than
-        both it and what comes out of its recipe here, on the same data; as excess where the document gives the error of
-        its SVD too.
+    def verdict(self, point: Point, here: Sequence[float]) -> Verdict:
+        """Verdict on a document's value, by the rule of :mod:`eckart.reports.verdicts`.
 
         Args:
-            point: The figure.
-            here: What the document's recipe gives here, by seed.
-            ours: What our recipe gives, by seed.
-            optima: The least that any matrix of the rank gives, by seed of ours; None where that is not known.
-
-        Returns:
-            ``(comes back, beaten)``; the first is None where the document gives no figure.
+            point: The value.
+            here: Values that the document's recipe gives here, by seed.
         """
+        complete = "missing" not in self.settings
         if point.value is None:
-            return None, False
-        draws = self.settings.get("of", 1)
-        center = statistics.median if draws == 1 else statistics.mean
-        middle, reached = center(here), center(ours)
-        better = point.quantity not in _NOT_AN_ERROR and reached < middle - PRINTED
+            return Verdict.NOT_GIVEN
         if isinstance(point.value, str):
-            return middle >= self.settings["at_least"], better and reached < self.settings["at_least"]
-        # 1.4826 makes the median absolute deviation of normal draws their standard deviation.
-        spread = 1.4826 * center([abs(value - middle) for value in here]) if draws == 1 else _deviation(here)
-        error = 2 * spread * math.sqrt(1 / draws + 1 / len(here))
-        back = abs(middle - point.value) <= max(error, PRINTED)
-        value = float(point.value)
+            return compare_bound(self.settings["at_least"], Sample.of(here), complete=complete)
+        optimum = self.settings.get("svd_value", 0.0)
+        return compare(
+            point.value, point.printed, self._draws, Sample.of(here), optimum=float(optimum), complete=complete
+        )
+
+    def beaten(
+        self, point: Point, here: Sequence[float], ours: Sequence[float], optima: Sequence[float | None]
+    ) -> bool:
+        """Whether our recipe beats a document's value, by the rule of :mod:`eckart.reports.verdicts`.
+
+        Args:
+            point: The value.
+            here: Values that the document's recipe gives here, by seed.
+            ours: Values that our recipe gives, by seed.
+            optima: Least value that any matrix of the rank gives, by seed of ours; None where it is not known.
+        """
+        if point.value is None or point.quantity in _NOT_AN_ERROR:
+            return False
+        if Sample.of(ours).mean >= Sample.of(here).mean - point.printed:
+            return False
+        if isinstance(point.value, str):
+            return max(ours) < float(self.settings["at_least"])
         known = [optimum for optimum in optima if optimum is not None]
         if "svd_value" in self.settings and known:
-            value -= self.settings["svd_value"]
-            reached -= center(known)
-        return back, better and reached < value - PRINTED
+            above = max(value - optimum for value, optimum in zip(ours, known, strict=True))
+            return above < point.value - float(self.settings["svd_value"]) - point.printed
+        return max(ours) < point.value - point.printed
 
-    def describe(self, verdicts: Sequence[tuple[bool | None, bool]]) -> str:
-        """Say the verdict on some of the claim's points in words.
+    def describe(self, verdicts: Sequence[tuple[Verdict, bool]]) -> str:
+        """Say the verdicts on some of the claim's values, and which are beaten, in words.
 
         Example:
-            >>> Claim("a", "A claim", {"why": "no seed given"}, ()).describe([(False, True)])
-            'does not come back: no seed given; beaten'
+            >>> claim = Claim("a", "A claim", {"why": "no seed given"}, ())
+            >>> claim.describe([(Verdict.NOT_REPRODUCED, True)])
+            'not reproduced: no seed given; beaten'
+            >>> claim.describe([(Verdict.NOT_REPRODUCED, True), (Verdict.REPRODUCED, False)])
+            '1 of 2 reproduced, 1 not: no seed given; 1 beaten'
         """
-        told = [(back, beaten) for back, beaten in verdicts if back is not None]
+        told = [(verdict, beaten) for verdict, beaten in verdicts if verdict is not Verdict.NOT_GIVEN]
         if not told:
-            return "not given"
-        came, beaten = sum(back is True for back, _ in told), sum(beaten for _, beaten in told)
-        why = f": {self.settings['why']}" if "why" in self.settings else ""
+            return str(Verdict.NOT_GIVEN)
+        beaten = sum(beaten for _, beaten in told)
         if len(told) == 1:
-            but = f", but {self.settings['but']}" if "but" in self.settings else ""
-            words = f"reproduced{but}" if came else f"does not come back{why}"
+            ((verdict, _),) = told
+            words = str(verdict) + self._reason(verdict)
             return f"{words}; beaten" if beaten else words
-        words = f"{came} of {len(told)} reproduced" + (why if came < len(told) else "")
+        counts = {verdict: sum(found is verdict for found, _ in told) for verdict in Verdict}
+        words = f"{counts[Verdict.REPRODUCED]} of {len(told)} reproduced"
+        if counts[Verdict.UNDECIDED]:
+            words += f", {counts[Verdict.UNDECIDED]} undecided"
+        if counts[Verdict.NOT_REPRODUCED]:
+            words += f", {counts[Verdict.NOT_REPRODUCED]} not{self._reason(Verdict.NOT_REPRODUCED)}"
         return f"{words}; {'all' if beaten == len(told) else beaten} beaten" if beaten else words
+
+    @property
+    def _draws(self) -> int:
+        return int(self.settings.get("of", 1))
+
+    def _reason(self, verdict: Verdict) -> str:
+        missing = self.settings.get("missing")
+        reasons = {
+            Verdict.NOT_REPRODUCED: self.settings.get("why", missing),
+            Verdict.UNDECIDED: missing or "the spread over seeds is too large",
+        }
+        reason = reasons.get(verdict)
+        return f": {reason}" if reason else ""
 
 
 def read_claims() -> dict[str, Claim]:
@@ -149,14 +176,28 @@ def read_claims() -> dict[str, Claim]:
     return {claim.name: claim for claim in read if claim.settings}
 
 
-def _deviation(values: Sequence[float]) -> float:
-    return statistics.stdev(values) if len(values) > 1 else 0.0
-
-
 def _read(path: Path) -> Claim:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    headline = next(line[1:].strip() for line in lines if line.startswith("#") and "@package" not in line)
-    loaded = OmegaConf.load(path)
-    assert isinstance(loaded, DictConfig)
-    data = tuple(f"data.{key}={value}" for key, value in loaded.get("data", {}).items())
-    return Claim(path.stem, headline, config.plain(loaded.get("claim")), data)
+    text = path.read_text(encoding="utf-8")
+    headline = next(line[1:].strip() for line in text.splitlines() if line.startswith("#") and "@package" not in line)
+    node = OmegaConf.load(path)
+    assert isinstance(node, DictConfig)
+    data = tuple(f"data.{key}={value}" for key, value in node.get("data", {}).items())
+    bases = [OmegaConf.load(path.with_name(f"{base}.yaml")) for base in node.defaults if isinstance(base, str)]
+    settings: dict[str, Any] = config.plain(OmegaConf.merge(*bases, node).get("claim"))
+    if settings:
+        # A number loses the zeros at its end, which say how many decimals the document prints.
+        written = yaml.load(text, Loader=yaml.BaseLoader)["claim"]
+        settings |= {key: written[key] for key in ("value", "values") if key in written}
+    return Claim(path.stem, headline, settings, data)
+
+
+def _read_value(text: Any) -> tuple[float | str | None, float]:
+    """A value of a document and half a unit of its last decimal."""
+    if text in (None, "null"):
+        return None, 0.0
+    try:
+        value = float(text)
+    except ValueError:
+        return str(text), 0.0
+    decimals = len(str(text).partition(".")[2])
+    return value, 0.5 * 10.0**-decimals if decimals else 0.0

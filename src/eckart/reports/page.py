@@ -1,6 +1,7 @@
 """The reproduction as a page and a table: reproduction.md, its pictures, and reproduction.csv."""
 
 import csv
+import inspect
 import io
 import itertools
 import math
@@ -9,17 +10,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from eckart.reports import pictures
+from eckart.reports import pictures, verdicts
 from eckart.reports.claims import Claim
-from eckart.reports.reproduction import Comparison, Row, Trained, product, spread
+from eckart.reports.reproduction import Comparison, Row, Trained, product
+from eckart.reports.verdicts import Sample
 from eckart.results.atomic import replacing
-from eckart.results.history import HISTORY
+from eckart.results.history import HISTORY, History
+from eckart.results.numbers import NONE, short
 from eckart.runs import fingerprint
 
 PAGE, TABLE, IMAGES = "reproduction.md", "reproduction.csv", "images"
 _FEW = 4
-"""Figures of a claim that each have a line of their own in the first table; more have a table for themselves."""
-_COLUMNS = ("quantity", "document", "its recipe, here", "our recipe", "optimum", "our excess, at most", "verdict")
+"""Values of a claim that each have a line of their own in the first table; a claim with more has its own table."""
+_COLUMNS = (
+    *("quantity", "document", "its recipe, here", "margin", "our recipe", "optimum", "our excess, at most"),
+    "verdict",
+)
 _NAMES = {
     "loss": "squared error",
     "squared_error": "squared error, all entries",
@@ -30,59 +36,44 @@ _NAMES = {
     "train_loss_sum_per_epoch": "sum of losses, epoch",
 }
 _FIELDS = (
-    *("experiment", "figure", "quantity", "document", "seeds", "here_median", "here_mean", "here_sd"),
-    *("ours_median", "ours_mean", "ours_sd", "optimum", "ours_excess", "reproduced", "beaten"),
+    *("experiment", "value_of", "quantity", "document", "seeds", "here_median", "here_mean", "here_sd", "margin"),
+    *("ours_median", "ours_mean", "ours_sd", "optimum", "ours_excess", "verdict", "beaten"),
 )
 _LEGEND = """\
-Each line is one experiment of `conf/experiment/`; `python train.py experiment=NAME` runs it as its document did.
+Each line is one experiment of `conf/experiment/`; `python train.py experiment=NAME` runs it with its document's recipe.
 
 - **Its recipe, here** is the document's method, optimizer and number of steps, trained by this package: mean ± standard
   deviation over seeds, which draw the random matrices, the vectors and the initial weights.
 - **Our recipe** takes the same data, rank and method with this package's defaults.
-- **Optimum** is the least that any matrix of the rank gives. **Our excess, at most** is how far above it our recipe is:
-  the largest over all seeds and both norms, relative to the norm of the target.
-- **Reproduced** means that the document's figure is where its recipe ends here, to four decimals or within twice the
-  deviation: of the mean where the figure is one, of the median over seeds where it is a single run. **Beaten** means
-  that our recipe ends lower than the document's figure and than its recipe does here on the same data.
+- **Optimum** is the least value that any matrix of the rank gives. **Our excess, at most** is the largest excess of our
+  recipe over the optimum: over all seeds and both norms, relative to the norm of the target.
+
+## When a value counts as reproduced
 """
 
 
 def write(
     folder: Path, comparisons: Sequence[Comparison], left_out: Sequence[str], command: str, seconds: float
 ) -> list[Path]:
-    """Write the page, its pictures and the table of every figure.
+    """Write the page, its pictures and the table of every value.
 
     Args:
         folder: Where they are written; pictures in its folder ``images``.
-        comparisons: What was trained.
-        left_out: Lines that say which claims were not, and why.
+        comparisons: The claims that were trained.
+        left_out: Lines that say which claims were not trained, and why.
         command: The command that was typed, for the header.
-        seconds: How long it took.
+        seconds: Wall time of the command.
 
     Returns:
-        What was written, the page first.
+        The files, the page first.
     """
-    pictures = [(comparison, path) for comparison in comparisons for path in _draw(folder / IMAGES, comparison)]
+    drawn = [(comparison, path) for comparison in comparisons for path in _draw(folder / IMAGES, comparison)]
     page, table = folder / PAGE, folder / TABLE
     with replacing(page) as partial:
-        partial.write_text(_page(comparisons, pictures, left_out, command, seconds), encoding="utf-8")
+        partial.write_text(_page(comparisons, drawn, left_out, command, seconds), encoding="utf-8")
     with replacing(table) as partial:
         partial.write_text(_csv(comparisons), encoding="utf-8")
-    return [page, table, *(path for _, path in pictures)]
-
-
-def number(value: float | str | None) -> str:
-    """Figure of a table, to six digits.
-
-    Example:
-        >>> number(0.591836734694), number(40), number(3.2e-12), number(None)
-        ('0.591837', '40', '3.2e-12', '–')
-    """
-    if value is None or isinstance(value, str):
-        return value or "–"
-    if value == 0 or 1e-4 <= abs(value) < 1e5:
-        return f"{value:.6g}"
-    return f"{value:.1e}"
+    return [page, table, *(path for _, path in drawn)]
 
 
 def _page(
@@ -99,6 +90,8 @@ def _page(
         f"Written by `{command}` in {seconds / 60:.1f} minutes, with torch {versions['torch']}. Do not edit it.",
         "",
         *_LEGEND.splitlines(),
+        "",
+        *inspect.cleandoc(verdicts.__doc__ or "").splitlines(),
     ]
     documents = dict.fromkeys(comparison.claim.settings["document"] for comparison in comparisons)
     for document in documents:
@@ -131,14 +124,15 @@ def _first_table(comparisons: Sequence[Comparison]) -> list[list[str]]:
             continue
         first, last = rows[0], rows[-1]
         ranges = [
-            f"{number(first.point.value)} … {number(last.point.value)}",
+            f"{short(first.point.value)} … {short(last.point.value)}",
             _range(first.here, last.here),
+            NONE,
             _range(first.ours, last.ours),
-            _range(_known(first), _known(last)) if _known(first) else "–",
+            _range(_known(first), _known(last)) if _known(first) else NONE,
         ]
         excess = max((row.excess for row in rows if row.excess is not None), default=None)
         verdict = claim.describe([row.verdict for row in rows])
-        table.append([*heading, _quantity(first), *ranges, number(excess), f"{verdict} (table below)"])
+        table.append([*heading, _quantity(first), *ranges, short(excess), f"{verdict} (table below)"])
     return table
 
 
@@ -147,11 +141,12 @@ def _cells(row: Row) -> list[str]:
     quantity = f"{_quantity(row)}, `{row.point.label}`" if "over" in row.claim.settings else _quantity(row)
     return [
         quantity,
-        number(row.point.value),
+        short(row.point.value),
         _mean(row.here),
+        NONE if row.margin is None else f"{row.margin:.2g}",
         _mean(row.ours),
-        _mean(known) if known else "–",
-        number(row.excess if row.excess is None else max(row.excess, 0.0)),
+        _mean(known) if known else NONE,
+        short(row.excess if row.excess is None else max(row.excess, 0.0)),
         row.claim.describe([row.verdict]),
     ]
 
@@ -166,21 +161,22 @@ def _known(row: Row) -> list[float]:
 
 
 def _mean(values: Sequence[float]) -> str:
-    mean, deviation = spread(values)
-    # What is zero to rounding has a mean and a deviation of no meaning.
+    sample = Sample.of(values)
+    mean, deviation = sample.mean, sample.deviation
+    # The mean and the deviation of values that are zero to rounding have no meaning.
     if max(abs(value) for value in values) < 1e-8:
-        return number(max(values, key=abs))
+        return short(max(values, key=abs))
     if deviation < 1e-6 * abs(mean):
-        return number(mean)
+        return short(mean)
     decimals = max(0, 1 - math.floor(math.log10(deviation)))
     text, median = f"{mean:.{decimals}f} ± {deviation:.{decimals}f}", statistics.median(values)
-    # Seeds that go astray pull the mean away from what most of them give.
+    # A few outlying seeds move the mean away from the value of most seeds.
     return text if abs(median - mean) < deviation / 5 else f"{text}, median {median:.3g}"
 
 
 def _range(first: Sequence[float], last: Sequence[float]) -> str:
     if max(abs(value) for value in (*first, *last)) < 1e-8:
-        return number(max(*first, *last, key=abs))
+        return short(max(*first, *last, key=abs))
     return f"{statistics.mean(first):.3g} … {statistics.mean(last):.3g}"
 
 
@@ -198,11 +194,12 @@ def _csv(comparisons: Sequence[Comparison]) -> str:
     writer.writerow(_FIELDS)
     for row in (row for comparison in comparisons for row in comparison.rows):
         known = _known(row)
-        point, (back, beaten) = row.point, row.verdict
-        values: list[Any] = [statistics.median(row.here), *spread(row.here), statistics.median(row.ours)]
-        values += [*spread(row.ours), statistics.mean(known) if known else None, row.excess]
+        point, here, ours, (verdict, beaten) = row.point, Sample.of(row.here), Sample.of(row.ours), row.verdict
+        values: list[Any] = [statistics.median(row.here), here.mean, here.deviation, row.margin]
+        values += [statistics.median(row.ours), ours.mean, ours.deviation]
+        values += [statistics.mean(known) if known else None, row.excess]
         writer.writerow(
-            [row.claim.name, point.label, point.quantity, point.value, len(row.here), *values, back, beaten]
+            [row.claim.name, point.label, point.quantity, point.value, here.count, *values, verdict, beaten]
         )
     return written.getvalue()
 
@@ -230,10 +227,9 @@ def _errors(trained: Trained) -> str:
 
 
 def _history(trained: Trained, column: str) -> tuple[list[float], list[float]]:
-    with (trained.folder / HISTORY).open(newline="", encoding="utf-8") as file:
-        rows = [(float(row["step"]), float(row[column])) for row in csv.DictReader(file)]
-    # Before the first step there is no loss.
-    measured = [(step, value) for step, value in rows if value > 0]
+    steps, values = History.read(trained.folder / HISTORY).column(column)
+    # Before the first step the loss is written as 0: there is none.
+    measured = [(step, value) for step, value in zip(steps, values, strict=True) if value > 0]
     return [step for step, _ in measured], [value for _, value in measured]
 
 

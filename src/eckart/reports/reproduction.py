@@ -1,8 +1,7 @@
-"""The claims of the source documents, trained again: in the document's own recipe, and in this package's."""
+"""The claims of the source documents, trained again: with the document's recipe, and with this package's."""
 
 import copy
 import functools
-import statistics
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from eckart import config
 from eckart.reports.claims import Claim, Point
+from eckart.reports.verdicts import Verdict
 from eckart.results.result import FACTORS
 from eckart.runs.job import Job
 from eckart.runs.stack import Stack
@@ -33,16 +33,15 @@ class Trained:
 
 @dataclass(frozen=True)
 class Row:
-    """One figure of a document beside what comes out here.
+    """One value of a document beside the values that are trained here.
 
     Attributes:
         claim: The claim.
-        point: The figure.
-        here: What the document's recipe gives here, by seed.
-        ours: What our recipe gives, by seed.
-        optima: The least that any matrix of the rank gives, by seed of ours; None where that is not known.
+        point: The document's value.
+        here: Values that the document's recipe gives here, by seed.
+        ours: Values that our recipe gives, by seed.
+        optima: Least value that any matrix of the rank gives, by seed of ours; None where it is not known.
         excess: Largest excess of our recipe over the proven optimum, in both norms; None where it has no meaning.
-        verdict: Whether the figure comes back, and whether our recipe beats it.
     """
 
     claim: Claim
@@ -51,12 +50,22 @@ class Row:
     ours: list[float]
     optima: list[float | None]
     excess: float | None
-    verdict: tuple[bool | None, bool]
+
+    @property
+    def margin(self) -> float | None:
+        """Largest difference from the document's value with which it counts as reproduced."""
+        return self.claim.margin(self.point, self.here)
+
+    @property
+    def verdict(self) -> tuple[Verdict, bool]:
+        """Verdict on the document's value, and whether our recipe beats it."""
+        claim, point = self.claim, self.point
+        return claim.verdict(point, self.here), claim.beaten(point, self.here, self.ours, self.optima)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All rows of a claim, the runs that its pictures are drawn from, and how long it took."""
+    """All rows of a claim, the runs that its pictures are drawn from, and the seconds that it took."""
 
     claim: Claim
     rows: list[Row]
@@ -69,7 +78,7 @@ class Comparison:
 
 @dataclass
 class Reproduction:
-    """Trains claims under one folder; what several claims have in common is trained once.
+    """Trains claims under one folder; runs that several claims share are trained once.
 
     Args:
         folder: Where the runs are written.
@@ -81,7 +90,7 @@ class Reproduction:
     _done: dict[str, Trained] = field(default_factory=dict)
 
     def missing(self, claim: Claim) -> str | None:
-        """Line that says why a claim cannot be trained on this machine; None where it can."""
+        """Line that says why a claim cannot be trained on this machine; None if it can."""
         _, base = _composed([f"experiment={claim.name}"])
         root = base.data.get("root")
         if root is None or (Path(root) / "MNIST" / "raw").is_dir():
@@ -89,7 +98,7 @@ class Reproduction:
         return f"{claim.name} is left out: MNIST is not under {root}. Set ECKART_DATA to the folder that holds it."
 
     def compare(self, claim: Claim) -> Comparison:
-        """Train a claim in both recipes and compare it with its document, figure by figure."""
+        """Train a claim in both recipes and compare it with its document, value by value."""
         began = time.perf_counter()
         points = claim.points
         experiment = f"experiment={claim.name}"
@@ -104,8 +113,7 @@ class Reproduction:
             excesses = [_excess(trained.result) for trained in own]
             known = [value for value in excesses if value is not None and not point.quantity.endswith("parameters")]
             excess = max(known, default=None)
-            verdict = claim.verdict(point, here, reached, optima)
-            rows.append(Row(claim, point, here, reached, optima, excess, verdict))
+            rows.append(Row(claim, point, here, reached, optima, excess))
         if "picture" not in claim.settings:
             return Comparison(claim, rows, time.perf_counter() - began)
         shown = [point.rank in (None, claim.settings["picture"]) for point in points].index(True)
@@ -143,7 +151,7 @@ class Reproduction:
         new = [job for key, job in {job.fingerprint: job for job in jobs}.items() if key not in self._done]
         for job in new[:1]:
             config.check(job.config, job.choices)
-        # A labeled set is trained on by itself: a classifier has no stack, and 60,000 images are a large target.
+        # Labeled samples are trained on alone: a classifier has no stack, and 60,000 images are a large target.
         size = 1 if new and new[0].config.data.get("labeled") else STACK
         for start in range(0, len(new), size):
             stack = new[start : start + size]
@@ -156,8 +164,7 @@ class Reproduction:
         """Truncated SVD of the target of a run, at the run's rank and in full."""
         choices, base = _composed([f"data={trained.result['data']}", "method=svd", "logger=none", *_QUIET])
         base.data = trained.result["config"]["data"]
-        # A target that is not drawn is the same for every seed.
-        base.seed = base.data.seed = trained.result["seed"] if "seed" in base.data.source else 0
+        base.seed = base.data.seed = trained.result["seed"]
         jobs = []
         for rank in (trained.result["rank"], min(trained.result["shape"])):
             cfg = copy.deepcopy(base)
@@ -179,24 +186,19 @@ class Reproduction:
 
 
 def product(folder: Path) -> Any:
-    """Approximation that a run's factors stand for, as a numpy array of shape ``(m, n)``."""
+    """Product of the factors of a run, as a numpy array of shape ``(m, n)``."""
     left, right = _factors(folder)
     return (left @ right).numpy()
 
 
-def spread(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and standard deviation; 0 for the latter of a single value."""
-    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
-
-
 def _our_overrides(claim: Claim, choices: dict[str, str], document: DictConfig) -> list[str]:
-    """The document's method, data and rank with this package's defaults, but for what ``ours:`` says."""
+    """The document's method, data and rank with this package's defaults, except for what ``ours:`` sets."""
     own = list(claim.settings.get("ours", [f"method={choices['method']}"]))
     return [f"data={choices['data']}", *claim.data, f"rank={document.rank}", *own]
 
 
 def _composed(overrides: Sequence[str]) -> tuple[dict[str, str], DictConfig]:
-    """What was chosen in each group, and the config of a run without Hydra's own part."""
+    """The choice in each group, and the config of a run without Hydra's own part."""
     choices, cfg = _compose_once(tuple(overrides))
     return choices, copy.deepcopy(cfg)
 
@@ -207,7 +209,7 @@ def _compose_once(overrides: tuple[str, ...]) -> tuple[dict[str, str], DictConfi
     with initialize_config_dir(str(config.config_dir()), version_base="1.3"):
         cfg = compose("train", overrides=list(overrides), return_hydra_config=True)
     choices = dict(cfg.hydra.runtime.choices)
-    own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+    own = config.without_hydra(cfg)
     OmegaConf.set_struct(own, False)
     return choices, own
 
@@ -227,8 +229,8 @@ def _effective_rank(folder: Path) -> float:
 
 
 def _excess(result: dict[str, Any]) -> float | None:
-    # Neither of the two is trained to approach its whole target.
-    if result["method"] in ("completion", "classifier"):
+    # Training on the observed entries, or on labels, does not approach the whole target.
+    if result["relative_observed"] is not None or result["accuracy"] is not None:
         return None
     return float(max(result["excess_2norm"], result["excess_frobenius"]))
 

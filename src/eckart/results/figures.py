@@ -1,48 +1,38 @@
-"""Figures of a run: what was learned, how it got there, and how far from the optimum it ended.
+"""Figures of a run: the approximation, the errors by step, and the distance from the optimum at the end.
 
-Each function draws one figure into the PNG at ``path``, in a folder made where it is missing, and returns ``path``.
-Values are numpy arrays or tensors on the CPU without gradient; what is not finite, as after a divergence, is left out.
+Each function writes one figure to the PNG at ``path``, creates the folder where it is missing, and returns ``path``.
+Values
+are numpy arrays or tensors on the CPU without gradient; those that are not finite, as after a divergence, are left out.
 """
 
 from collections.abc import Mapping
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
 
-from eckart.results.atomic import replacing
+from eckart.results.style import (
+    BLACK,
+    BLUE,
+    LIGHT_GRAY,
+    STYLE,
+    VERMILLION,
+    curve,
+    finite,
+    label_decades,
+    log_scale,
+    save,
+)
 
 BLOCK = 512
 """Rows and columns that are drawn of a larger matrix, from its upper left corner."""
 
-# Okabe and Ito's palette: distinct under every common color vision deficiency, and in print by lightness.
-_BLACK, _BLUE, _VERMILLION = "#000000", "#0072B2", "#D55E00"
-_GRAY, _LIGHT_GRAY = "#767676", "#B0B0B0"
-_STYLE: dict[Any, Any] = {
-    "figure.dpi": 140,
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "axes.titlesize": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#E4E4E4",
-    "grid.linewidth": 0.6,
-    "figure.constrained_layout.w_pad": 0.08,
-    "figure.constrained_layout.hspace": 0.0,
-    "legend.frameon": False,
-}
 _WIDTH = 10.0
-_FEW_POINTS = 30
 _LONG_SPECTRUM = 100
 # Leaves room for the text in a palette of 256 colors.
 _LEVELS = 128
@@ -61,17 +51,17 @@ def approximation(
 ) -> Path:
     """Draw the target, the trained approximation and the truncated SVD side by side on one color scale.
 
-    The scale spans the target's values, so equal colors are equal values in all three; the color bar's arrows tell
-    that an approximation leaves it. Nonnegative targets are drawn in gray as intensities, signed ones in viridis.
-    Wide matrices are stacked, and the cells of very elongated ones are stretched to stay visible.
+    The scale spans the target's values, so equal colors are equal values in all three; arrows at the color bar show
+    that an approximation has values outside it. Nonnegative targets are drawn in gray, signed ones in viridis. Wide
+    matrices are stacked, and the cells of very elongated ones are stretched to stay visible.
 
     Args:
         path: The PNG to write.
         target: The target, shape ``(m, n)``, or its leading block of ``BLOCK`` rows or columns.
         trained: The trained approximation, of the same shape as ``target``.
         truncated: The best rank-``rank`` approximation, of the same shape as ``target``.
-        shape: Shape of the whole target. The title says so where ``target`` is only its leading block.
-        rank: Rank that both approximations are held to.
+        shape: Shape of the whole target. The title gives it where ``target`` is only its leading block.
+        rank: Rank of both approximations.
         relative_frobenius: Relative Frobenius error of the trained approximation to the whole target.
         optimum_frobenius: Relative Frobenius error of the truncated SVD to the whole target.
 
@@ -102,15 +92,15 @@ def convergence(
     optimum_2norm: float,
     optimum_frobenius: float,
 ) -> Path:
-    """Draw the loss, and both relative errors above the optimum that no matrix of the rank can go below.
+    """Draw the loss, and both relative errors with the optimum, the least error of any matrix of the rank.
 
     Args:
         path: The PNG to write.
-        steps: Optimizer steps at which the history was taken, shape ``(p,)``, ``p >= 1``.
+        steps: Optimizer steps at which errors were measured, shape ``(p,)``, ``p >= 1``.
         loss: Training loss at these steps, shape ``(p,)``.
         relative_2norm: Relative 2-norm errors, shape ``(p,)``.
         relative_frobenius: Relative Frobenius errors, shape ``(p,)``.
-        optimum_2norm: Relative 2-norm error of the best approximation, drawn as a floor where the scale reaches it.
+        optimum_2norm: Relative 2-norm error of the best approximation, a horizontal line.
         optimum_frobenius: The same in the Frobenius norm.
 
     Example:
@@ -124,16 +114,16 @@ def convergence(
 
 
 def singular_values(path: Path, target_spectrum: ArrayLike, trained_spectrum: ArrayLike, rank: int) -> Path:
-    """Draw the singular values of the target and of the trained approximation, and where the rank cuts them.
+    """Draw the singular values of the target and of the trained approximation, and a line at the rank.
 
-    Values that are zero to rounding, below ``p`` times the float64 epsilon of the largest one, are left out: a curve
-    that ends early is a matrix of lower rank.
+    Values below ``p`` times the float64 epsilon of the largest one are zero to rounding and left out: a curve that ends
+    early shows a matrix of lower rank.
 
     Args:
         path: The PNG to write.
         target_spectrum: Singular values of the target, nonincreasing, shape ``(p,)``, in the units of the target.
         trained_spectrum: Singular values of the trained approximation, shape ``(p,)`` or only the first ``rank``.
-        rank: Rank that the approximation is held to.
+        rank: Rank of the approximation.
 
     Example:
         >>> import tempfile
@@ -149,7 +139,7 @@ def accuracy(path: Path, epochs: ArrayLike, cross_entropy: ArrayLike, test_accur
 
     Args:
         path: The PNG to write.
-        epochs: Epochs at whose end the history was taken, shape ``(p,)``, ``p >= 1``.
+        epochs: Epochs at whose end both were measured, shape ``(p,)``, ``p >= 1``.
         cross_entropy: Training cross-entropy in nats, shape ``(p,)``.
         test_accuracy: Fraction of the test set that is classified correctly, in [0, 1], shape ``(p,)``.
 
@@ -162,36 +152,11 @@ def accuracy(path: Path, epochs: ArrayLike, cross_entropy: ArrayLike, test_accur
     return save(_accuracy(epochs, cross_entropy, test_accuracy), path)
 
 
-def save(figure: Figure, path: Path) -> Path:
-    """Write a figure as a PNG that is never seen half written, and return its path.
-
-    Args:
-        figure: The figure to draw.
-        path: The PNG to write; an older one is replaced.
-
-    Raises:
-        OSError: If the folder cannot be written to; nothing is left behind.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     save(Figure(figsize=(2, 1)), Path(folder, "figures", "empty.png")).is_file()
-        True
-    """
-    drawn = BytesIO()
-    figure.savefig(drawn, format="png", pil_kwargs={"compress_level": 1})
-    # A palette keeps noise-like matrices, which do not compress, at a third of their size in full color.
-    image = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    with replacing(path) as partial:
-        image.save(partial, format="PNG", optimize=True)
-    return path
-
-
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def _approximation(
     target: ArrayLike, trained: ArrayLike, truncated: ArrayLike, shape: tuple[int, int], captions: tuple[str, str]
 ) -> Figure:
-    blocks = [_finite(matrix)[:BLOCK, :BLOCK] for matrix in (target, trained, truncated)]
+    blocks = [finite(matrix)[:BLOCK, :BLOCK] for matrix in (target, trained, truncated)]
     rows, columns = blocks[0].shape
     if any(block.shape != (rows, columns) for block in blocks):
         raise ValueError(f"The three matrices must have one shape. Found {', '.join(str(b.shape) for b in blocks)}.")
@@ -199,7 +164,7 @@ def _approximation(
     block_size = size if (rows, columns) == shape else f"leading {rows} × {columns} block of {size}"
 
     low, high = _span(blocks[0])
-    colors = matplotlib.colormaps["gray" if low >= 0 else "viridis"].resampled(_LEVELS).with_extremes(bad=_VERMILLION)
+    colors = matplotlib.colormaps["gray" if low >= 0 else "viridis"].resampled(_LEVELS).with_extremes(bad=VERMILLION)
     margin = 1e-3 * (high - low)
     below = any(_span(block)[0] < low - margin for block in blocks)
     above = any(_span(block)[1] > high + margin for block in blocks)
@@ -211,7 +176,7 @@ def _approximation(
     figure = Figure(figsize=(_WIDTH, height), layout="compressed")
     axes = figure.subplots(*((3, 1) if stacked else (1, 3)), squeeze=False).ravel()
     for panel, block, caption in zip(axes, blocks, (f"Target\n{block_size}", *captions), strict=True):
-        # Clipped first, because resampling mixes values before it colors them and would smear huge ones.
+        # Clipped first, because resampling averages values before it colors them, and huge ones would spread.
         clipped = np.clip(block, norm.vmin, norm.vmax)
         image = panel.imshow(clipped, cmap=colors, norm=norm, aspect="auto", interpolation_stage="data")
         panel.set_box_aspect(aspect)
@@ -223,16 +188,16 @@ def _approximation(
     return figure
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def _convergence(steps: ArrayLike, loss: ArrayLike, errors: Mapping[str, tuple[ArrayLike, float]]) -> Figure:
     figure, (left, right) = _two_panels()
-    _curve(left, steps, loss, _BLACK)
+    curve(left, steps, loss, BLACK)
     left.set(xlabel="step", ylabel="training loss")
-    _log_scale(left, loss)
+    log_scale(left, loss)
 
-    _log_scale(right, *(values for pair in errors.values() for values in pair), smallest=1e-17)
-    for (name, (error, optimum)), color in zip(errors.items(), (_VERMILLION, _BLUE), strict=True):
-        _curve(right, steps, error, color, label=f"{name} error")
+    log_scale(right, *(values for pair in errors.values() for values in pair), smallest=1e-17)
+    for (name, (error, optimum)), color in zip(errors.items(), (VERMILLION, BLUE), strict=True):
+        curve(right, steps, error, color, label=f"{name} error")
         off_scale = right.get_yscale() == "log" and optimum < right.get_ylim()[0]
         floor = f"{name} optimum {optimum:.4g}" + (", off scale" if off_scale else "")
         right.axhline(optimum, color=color, linestyle="--", linewidth=1.2, label=floor)
@@ -241,32 +206,32 @@ def _convergence(steps: ArrayLike, loss: ArrayLike, errors: Mapping[str, tuple[A
     return figure
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def _singular_values(target_spectrum: ArrayLike, trained_spectrum: ArrayLike, rank: int) -> Figure:
-    target, trained = _finite(target_spectrum), _finite(trained_spectrum)
+    target, trained = finite(target_spectrum), finite(trained_spectrum)
     figure = Figure(figsize=(_WIDTH, 4.5), layout="constrained")
     axes = figure.subplots()
     rounding = len(target) * np.finfo(float).eps * _span(target)[1]
-    # Wide below and narrow above, so that both are seen where they agree.
-    for values, label, color, width in ((target, "target", _LIGHT_GRAY, 3.6), (trained, "trained", _VERMILLION, 1.6)):
+    # The wide line lies under the narrow one, so that both are visible where they agree.
+    for values, label, color, width in ((target, "target", LIGHT_GRAY, 3.6), (trained, "trained", VERMILLION, 1.6)):
         above_rounding = np.where(values > rounding, values, np.nan) if rounding else values
-        _curve(axes, np.arange(1, len(values) + 1), above_rounding, color, label=label, width=width)
-    axes.axvline(rank, color=_BLACK, linestyle=":", label=f"rank {rank}")
+        curve(axes, np.arange(1, len(values) + 1), above_rounding, color, label=label, width=width)
+    axes.axvline(rank, color=BLACK, linestyle=":", label=f"rank {rank}")
     axes.set(xlabel="index", ylabel="singular value", xlim=(0.9, 1.03 * len(target) + 0.07))
-    _log_scale(axes, target, trained, smallest=rounding)
+    log_scale(axes, target, trained, smallest=rounding)
     if len(target) >= _LONG_SPECTRUM:
         axes.set_xscale("log")
-        _label_decades(axes.xaxis)
+        label_decades(axes.xaxis)
     axes.legend()
     return figure
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def _accuracy(epochs: ArrayLike, cross_entropy: ArrayLike, test_accuracy: ArrayLike) -> Figure:
     figure, (left, right) = _two_panels()
-    _curve(left, epochs, cross_entropy, _BLACK)
+    curve(left, epochs, cross_entropy, BLACK)
     left.set(xlabel="epoch", ylabel="training cross-entropy (nats)")
-    _curve(right, epochs, test_accuracy, _BLUE)
+    curve(right, epochs, test_accuracy, BLUE)
     right.set(xlabel="epoch", ylabel="test accuracy")
     right.yaxis.set_major_formatter(PercentFormatter(xmax=1))
     return figure
@@ -278,44 +243,7 @@ def _two_panels() -> tuple[Figure, tuple[Axes, Axes]]:
     return figure, (left, right)
 
 
-def _finite(values: ArrayLike) -> NDArray[np.float64]:
-    """Values with NaN, which Matplotlib leaves out, for all that is not finite."""
-    array = np.asarray(values, dtype=np.float64)
-    return np.where(np.isfinite(array), array, np.nan)
-
-
 def _span(values: NDArray[np.float64]) -> tuple[float, float]:
     """Smallest and largest finite value, both 0 where there is none."""
     finite = values[np.isfinite(values)]
     return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-
-
-def _curve(axes: Axes, x: ArrayLike, y: ArrayLike, color: str, *, label: str = "", width: float = 1.6) -> None:
-    values = _finite(y)
-    marker = "o" if values.size <= _FEW_POINTS else ""
-    axes.plot(np.asarray(x), values, marker=marker, color=color, label=label, linewidth=width, markersize=2.5 * width)
-    axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
-    if not np.isfinite(values).any():
-        axes.text(0.5, 0.5, "no finite values", transform=axes.transAxes, ha="center", va="center", color=_GRAY)
-
-
-def _log_scale(axes: Axes, *series: ArrayLike, smallest: float = 0.0) -> None:
-    """Make y logarithmic if its values above ``smallest``, which is not negative, differ enough to need it."""
-    values = np.concatenate([np.atleast_1d(_finite(part)) for part in series])
-    shown = values[values > smallest]
-    if not shown.size or shown.max() < 3 * shown.min():
-        return
-    low, high = np.log10(shown.min()), np.log10(shown.max())
-    margin = 0.05 * (high - low)
-    # Limits first, and no wider than ticks can be placed on: a diverged run leaves values near the largest float.
-    axes.set_ylim(10.0 ** max(low - margin, -200.0), 10.0 ** min(high + margin, 200.0))
-    axes.set_yscale("log")
-    if high - low < 3:
-        _label_decades(axes.yaxis)
-
-
-def _label_decades(axis: Axis) -> None:
-    """Label 1, 2 and 5 of each decade, in plain digits."""
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
-    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axis.set_minor_formatter(NullFormatter())

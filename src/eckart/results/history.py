@@ -1,6 +1,7 @@
-"""Figures of a run as it went on."""
+"""Measurements of a run by step."""
 
 import csv
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,12 +11,12 @@ HISTORY = "history.csv"
 
 
 class History:
-    """Figures of a run as it went on: one row a measurement, in memory and, given a file, in ``history.csv``.
+    """Measurements of a run by step, one row for each step that was measured; in memory and, given a file, on disk.
 
-    Each row is on disk as soon as it is added, so a run that dies leaves what it had measured.
+    Each row is on disk as soon as it is added, so a run that is killed leaves every row that it had added.
 
     Args:
-        path: The CSV file; None keeps the rows in memory alone.
+        path: The CSV file; None keeps the rows only in memory.
 
     Example:
         >>> history = History(None)
@@ -31,11 +32,29 @@ class History:
         self._columns: list[str] = []
         self._known = -1
 
-    def add(self, step: int, figures: Mapping[str, float]) -> None:
-        """Add one row."""
+    @classmethod
+    def read(cls, path: Path) -> "History":
+        """Read a file that a run has written; the rows are kept in memory, and the file is never changed.
+
+        Example:
+            >>> import tempfile
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     History(Path(folder, "history.csv")).add(10, {"train/loss": 1.0})
+            ...     History.read(Path(folder, "history.csv")).column("train/loss")
+            ([10], [1.0])
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+        """
+        history = cls(None)
+        history._columns, history.rows = _read(path)
+        return history
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Add the measurements of a step; a step that an earlier run has measured is skipped."""
         if step <= self._known:
             return
-        row: dict[str, float] = {"step": step, **figures}
+        row: dict[str, float] = {"step": step, **values}
         self.rows.append(row)
         new = [name for name in row if name not in self._columns]
         self._columns += new
@@ -47,31 +66,20 @@ class History:
             with naming(self.path), self.path.open("a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, self._columns).writerow(row)
 
-    def go_on(self, step: int) -> None:
-        """Take over what an earlier run has written, up to the step that its state is kept of.
+    def resume(self, step: int) -> None:
+        """Take over the rows that an earlier run has written, up to the step of the state that it has kept.
 
-        Nothing up to the last row that was found is added again.
+        The rows after that step are removed. Steps up to the last row that is kept are not added again.
         """
         if self.path is None or not self.path.is_file():
             return
-        lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-        reader = csv.DictReader(lines)
-        self._columns = list(reader.fieldnames or [])
-        for row, line in zip(reader, lines[1:], strict=False):
-            try:
-                found: dict[str, float] = {"step": int(row.pop("step"))}
-                found |= {name: float(value) for name, value in row.items() if value}
-            except (KeyError, ValueError):
-                break
-            # The last line is cut off where the process ended while it was written.
-            if found["step"] > step or not line.endswith("\n"):
-                break
-            self.rows.append(found)
-            self._known = int(found["step"])
+        self._columns, rows = _read(self.path)
+        self.rows = list(itertools.takewhile(lambda row: row["step"] <= step, rows))
+        self._known = int(self.rows[-1]["step"]) if self.rows else -1
         self._write()
 
     def column(self, name: str) -> tuple[list[float], list[float]]:
-        """Steps at which a figure was measured, and its values."""
+        """Steps at which a quantity was measured, and its values."""
         measured = [row for row in self.rows if row.get(name) is not None]
         return [row["step"] for row in measured], [row[name] for row in measured]
 
@@ -81,3 +89,21 @@ class History:
             writer = csv.DictWriter(file, self._columns)
             writer.writeheader()
             writer.writerows(self.rows)
+
+
+def _read(path: Path) -> tuple[list[str], list[dict[str, float]]]:
+    """Names of the columns, and the rows up to the first that is not complete."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    reader = csv.DictReader(lines)
+    rows = []
+    for texts, line in zip(reader, lines[1:], strict=False):
+        try:
+            row: dict[str, float] = {"step": int(texts.pop("step"))}
+            row |= {name: float(text) for name, text in texts.items() if text}
+        except (KeyError, ValueError):
+            break
+        # The last line is cut off where the process was killed while it wrote it.
+        if not line.endswith("\n"):
+            break
+        rows.append(row)
+    return list(reader.fieldnames or []), rows

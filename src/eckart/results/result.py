@@ -1,4 +1,4 @@
-"""What a run leaves on disk, written and read back."""
+"""The result of a run on disk: written, read back, and found below folders."""
 
 import itertools
 import json
@@ -8,13 +8,9 @@ import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from eckart.results import settings, tables
 from eckart.results.atomic import replacing
-
-if TYPE_CHECKING:
-    import polars
 
 RESULT = "result.json"
 FACTORS = "factors.safetensors"
@@ -59,17 +55,17 @@ FIELDS: dict[str, type] = {
 }
 
 
-def write_result(folder: Path, figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Write ``result.json``: every field of the contract, null where a method has no meaning for it, and any others.
+def write_result(folder: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Write ``result.json``: every field of ``FIELDS``, null where it is not given, and any others.
 
-    Numbers that are not finite are written as null, since JSON has none. The file is whole or not there.
+    Numbers that are not finite are written as null, because JSON has no text for them. The file is complete or absent.
 
     Args:
         folder: The run's folder.
-        figures: Values by field.
+        fields: Values by name.
 
     Returns:
-        The result as it was written.
+        The result as it is in the file.
 
     Example:
         >>> import tempfile
@@ -79,7 +75,7 @@ def write_result(folder: Path, figures: Mapping[str, Any]) -> dict[str, Any]:
         >>> result["status"], result["rank"], result["loss"]
         ('completed', 2, None)
     """
-    result = {field: _plain(value) for field, value in (dict.fromkeys(FIELDS) | dict(figures)).items()}
+    result = {field: _plain(value) for field, value in (dict.fromkeys(FIELDS) | dict(fields)).items()}
     with replacing(folder / RESULT) as partial:
         partial.write_text(json.dumps(result, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
     return result
@@ -90,7 +86,7 @@ def read_result(folder: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: If the run has not ended.
-        ValueError: If no run of this package wrote it, or not to its end.
+        ValueError: If it is not a complete result of this package.
     """
     path = folder / RESULT
     # To open a pipe would wait for ever.
@@ -105,18 +101,17 @@ def read_result(folder: Path) -> dict[str, Any]:
 def read_results(*folders: str | Path) -> dict[Path, dict[str, Any]]:
     """Read every result below folders: those of jobs, of sweeps, or of many sweeps.
 
-    Hidden folders are skipped. A job is there once, though folders overlap. A ``result.json`` that cannot be read, or
-    that no run of this package wrote, is left out with a warning.
+    Hidden folders are skipped. Each job is read once, also where folders overlap. A ``result.json`` that cannot be
+    read, or that is no result of this package, is left out with a warning.
 
     Args:
         folders: Where to look.
 
     Returns:
-        Results by the folder of the job, as it is reached from the folder given, in natural order (rank=2 before
-        rank=10).
+        Results by the folder of the job, as a path from the given folder, in natural order (rank=2 before rank=10).
 
     Raises:
-        FileNotFoundError: If a folder is not there, or there is no result below any.
+        FileNotFoundError: If a folder does not exist, or none of them holds a result.
     """
     found: dict[str, Path] = {}
     for folder in map(Path, folders):
@@ -137,55 +132,12 @@ def read_results(*folders: str | Path) -> dict[Path, dict[str, Any]]:
     return results
 
 
-def load(*folders: str | Path) -> "polars.DataFrame":
-    """All jobs of any number of sweeps as one tidy table, one row a job.
-
-    The columns are, in this order:
-
-    1. What tells the jobs apart: those of ``method``, ``data``, ``rank``, ``seed`` and the config's values, such as
-       ``method.max_steps``, that vary, and neither come with the choice of another (as ``optimizer.betas`` with Adam)
-       nor repeat one (as ``data.seed`` the seed).
-    2. The fields of ``result.json``; ``shape`` as ``rows`` and ``cols``.
-    3. ``folder``, the job's.
-    4. All other values of the config, and of ``method``, ``data``, ``rank`` and ``seed``.
-
-    A value that a job does not have is null. Lists of numbers or of texts are list columns. Values of more than one
-    type are text: that of a text as it is, JSON of all others.
-
-    Args:
-        folders: As in ``read_results``, which also says which results are left out.
-
-    Raises:
-        FileNotFoundError: If a folder is not there, or there is no result below any.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     for seed, steps in enumerate([7, 9]):
-        ...         job = {"method": "svd", "data": "lab", "rank": 2, "seed": seed, "config": {"data": {"seed": seed}}}
-        ...         _ = write_result(Path(folder, f"seed={seed}"), job | {"steps": steps})
-        ...     table = load(folder)
-        >>> table["seed"].to_list(), table["steps"].to_list(), table.columns[0], table.columns[-1]
-        ([0, 1], [7, 9], 'seed', 'data.seed')
-    """
-    results = read_results(*folders)
-    jobs = [settings.settings(result) for result in results.values()]
-    fields = [settings.flatten(_fields(result)) for result in results.values()]
-    first = settings.differing(jobs)
-    columns = {name: [job.get(name) for job in jobs] for name in first}
-    columns |= {name: [row.get(name) for row in fields] for name in dict.fromkeys(itertools.chain(*fields))}
-    columns["folder"] = [str(folder) for folder in results]
-    for name in settings.names(jobs):
-        columns.setdefault(name, [job.get(name) for job in jobs])
-    return tables.data_frame(columns, FIELDS | {"rows": int, "cols": int})
-
-
 def _unreadable(error: OSError) -> None:
     warnings.warn(f"{error.filename} is left out: {error.strerror}", stacklevel=2)
 
 
 def _natural(path: Path) -> list[tuple[str, int, str]]:
-    # Text and numbers take turns, so that no two of different kind are compared.
+    # Texts and numbers alternate, so that no text is compared with a number.
     parts = re.split(r"(\d+)", str(path))
     return [
         (text, int(number or 0), number)
@@ -233,16 +185,6 @@ def _depth(value: Any) -> int:
             for item in (container.values() if isinstance(container, dict) else container)
         ]
     return depth
-
-
-def _fields(result: Mapping[str, Any]) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    for name, value in result.items():
-        if name == "shape":
-            fields["rows"], fields["cols"] = value or (None, None)
-        elif name not in (*settings.IDENTITY, "config"):
-            fields[name] = value
-    return fields
 
 
 def _plain(value: Any) -> Any:

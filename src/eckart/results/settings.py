@@ -1,15 +1,33 @@
-"""What jobs were told, and in what they differ."""
+"""Settings of jobs: their names, which of them decide a result, and in which of them jobs differ."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 CHOICES = ("method", "data")
-IDENTITY = (*CHOICES, "rank", "seed")
+LEADING = (*CHOICES, "rank", "seed")
+"""Settings that stand first wherever settings are listed."""
+_DECIDING = ("method", "data", "optimizer", "schedule", "rank", "seed", "ckpt")
+
+
+def decides(name: str) -> bool:
+    """Whether a setting decides the result: two jobs that are equal in all of these have the same result.
+
+    Loggers, folders, progress bars and the device do not decide; everything of the method, the data, the optimizer and
+    the schedule does, and so do rank, seed, the checkpoint to continue from and the precision.
+
+    Args:
+        name: Name of the setting, as on the command line.
+
+    Example:
+        >>> decides("optimizer.lr"), decides("trainer.precision"), decides("trainer.accelerator"), decides("name")
+        (True, True, False, False)
+    """
+    return name.partition(".")[0] in _DECIDING or name == "trainer.precision"
 
 
 def settings(result: Mapping[str, Any]) -> dict[str, Any]:
-    """What a job was told: the method and data chosen, rank, seed, and each value of its config under its path.
+    """Settings of a job: the method and data chosen, rank, seed, and each value of its config under its path.
 
     Args:
         result: The result, as in ``result.json``.
@@ -23,8 +41,8 @@ def settings(result: Mapping[str, Any]) -> dict[str, Any]:
         {'method': 'bottleneck', 'data': 'photo', 'rank': 2, 'seed': 0,
          'method.hidden': [8, 4], 'logger.wandb.project': 'eckart'}
     """
-    identity = {name: result.get(name) for name in IDENTITY}
-    return {**identity, **flatten(result.get("config") or {}), **identity}
+    leading = {name: result.get(name) for name in LEADING}
+    return {**leading, **flatten(result.get("config") or {}), **leading}
 
 
 def flatten(mapping: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,15 +56,16 @@ def flatten(mapping: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def names(jobs: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Names of the settings that any job has: method, data, rank, seed, then the others by alphabet."""
-    return [*IDENTITY, *sorted({name for job in jobs for name in job}.difference(IDENTITY))]
+    """Names of the settings that any job has: method, data, rank, seed, then the others in alphabetical order."""
+    return [*LEADING, *sorted({name for job in jobs for name in job}.difference(LEADING))]
 
 
 def differing(jobs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Names of the settings that tell jobs apart.
 
-    Left out is what varies but says nothing new: what comes with the choice of a method, data or an optimizer (only
-    some methods have a ``method.solver``), and what repeats another setting in every job, as ``data.seed`` the seed.
+    Left out are settings that vary but add nothing: those that come with the choice of a method, data or an optimizer
+    (only some methods have a ``method.solver``), and those that repeat another setting in every job, as ``data.seed``
+    repeats the seed.
 
     Args:
         jobs: The settings of each job.
@@ -64,7 +83,7 @@ def differing(jobs: Sequence[Mapping[str, Any]]) -> list[str]:
     """
     every = names(jobs)
     found: dict[str, list[Any]] = {}
-    # What others repeat has the shorter path: seed, data.seed, data.source.seed.
+    # The setting that others repeat has the shorter path: seed before data.seed.
     for name in sorted(every, key=lambda name: name.count(".")):
         column, choices = [hashable(job.get(name)) for job in jobs], [hashable(_choice(name, job)) for job in jobs]
         by_choice = defaultdict(set)
@@ -84,7 +103,7 @@ def differing(jobs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def hashable(value: Any) -> Any:
-    """A value by which jobs can be grouped; 1 and 1.0 are one."""
+    """A value by which jobs can be grouped; 1 and 1.0 are equal."""
     if isinstance(value, Mapping):
         return tuple((key, hashable(item)) for key, item in value.items())
     return tuple(map(hashable, value)) if isinstance(value, list | tuple) else value

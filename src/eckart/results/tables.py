@@ -1,12 +1,15 @@
-"""Columns of any values as a DataFrame, and DataFrames as files."""
+"""Results as a DataFrame, and DataFrames as files."""
 
 import io
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eckart.results import settings
 from eckart.results.atomic import replacing
+from eckart.results.result import FIELDS, read_results
 
 if TYPE_CHECKING:
     import polars
@@ -14,17 +17,60 @@ if TYPE_CHECKING:
 FORMATS = (".parquet", ".csv")
 
 
+def load(*folders: str | Path) -> "polars.DataFrame":
+    """All jobs of any number of sweeps as one tidy table, one row a job.
+
+    The columns are, in this order:
+
+    1. The settings that tell the jobs apart: those of ``method``, ``data``, ``rank``, ``seed`` and the values of the
+       config, such as ``method.max_steps``, that vary, and neither come with the choice of another (``optimizer.betas``
+       comes with Adam) nor repeat one (``data.seed`` repeats the seed).
+    2. The fields of ``result.json``; ``shape`` as ``rows`` and ``cols``.
+    3. ``folder``, the folder of the job.
+    4. All other settings.
+
+    A value that a job does not have is null. Types are as in :func:`data_frame`.
+
+    Args:
+        folders: As in :func:`~eckart.results.result.read_results`, which also says which results are left out.
+
+    Raises:
+        FileNotFoundError: If a folder does not exist, or none of them holds a result.
+
+    Example:
+        >>> import tempfile
+        >>> from eckart.results.result import write_result
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for seed, steps in enumerate([7, 9]):
+        ...         job = {"method": "svd", "data": "lab", "rank": 2, "seed": seed, "config": {"data": {"seed": seed}}}
+        ...         _ = write_result(Path(folder, f"seed={seed}"), job | {"steps": steps})
+        ...     table = load(folder)
+        >>> table["seed"].to_list(), table["steps"].to_list(), table.columns[0], table.columns[-1]
+        ([0, 1], [7, 9], 'seed', 'data.seed')
+    """
+    results = read_results(*folders)
+    jobs = [settings.settings(result) for result in results.values()]
+    fields = [settings.flatten(_fields(result)) for result in results.values()]
+    first = settings.differing(jobs)
+    columns = {name: [job.get(name) for job in jobs] for name in first}
+    columns |= {name: [row.get(name) for row in fields] for name in dict.fromkeys(itertools.chain(*fields))}
+    columns["folder"] = [str(folder) for folder in results]
+    for name in settings.names(jobs):
+        columns.setdefault(name, [job.get(name) for job in jobs])
+    return data_frame(columns, FIELDS | {"rows": int, "cols": int})
+
+
 def data_frame(columns: Mapping[str, Sequence[Any]], types: Mapping[str, type]) -> "polars.DataFrame":
     """Make a DataFrame of columns whose values need not be of one type.
 
     Args:
-        columns: Values by name, equally many; None where there is none.
-        types: ``str``, ``int``, ``float``, or ``list`` for a list of floats, of columns that keep this type even where
-            all their values are None or whole numbers.
+        columns: Values by name, equally many for each; None for a missing value.
+        types: ``str``, ``int``, ``float``, or ``list`` for a list of floats, for columns that have this type also where
+            all their values are None or integers.
 
     Returns:
-        A column for each, in the same order. Numbers, texts, truth values and lists of one of these stay what they
-        are. A column of more than one type is text: that of a text as it is, JSON of all others.
+        The columns in the same order. Numbers, texts, booleans and lists of one of these keep their type. A column of
+        more than one type becomes text: texts as they are, all other values as JSON.
 
     Example:
         >>> data_frame({"loss": [1, None], "hidden": ["paper", [8, 4]], "steps": [[3], []]}, {"loss": float}).to_dicts()
@@ -36,10 +82,10 @@ def data_frame(columns: Mapping[str, Sequence[Any]], types: Mapping[str, type]) 
 
 
 def write(frame: "polars.DataFrame", path: Path) -> None:
-    """Write a DataFrame to a ``.parquet`` or ``.csv`` file, which has lists as JSON. The file is whole or not there.
+    """Write a DataFrame to a ``.parquet`` file or, with lists as JSON, a ``.csv`` file. It is complete or absent.
 
     Raises:
-        ValueError: If the path has another ending.
+        ValueError: If the path has another suffix.
         OSError: If the file cannot be written.
 
     Example:
@@ -68,13 +114,23 @@ def write(frame: "polars.DataFrame", path: Path) -> None:
 
 
 def check_format(path: Path) -> None:
-    """Refuse a path that ``write`` cannot write to.
+    """Refuse a path whose suffix ``write`` does not know.
 
     Raises:
         ValueError: If the path does not end in one of ``FORMATS``.
     """
     if path.suffix not in FORMATS:
         raise ValueError(f"The table must end in {' or '.join(FORMATS)}. Found {path}.")
+
+
+def _fields(result: Mapping[str, Any]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for name, value in result.items():
+        if name == "shape":
+            fields["rows"], fields["cols"] = value or (None, None)
+        elif name not in (*settings.LEADING, "config"):
+            fields[name] = value
+    return fields
 
 
 def _series(name: str, values: Sequence[Any], declared: type | None) -> "polars.Series":

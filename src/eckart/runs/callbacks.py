@@ -1,7 +1,5 @@
 """What happens beside the training: progress on the terminal, and the last state on disk."""
 
-import signal
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,10 +8,10 @@ from typing import Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
-from eckart.errors import Interrupted
 from eckart.methods.base import MatrixMethod
 from eckart.results.atomic import replacing
 from eckart.runs.checkpoint import check, read_checkpoint
+from eckart.runs.interruption import StopSignals
 
 
 class Progress(Callback):
@@ -114,56 +112,31 @@ class LastState(Callback):
 
 
 class Interruption(Callback):
-    """Stops the training between two steps when the process is asked to end, so that its state can be kept.
-
-    A step that takes longer than a second is not waited for.
-    """
+    """Ends the training between two steps when the process receives SIGINT or SIGTERM, so that its state is kept."""
 
     def __init__(self) -> None:
-        self._signal: int = signal.SIGINT
-        self._before: dict[int, Any] = {}
+        self._signals = StopSignals()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take over from the handlers of Lightning, which end the process only after a whole block of steps."""
+        """Replace the signal handlers of Lightning, which end the process only after a whole block of steps."""
         pl_module.interrupted = False  # type: ignore[assignment]
-        if threading.current_thread() is not threading.main_thread():
-            return
-
-        def ask(signum: int, frame: Any) -> None:
-            if pl_module.interrupted:
-                self._end()
-            pl_module.interrupted, self._signal = True, signum  # type: ignore[assignment]
-            signal.setitimer(signal.ITIMER_REAL, 1.0)
-
-        self._before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._end)
+        self._signals.install(lambda: setattr(pl_module, "interrupted", True))
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """End the run, whose state has been written by now."""
-        if pl_module.interrupted:
-            self._end()
+        """End the run; its state has been written before."""
+        if self._signals.asked:
+            self._signals.end()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give the signals back, and end the run if it was asked to after its last step."""
-        self._give_back()
-        if pl_module.interrupted:
-            self._end()
+        """Restore the handlers; a signal during the last step ends the run here."""
+        self._signals.restore()
+        if self._signals.asked:
+            self._signals.end()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Give the signals back; an error does not make the run forget that it was asked to end."""
-        asked = bool(self._before) and pl_module.interrupted
-        self._give_back()
-        if asked and not isinstance(exception, KeyboardInterrupt):
-            self._end()
-
-    def _end(self, *_: object) -> None:
-        raise Interrupted(self._signal)
-
-    def _give_back(self) -> None:
-        if self._before:
-            signal.setitimer(signal.ITIMER_REAL, 0.0)
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
+        """Restore the handlers; a signal that arrived before an error still ends the run."""
+        self._signals.restore()
+        if self._signals.asked and not isinstance(exception, KeyboardInterrupt):
+            self._signals.end()

@@ -1,4 +1,4 @@
-"""What makes a result that result: the config that decides it, the files it reads, and the code that computes it."""
+"""Fingerprint of a result: the settings that decide it, the files that it reads, and the code that computes it."""
 
 import functools
 import hashlib
@@ -10,16 +10,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# The parts of a config that decide a result.
-DECIDING = ("method", "data", "optimizer", "schedule", "rank", "seed", "ckpt")
+import eckart
+from eckart.results.settings import decides, flatten
 
 
 def fingerprint(config: Mapping[str, Any]) -> str:
-    """Hash of what decides a result: a part of the resolved config, the files named in it, and the code.
+    """Hash of what decides a result: the settings that :func:`~eckart.results.settings.decides` names, and the code.
 
-    Loggers, folders and progress bars do not count; numbers do, whether written as 1 or 1.0. A path to a file stands
-    for what the file holds, so a file that was moved is the same and one that was changed is another. The code is the
-    source and the version of this package, and the version of torch.
+    Numbers are equal whether written as 1 or 1.0. A path to a file stands for the content of the file: a file that was
+    moved gives the same hash, and one that was changed gives another. The code is the source and the version of this
+    package, and the version of torch.
 
     Example:
         >>> fingerprint({"rank": 2, "name": "a"}) == fingerprint({"rank": 2, "name": "b"})
@@ -27,8 +27,7 @@ def fingerprint(config: Mapping[str, Any]) -> str:
         >>> fingerprint({"rank": 2}) == fingerprint({"rank": 3})
         False
     """
-    deciding = {key: config.get(key) for key in DECIDING}
-    deciding["precision"] = config.get("trainer", {}).get("precision")
+    deciding = {name: value for name, value in flatten(config).items() if decides(name)}
     code = [source_digest(), versions()["eckart"], versions()["torch"]]
     text = json.dumps([_canonical(deciding), *code], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -36,15 +35,15 @@ def fingerprint(config: Mapping[str, Any]) -> str:
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Versions of what computed a result."""
+    """Versions of Python and the packages that compute a result."""
     installed = {name: importlib.metadata.version(name) for name in ("torch", "eckart")}
     return {"python": platform.python_version(), **installed}
 
 
 @functools.cache
 def source_digest() -> str:
-    """Hash of this package's source, which changes more often than its version."""
-    package = Path(__file__).parents[1]
+    """Hash of all source files of the package, which change more often than its version."""
+    package = Path(str(eckart.__file__)).parent
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
         digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")

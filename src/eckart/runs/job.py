@@ -1,4 +1,4 @@
-"""One job as the command line hands it to a run; knows nothing heavy, so that it can fail early."""
+"""One job, as the command line hands it to a run; imports nothing heavy, so that errors are reported early."""
 
 import contextlib
 import functools
@@ -16,12 +16,21 @@ from omegaconf.errors import OmegaConfBaseException
 from eckart.config import plain
 from eckart.results import settings
 from eckart.results.result import read_result, write_result
-from eckart.runs.fingerprint import DECIDING, fingerprint, versions
+from eckart.runs.fingerprint import fingerprint, versions
 
 
 @dataclass(frozen=True)
 class Job:
-    """A composed config, what was chosen in each group, where it writes, and the folder of its sweep."""
+    """One job.
+
+    Attributes:
+        config: The composed config, without Hydra's part.
+        choices: The option chosen in each group, such as ``{"method": "svd"}``.
+        folder: Folder that the job writes to.
+        sweep: Folder of the sweep; None for a single run.
+        overrides: The overrides as they were typed.
+        began: When the job was made, in seconds of ``time.perf_counter``.
+    """
 
     config: DictConfig
     choices: dict[str, str]
@@ -32,14 +41,19 @@ class Job:
 
     @classmethod
     def composed(cls, config: DictConfig, hydra: DictConfig) -> "Job":
-        """The job of a config, as Hydra's own node says where it writes and how it was asked for."""
+        """The job of a composed config.
+
+        Args:
+            config: The config without Hydra's part.
+            hydra: Hydra's part, which names the folder, the choices and the overrides.
+        """
         sweep = Path(hydra.sweep.dir).absolute() if hydra.mode == RunMode.MULTIRUN else None
         folder, overrides = Path(hydra.runtime.output_dir), tuple(hydra.overrides.task)
         return cls(config, dict(hydra.runtime.choices), folder, sweep, overrides)
 
     @property
     def name(self) -> str:
-        """What the job is called where it is listed."""
+        """Name of the job in lists."""
         fallback = (
             f"{self.choices.get('method')}-{self.choices.get('data')}-rank{self.config.rank}-seed{self.config.seed}"
         )
@@ -47,27 +61,27 @@ class Job:
 
     @property
     def title(self) -> str:
-        """What was asked for, as it was typed."""
+        """The overrides as they were typed."""
         return " ".join(self.overrides)
 
     @property
     def draws(self) -> bool:
-        """Whether figures are drawn: unless the config says, for a single run and for no job of a sweep."""
+        """Whether figures are drawn: as the config says; by default for a single run, and not for a job of a sweep."""
         asked = self.config.figures
         return self.sweep is None if asked is None else bool(asked)
 
     @property
     def resumes(self) -> bool:
-        """Whether what an earlier run left in the folder counts: always in a sweep, else if asked for."""
+        """Whether an earlier run in the same folder is continued: always in a sweep, otherwise with ``resume=``."""
         return self.sweep is not None or self.config.resume is not None
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """What makes the result that result."""
+        """Hash of all that decides the result."""
         return fingerprint(self._plain)
 
     def completed(self) -> dict[str, Any] | None:
-        """The result that an earlier run left, if it is completed and would come out the same today."""
+        """The result of an earlier run, if that run completed and had the same fingerprint; otherwise None."""
         if not self.resumes:
             return None
         with contextlib.suppress(OSError, ValueError, LookupError, TypeError, OmegaConfBaseException):
@@ -77,9 +91,9 @@ class Job:
         return None
 
     def objective(self, result: Mapping[str, Any]) -> float | tuple[float, ...] | None:
-        """What the job returns to a sweeper: a figure of its result, or several.
+        """Value that a sweeper minimizes: a number of the result, or several.
 
-        None if it did not complete: to Optuna's sweeper a trial that failed, where no number would end the search.
+        None if the job did not complete. Optuna's sweeper counts that as a failed trial; NaN would end the search.
         """
         asked = self.config.objective
         names = [asked] if isinstance(asked, str) else list(asked)
@@ -89,7 +103,7 @@ class Job:
         return figures[0] if isinstance(asked, str) else figures
 
     def conflict(self) -> str | None:
-        """In what the run differs that an earlier command left in the folder; None where it does not, or is none."""
+        """First setting in which an earlier run in the folder differs; None if none does, or there is no such run."""
         try:
             earlier = read_result(self.folder)
             if earlier["fingerprint"] == self.fingerprint:
@@ -98,17 +112,16 @@ class Job:
             return None
         then, now = settings.settings(earlier), settings.settings(self.identity())
         for name in settings.names([then, now]):
-            counts = name.partition(".")[0] in DECIDING or name == "trainer.precision"
-            if counts and then.get(name) != now.get(name):
+            if settings.decides(name) and then.get(name) != now.get(name):
                 return f"{name}={then.get(name)} in place of {name}={now.get(name)}"
         return None
 
     def stack_key(self) -> str:
-        """What is the same among jobs that can be one stack: all but the rank, the seed and what only the data know."""
+        """A text that is equal for jobs that can be one stack: all settings but the rank and the seeds."""
         config = dict(self._plain)
         for key in ("rank", "seed", "name", "objective", "resume"):
             del config[key]
-        # As it is written, so that what follows from the rank or the seed of a job is the same for all.
+        # Unresolved, so that a value that refers to the rank or the seed is equal for all jobs.
         config["data"] = _without_seeds(plain(self.config.data, resolve=False))
         return json.dumps([config, self.choices], sort_keys=True, default=str)
 
@@ -125,7 +138,7 @@ class Job:
         }
 
     def fail(self, line: str) -> dict[str, Any]:
-        """A result that says ``failed`` and why, written where that is possible."""
+        """Make a result with the status ``failed`` and the error, and write it if that is possible."""
         result = self.identity() | {"status": "failed", "error": line}
         with contextlib.suppress(OSError):
             return write_result(self.folder, result)
@@ -136,7 +149,7 @@ class Job:
         try:
             return plain(self.config)
         except OmegaConfBaseException:
-            # What refers to a missing value cannot be resolved; the record of the failure shows it as it is written.
+            # A reference to a missing value cannot be resolved; the failed result then shows the unresolved config.
             return plain(self.config, resolve=False)
 
 

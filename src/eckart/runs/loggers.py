@@ -1,8 +1,11 @@
-"""How Lightning's figures of a stack reach the history and the W&B run of each member."""
+"""Loggers of a stack: each member's metrics go to its own history, W&B run and Lightning loggers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import torch
+from pytorch_lightning import Trainer
 from pytorch_lightning.loggers.logger import Logger
 from torch import Tensor
 from wandb import Run
@@ -11,16 +14,28 @@ from eckart.results.history import History
 
 
 class StackLogger(Logger):
-    """Hands each member of a stack its own figures.
+    """Gives each member of a stack its own metrics.
 
     Args:
         histories: One for each member.
-        runs: W&B run of each member, or None.
+        runs: W&B run of each member, or None. The list may be filled later.
+        loggers: Lightning loggers of each member; None for no loggers.
+
+    Attributes:
+        trainer: Lightning's trainer, if it trains one member: the metrics are also put into its ``callback_metrics``,
+            where callbacks such as ``EarlyStopping`` look for them.
     """
 
-    def __init__(self, histories: Sequence[History], runs: Sequence[Run | None]) -> None:
+    def __init__(
+        self,
+        histories: Sequence[History],
+        runs: Sequence[Run | None],
+        loggers: Sequence[Sequence[Logger]] | None = None,
+    ) -> None:
         super().__init__()
         self.histories, self.runs = histories, runs
+        self.loggers = [[] for _ in histories] if loggers is None else loggers
+        self.trainer: Trainer | None = None
 
     @property
     def name(self) -> str:
@@ -29,17 +44,20 @@ class StackLogger(Logger):
 
     @property
     def version(self) -> str:
-        """A run's folder tells one from another."""
+        """Empty, since each run has a folder of its own."""
         return ""
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the run logs the whole config itself."""
+        """Nothing: the run logs its whole config itself."""
 
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
-        """Log figures: tensors of shape ``(J,)`` hold one for each member, numbers are every member's.
+        """Log metrics.
 
-        Two of them say what the others are of: ``step``, the steps of each member, and ``moved``, which members have a
-        figure to log.
+        Args:
+            metrics: Tensors of shape ``(J,)``, one value for each member, or numbers that hold for all members. Two
+                names are special: ``step`` is the step of each member, and ``moved`` says which members have new
+                values; the others log nothing.
+            step: Step of all members, if ``metrics`` has no ``step``.
         """
         columns = {name: _values(value, len(self.histories)) for name, value in metrics.items() if value is not None}
         steps = columns.pop("step", [step or 0] * len(self.histories))
@@ -51,6 +69,35 @@ class StackLogger(Logger):
             history.add(int(steps[member]), row)
             if run is not None:
                 run.log(row, step=int(steps[member]))
+            for logger in self.loggers[member]:
+                logger.log_metrics(row, step=int(steps[member]))
+            if self.trainer is not None:
+                self.trainer.callback_metrics.update({name: torch.tensor(value) for name, value in row.items()})
+
+    def save(self) -> None:
+        """Have the Lightning loggers write what they hold."""
+        for own in self.loggers:
+            for logger in own:
+                logger.save()
+
+    def finalize(self, status: str) -> None:
+        """End the Lightning loggers."""
+        for own in self.loggers:
+            for logger in own:
+                logger.finalize(status)
+
+
+def logger_settings(node: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Settings of a Lightning logger, with the folder of the job where the config says ``save_dir: null``.
+
+    Example:
+        >>> logger_settings({"_target_": "a.B", "save_dir": None}, Path("job"))
+        {'_target_': 'a.B', 'save_dir': 'job'}
+        >>> logger_settings({"_target_": "a.B", "save_dir": "all"}, Path("job"))
+        {'_target_': 'a.B', 'save_dir': 'all'}
+    """
+    own = {"save_dir": str(folder)} if "save_dir" in node and node["save_dir"] is None else {}
+    return {**node, **own}
 
 
 def _values(value: Any, stack: int) -> list[float]:

@@ -1,4 +1,4 @@
-"""What a trained method comes to: the figures of a result, and the factors behind them."""
+"""Result fields and factors of a trained method, measured against its targets."""
 
 import warnings
 from typing import Any
@@ -6,80 +6,53 @@ from typing import Any
 from torch import Tensor
 
 from eckart.linalg.ranks import numerical_rank
+from eckart.linalg.reference import Reference
 from eckart.linalg.svd import factor_singular_values
-from eckart.methods.base import MatrixMethod
-from eckart.methods.classifier import Classifier
+from eckart.methods.method import Method
 
 
-def measure(method: MatrixMethod | Classifier) -> list[tuple[dict[str, Any], dict[str, Tensor]]]:
-    """What each member of a trained stack comes to.
+def measure(method: Method, reference: Reference) -> list[tuple[dict[str, Any], dict[str, Tensor]]]:
+    """Measure each member of a trained stack.
+
+    Args:
+        method: The method.
+        reference: Its targets.
 
     Returns:
-        For each member the fields of ``result.json`` that follow from the training; and what they were computed from:
-        ``left (m, k)``, ``right (k, n)`` and the target's ``spectrum``.
+        For each member the fields of ``result.json`` that follow from the training, and the factors that they were
+        computed from: ``left (m, k)`` and ``right (k, n)``.
     """
-    if isinstance(method, Classifier):
-        return [_of_classifier(method)]
-    errors = {name: values.tolist() for name, values in method.measure().items()}
+    errors = {name: values.tolist() for name, values in reference.errors(*method.factors()).items()}
     left, right = (factor.detach().cpu() for factor in method.factors())
     return [
-        _of_member(method, member, left[member, :, :rank], right[member, :rank], errors)
+        _of_member(method, reference, member, left[member, :, :rank], right[member, :rank], errors)
         for member, rank in enumerate(method.ranks)
     ]
 
 
 def _of_member(
-    method: MatrixMethod, member: int, left: Tensor, right: Tensor, errors: dict[str, list[float]]
+    method: Method, reference: Reference, member: int, left: Tensor, right: Tensor, errors: dict[str, list[float]]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    rank = method.ranks[member]
-    rows, cols = method.reference.shape[1:]
-    trained = factor_singular_values(left.double(), right.double())
-    numerical = int(numerical_rank(trained.to(left.dtype), (rows, cols)))
-    target_rank = int(numerical_rank(method.spectrum[member], (rows, cols)))
-    if numerical < min(rank, target_rank):
+    rank, (rows, cols) = method.ranks[member], reference.shape
+    numerical = int(numerical_rank(factor_singular_values(left.double(), right.double()).to(left.dtype), (rows, cols)))
+    target_rank = None
+    if reference.spectrum is not None:
+        target_rank = int(numerical_rank(reference.spectrum[member], (rows, cols)))
+    if numerical < min(rank, rank if target_rank is None else target_rank):
         warnings.warn(
             f"the approximation has numerical rank {numerical}, below the rank {rank} asked for", stacklevel=2
         )
-    diverged = bool(method.diverged[member])
-    reason = method.stop_reason(member)
     fields = {
-        "status": "diverged" if diverged else "completed",
-        "error": reason if diverged else None,
-        "stop_reason": reason,
         "shape": [rows, cols],
-        "loss": float(method.loss[member]),
-        "optimum_2norm": float(method.optimum[0][member]),
-        "optimum_frobenius": float(method.optimum[1][member]),
+        "measured": reference.how,
+        "optimum_2norm": float(reference.optimum[0][member]),
+        "optimum_frobenius": float(reference.optimum[1][member]),
         **{name: values[member] for name, values in errors.items()},
         "numerical_rank": numerical,
         "target_rank": target_rank,
         "parameters": rank * (rows + cols),
         "dense_parameters": rows * cols,
-        "steps": int(method.steps[member]),
         "fit_seconds": method.fit_seconds / len(method.ranks),
+        **method.fields(member),
     }
-    return fields, {"left": left, "right": right, "spectrum": method.spectrum[member].cpu()}
-
-
-def _of_classifier(method: Classifier) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    rows, cols = len(method.left), method.right.shape[1]
-    reason = "diverged: its loss is no longer finite" if method.diverged else f"ran method.epochs={method.epochs}"
-    fields = {
-        "status": "diverged" if method.diverged else "completed",
-        "error": reason if method.diverged else None,
-        "stop_reason": reason,
-        "shape": [rows, cols],
-        "loss": method.train_loss,
-        "optimum_2norm": float(method.optimum[0]),
-        "optimum_frobenius": float(method.optimum[1]),
-        **{name: float(error) for name, error in method.errors.items()},
-        "numerical_rank": int(numerical_rank(factor_singular_values(method.left, method.right), (rows, cols))),
-        "target_rank": int(numerical_rank(method.spectrum, (rows, cols))),
-        "parameters": method.rank * (rows + cols),
-        "dense_parameters": rows * cols,
-        "steps": method.trainer.global_step,
-        "fit_seconds": method.fit_seconds,
-        "accuracy": method.accuracy,
-        "train_loss_sum_per_epoch": method.train_loss_sum_per_epoch,
-    }
-    return fields, {"left": method.left, "right": method.right, "spectrum": method.spectrum}
+    return fields, {"left": left, "right": right}

@@ -18,7 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from eckart.data.matrix import MatrixData
-from eckart.errors import Interrupted, concerns_all, one_line
+from eckart.errors import concerns_all, one_line
 from eckart.methods.base import MatrixMethod
 from eckart.methods.classifier import Classifier
 from eckart.results.atomic import replacing
@@ -28,7 +28,7 @@ from eckart.runs import tracking
 from eckart.runs.callbacks import Interruption, LastState, Progress
 from eckart.runs.checkpoint import check, form_of, read_checkpoint
 from eckart.runs.drawing import draw
-from eckart.runs.interruption import left_to_do, take_turn
+from eckart.runs.interruption import Interrupted, before_exit, claim_exit
 from eckart.runs.loggers import StackLogger
 from eckart.runs.measuring import measure
 from eckart.runs.stack import Stack
@@ -46,11 +46,11 @@ def run(stack: Stack) -> list[dict[str, Any]]:
         Exception: Whatever stopped the stack. Its W&B runs are then finished as failed.
     """
     training = _Training(stack)
-    with _quiet(), left_to_do(training.interrupt):
+    with _quiet(), before_exit(training.interrupt):
         try:
             return training.run()
         except (KeyboardInterrupt, SystemExit) as end:
-            take_turn()
+            claim_exit()
             training.interrupt()
             # Lightning turns an interrupt into an exit.
             raise Interrupted.by(end.__context__ if isinstance(end, SystemExit) else end) from None
@@ -194,7 +194,7 @@ class _Training:
         kept = self.last_state.kept_step(form_of(method, trainer)) if self.jobs[0].resumes else None
         if kept is not None:
             for history in histories:
-                history.go_on(kept)
+                history.resume(kept)
             return self.stack.checkpoint
         if self.config.ckpt is None:
             return None

@@ -1,6 +1,5 @@
-"""Jobs that are trained as one."""
+"""Jobs that are trained together."""
 
-import contextlib
 import hashlib
 import shutil
 from collections.abc import Sequence
@@ -18,10 +17,10 @@ class Stack:
     """Jobs of one kind that are trained as one tensor program; a single run is a stack of one.
 
     Args:
-        jobs: The jobs, which differ in rank, seed and the content of their targets alone.
-        width: Rank that the factors of all are padded to; None: the largest of theirs. What a job of a stack comes out
-            as depends on it in the last bits, and on nothing else of its neighbors.
-        memory: Bytes that the stack may take by estimate; None: any.
+        jobs: The jobs, which differ only in rank, seed and the content of their targets.
+        width: Rank that all factors are padded to; None: the largest rank of the jobs. The last bits of a job's numbers
+            depend on the width, and on nothing else of the other jobs.
+        memory: Estimated bytes that the stack may use; None: any number.
     """
 
     jobs: Sequence[Job]
@@ -29,13 +28,13 @@ class Stack:
     memory: int | None = None
 
     def halves(self) -> tuple["Stack", "Stack"]:
-        """The same jobs in two stacks."""
+        """The jobs in two stacks of the same width."""
         middle = len(self.jobs) // 2
         return Stack(self.jobs[:middle], self.width, self.memory), Stack(self.jobs[middle:], self.width, self.memory)
 
     @property
     def checkpoint(self) -> Path:
-        """Where the state is kept while it trains: a job's own beside its result, that of a stack beside its jobs."""
+        """File of the state: in the folder of the job, or for several jobs in a hidden folder of their sweep."""
         first = self.jobs[0]
         if len(self.jobs) == 1 or first.sweep is None:
             return first.folder / CHECKPOINT
@@ -43,22 +42,19 @@ class Stack:
         return first.sweep / _STATES / f"{digest}.ckpt"
 
     def forget(self) -> None:
-        """Take the state away."""
+        """Remove the state."""
         self.checkpoint.unlink(missing_ok=True)
-        if self.checkpoint.parent.name == _STATES:
-            # That of another stack can be there as well.
-            with contextlib.suppress(OSError):
-                self.checkpoint.parent.rmdir()
 
     @property
     def identity(self) -> str:
-        """What makes the results those results, to the last bit."""
+        """A text that is equal for stacks whose results are equal to the last bit."""
         return " ".join([*(job.fingerprint for job in self.jobs), f"width {self.width}"])
 
 
 def forget_all(sweep: Path) -> None:
-    """Take away what is left of the states of a sweep's stacks, once its jobs have ended.
+    """Remove the states of all stacks of a sweep, when its jobs have ended.
 
-    One that was killed while its results were written is not trained again as that stack.
+    The state of a stack can be left: if the process is killed while it writes the results of a stack, the jobs that
+    are not completed are trained later as another stack.
     """
     shutil.rmtree(sweep / _STATES, ignore_errors=True)

@@ -14,13 +14,13 @@ from eckart.runs.job import Job
 
 
 def start(jobs: Sequence[Job], node: DictConfig) -> Iterator[wandb.Run]:
-    """Start one run for each job; one that nobody is logged in for is kept on disk.
+    """Start one W&B run for each job; if nobody is logged in, the runs are kept on disk.
 
     Args:
-        jobs: The jobs of a stack. Those of a sweep share a folder and, unless the config names one, a group.
+        jobs: The jobs of a stack. Jobs of a sweep share a folder and, unless the config names another, a group.
         node: The config's ``logger.wandb``.
     """
-    # To be asked for an account would stop a run that needs none.
+    # Without prompt=False W&B would ask for an account, and wait.
     mode: Literal["offline"] | None = (
         None if wandb.setup().settings.mode != "online" or wandb.login(prompt=False) else "offline"
     )
@@ -42,7 +42,16 @@ def start(jobs: Sequence[Job], node: DictConfig) -> Iterator[wandb.Run]:
 
 
 def finish(run: wandb.Run, measured: dict[str, Any], drawn: list[Path]) -> str | None:
-    """End a run with its figures; where it is to be found."""
+    """End a run with its result and its figures.
+
+    Args:
+        run: The run.
+        measured: Fields of ``result.json``.
+        drawn: Files of the figures.
+
+    Returns:
+        The folder of an offline run, or the URL of an online one.
+    """
     run.summary.update({key: value for key, value in measured.items() if value is not None})
     if drawn:
         run.log({f"figures/{path.stem}": wandb.Image(str(path)) for path in drawn})
@@ -52,14 +61,14 @@ def finish(run: wandb.Run, measured: dict[str, Any], drawn: list[Path]) -> str |
 
 
 def fail(runs: Sequence[wandb.Run]) -> None:
-    """End runs as failed, side by side: each waits for an answer, and who interrupts a stack does not."""
+    """End runs as failed, all at the same time, since each waits for W&B and an interrupted process must end soon."""
     if runs:
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda run: run.finish(exit_code=1), runs))
 
 
 def discard(run: wandb.Run) -> None:
-    """End a run as failed, and where it is kept on disk alone, remove it."""
+    """End a run as failed; an offline run is also removed from the disk."""
     offline, folder = run.settings.mode == "offline", run.settings.sync_dir
     run.finish(exit_code=1)
     if offline:

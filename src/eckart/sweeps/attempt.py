@@ -1,4 +1,4 @@
-"""Training jobs so that one that fails takes no other along."""
+"""Training a stack so that a job that fails does not stop the others."""
 
 import sys
 from typing import Any
@@ -13,24 +13,25 @@ from eckart.sweeps.workers import workers
 
 
 def attempt(stack: Stack) -> list[dict[str, Any]]:
-    """Train a stack; a job that cannot be trained has a result that says ``failed``, and why.
+    """Train a stack; the result of a job that cannot be trained has the status ``failed`` and the error.
 
-    A stack that fails is tried again in halves. So one job that cannot be trained fails alone, and a stack that is too
-    large for the memory becomes several. What fails in a sweep is said on standard error.
+    If training a stack raises an error, each half of the stack is trained by itself. So a job that cannot be trained
+    fails alone, and a stack that is too large for the memory is split. Failures in a sweep are printed on standard
+    error as they happen.
 
     Returns:
-        The result of each job, as in its ``result.json``; nothing in a process that only helps another to train.
+        The result of each job, as in its ``result.json``; an empty list in a process that only helps to train.
 
     Raises:
-        OSError: If the disk is full or can only be read, which no other job would get around.
-        Exception: What a single job failed of, if tracebacks are asked for.
+        OSError: If the disk is full or read-only, so that every other job of the sweep would fail as well.
+        Exception: The error of a single job, if the user asked for tracebacks.
     """
     warn_in_one_line()
     try:
         for job in stack.jobs:
             check(job.config, job.choices)
         with workers(stack):
-            # Imported here, so that all processes load it at the same time.
+            # Imported here, while the other processes import it too.
             from eckart.runs.run import run
 
             trained = run(stack)
@@ -45,6 +46,6 @@ def attempt(stack: Stack) -> list[dict[str, Any]]:
         trained = [stack.jobs[0].fail(one_line(error))]
     for job, result in zip(stack.jobs, trained, strict=False):
         if job.sweep is not None and result["status"] != "completed":
-            # At once: the other jobs of the sweep can take hours. Not through its progress bar.
-            tqdm.write(terminal.failure(job, result), file=sys.stderr)
+            # Printed now, since the other jobs can take hours; by tqdm, so that the progress bar stays whole.
+            tqdm.write(terminal.failure(result, job.title, job.folder), file=sys.stderr)
     return trained

@@ -1,14 +1,11 @@
 """A sweep whose stacks are jobs of a cluster."""
 
 import getpass
-import os
-import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.singleton import Singleton
@@ -17,23 +14,25 @@ from tqdm import tqdm
 
 from eckart.results import terminal
 from eckart.results.result import read_result
+from eckart.runs.interruption import requeued_after_saving
 from eckart.sweeps.sweep import Entry, Group, Sweep
 
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
 _POLL = 2.0
-# What every kind of cluster knows; the rest is SLURM's.
+# Parameters that submitit has for every cluster; all others get the prefix slurm_.
 _GENERAL = ("name", "timeout_min", "cpus_per_task", "gpus_per_node", "mem_gb")
 
 
 class ClusterSweep(Sweep):
-    """The jobs that one command asks for, run by a cluster; each stack is one of the cluster's jobs.
+    """The jobs of one command, run by a cluster; each stack is one job of the cluster.
 
     Args:
-        cluster: ``slurm``; ``local`` runs them as processes of this machine.
-        folder: Where the scripts and logs of the cluster's jobs are kept.
-        parameters: What each of the cluster's jobs asks for, in the names of submitit; None: nothing.
+        *args: As in :class:`Sweep`.
+        cluster: ``slurm``, or ``local`` to run the stacks as processes of this machine.
+        folder: Folder of the cluster jobs' scripts and logs.
+        parameters: Resources of each cluster job, in submitit's names; one that is None is left to the cluster.
         **common: As in :class:`Sweep`.
     """
 
@@ -42,7 +41,7 @@ class ClusterSweep(Sweep):
         self.cluster, self.folder, self.parameters = cluster, folder, dict(parameters)
 
     def run(self, groups: Sequence[Group]) -> Iterator[Group]:
-        """Hand the groups in as one array of jobs; each is given back when the cluster has ended it."""
+        """Submit the groups as one job array, and yield each group when its job has ended."""
         if not groups:
             return
         from submitit import AutoExecutor
@@ -60,13 +59,13 @@ class ClusterSweep(Sweep):
                 queued = _queued() if self.cluster == "slurm" else {job.job_id for job in waiting if not job.done()}
                 for job in list(waiting):
                     absent[job.job_id] = 0 if queued is None or job.job_id in queued else absent[job.job_id] + 1
-                    # Twice, since what was killed may be requeued by hand.
+                    # Absent twice: a job that was killed can be requeued by hand, and is absent only for a moment.
                     if not job.paths.result_pickle.exists() and absent[job.job_id] < 2:
                         continue
                     group = waiting.pop(job)
                     try:
                         if not job.paths.result_pickle.exists():
-                            # To ask submitit would be to wait for it.
+                            # job.result() would wait for a file that never comes.
                             raise RuntimeError(f"it was killed or cancelled; its log: {job.paths.stderr}")
                         returned = job.result()
                     except Exception as error:
@@ -74,7 +73,7 @@ class ClusterSweep(Sweep):
                         returned = [_lost(entry, line) for entry in group.entries]
                     for entry, value in zip(group.entries, returned, strict=True):
                         entry.returned = value
-                        _say(entry)
+                        _report(entry)
                     yield group
                 time.sleep(_POLL if waiting else 0)
         finally:
@@ -83,7 +82,7 @@ class ClusterSweep(Sweep):
 
 
 class _Remote:
-    """Runs a group where the cluster puts it; started again there, it goes on with what is not completed."""
+    """Runs a group on a machine of the cluster; when it is started again, it runs the jobs that are not completed."""
 
     def __init__(self, sweep: Sweep) -> None:
         self._sweep, self._singletons = sweep, Singleton.get_state()
@@ -91,22 +90,8 @@ class _Remote:
     def __call__(self, group: Group) -> list[JobReturn]:
         Singleton.set_state(self._singletons)
         setup_globals()
-        leaving = False
-
-        def leave(number: int, frame: FrameType | None) -> None:
-            nonlocal leaving
-            leaving = True
-            os.kill(os.getpid(), signal.SIGTERM)
-
-        # The cluster's warning that time is up: submitit would exit at once, and what was trained would be lost.
-        requeue = signal.signal(signal.SIGUSR2, leave)
-        try:
+        with requeued_after_saving():
             return self._run(group)
-        except KeyboardInterrupt:
-            if leaving and callable(requeue):
-                # By now the state is on disk.
-                requeue(signal.SIGUSR2, None)
-            raise
 
     def _run(self, group: Group) -> list[JobReturn]:
         left = []
@@ -121,14 +106,14 @@ class _Remote:
         return [entry.returned for entry in group.entries]
 
     def checkpoint(self, group: Group) -> "DelayedSubmission":
-        """What is handed in anew when the cluster takes the machine away."""
+        """Submit the group again when the cluster stops the job before it has ended."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self, group)
 
 
 def _queued() -> set[str] | None:
-    # Accounts that sacct could read are not kept everywhere. What the controller does not answer is not known.
+    # squeue and not sacct, since many clusters keep no accounts. None: the controller did not answer.
     command = ["squeue", "--noheader", "--array", "--format=%i", f"--user={getpass.getuser()}"]
     listed = subprocess.run(command, capture_output=True, text=True)
     return set(listed.stdout.split()) if listed.returncode == 0 else None
@@ -140,12 +125,13 @@ def _lost(entry: Entry, line: str) -> JobReturn:
 
 
 def _last_line(error: Exception) -> str:
-    # What submitit raises holds a whole traceback of the other process, between two lines of dashes.
+    # submitit's error contains the traceback of the other process, between two lines of dashes.
     text = str(error).split("-" * 22)
     return (text[len(text) > 1].strip().splitlines() or [type(error).__name__])[-1].strip()
 
 
-def _say(entry: Entry) -> None:
+def _report(entry: Entry) -> None:
     if entry.job.completed() is None:
-        # What was said on the other machine is in its log alone.
-        tqdm.write(terminal.failure(entry.job, read_result(entry.job.folder)), file=sys.stderr)
+        # The other machine printed the failure only into its log.
+        result = read_result(entry.job.folder)
+        tqdm.write(terminal.failure(result, entry.job.title, entry.job.folder), file=sys.stderr)

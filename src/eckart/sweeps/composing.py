@@ -1,32 +1,33 @@
-"""Composing the configs of a sweep's jobs: those that differ in plain values share all the rest of the work."""
+"""Configs of a sweep's jobs: jobs that differ only in plain values share the work of composing."""
 
 import copy
 import functools
 from collections.abc import Sequence
 from typing import Any
 
-from hydra._internal.config_loader_impl import get_overrides_dirname
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-# Configs that are kept for the launcher after the sweeper has checked them: some 300 kB each.
+from eckart.sweeps.hydra_internals import set_task_overrides
+
+# Configs that are kept for the launcher after the sweeper has checked them, about 300 kB each.
 _KEPT = 300
 
 
 class SweepComposer:
-    """A config loader that composes one job of each kind as Hydra does, and the others of its kind from that one.
+    """A config loader: Hydra composes the first job of each kind, and the other jobs of that kind are copies of it.
 
-    Two jobs are of one kind when their overrides have the same keys in the same order and differ only where the key is
-    no config group and the value is a number, a text, true, false or null. Hydra merges such a value last, into a
-    config that is otherwise the same; so putting it into a copy gives what composing anew would give.
+    Two jobs are of one kind if their overrides have the same keys in the same order and differ only in plain values:
+    a number, a text, true, false or null, for a key that is no config group. Hydra merges such a value last, into a
+    config that is otherwise the same; so setting the value in a copy gives the config that Hydra would compose.
 
-    A sweeper composes each job to see that it can be, and throws it away; the launcher is given it then.
+    A sweeper composes each job to check it, and discards the config; that config is kept and given to the launcher.
 
     Args:
-        loader: Hydra's; it answers everything else.
+        loader: Hydra's loader, which answers every other call.
     """
 
     def __init__(self, loader: ConfigLoader) -> None:
@@ -44,7 +45,7 @@ class SweepComposer:
         return SweepComposer, (self._loader,)
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        """Config of one job; overrides that cannot be merged fail as they do in Hydra's own loader."""
+        """Config of one job; overrides that cannot be merged raise the errors of Hydra's own loader."""
         config = self._compose(master_config, sweep_overrides)
         if len(self._checked) < _KEPT:
             self._checked[id(master_config), *sweep_overrides] = config
@@ -52,11 +53,11 @@ class SweepComposer:
         return config
 
     def take(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        """Config of one job for its launcher, which may change it: no other job is given the same one."""
+        """Config of one job for the launcher, which may change it: each call returns a config of its own."""
         config = self._checked.pop((id(master_config), *sweep_overrides), None)
         if config is None:
             config = self._compose(master_config, sweep_overrides)
-        # What was resolved for the whole sweep since, such as the time, is the same for all its jobs.
+        # Values that were resolved for the whole sweep in the meantime, such as the time, hold for all its jobs.
         OmegaConf.copy_cache(from_config=master_config, to_config=config)
         return config
 
@@ -72,13 +73,7 @@ class SweepComposer:
                 OmegaConf.update(config, change.key_or_group, change.value(), merge=True)
         except OmegaConfBaseException:
             return self._loader.load_sweep_config(master_config, sweep_overrides)
-        names = config.hydra.job.config.override_dirname
-        with open_dict(config.hydra):
-            task = [override for override in overrides if not override.is_hydra_override()]
-            config.hydra.overrides.task = [override.input_line for override in task]
-            config.hydra.job.override_dirname = get_overrides_dirname(
-                task, exclude_keys=names.exclude_keys, item_sep=names.item_sep, kv_sep=names.kv_sep
-            )
+        set_task_overrides(config, overrides)
         return config
 
     def _is_plain(self, override: Override, among: Sequence[Override]) -> bool:
@@ -95,7 +90,7 @@ class SweepComposer:
         )
 
     def _sets(self, override: Override) -> bool:
-        # The choice of an option comes before every value, wherever it stands.
+        # Hydra applies the choice of an option before every value, wherever it stands.
         return not self._is_group(override.key_or_group) or isinstance(override.value(), dict)
 
 

@@ -1,4 +1,4 @@
-"""One line on the terminal for a whole sweep."""
+"""The progress of a sweep on the terminal."""
 
 from types import TracebackType
 from typing import Self
@@ -7,11 +7,11 @@ from tqdm import tqdm
 
 
 class Board:
-    """A progress bar over the jobs of a sweep, on a terminal only.
+    """A progress bar over the jobs of a sweep; shown only on a terminal.
 
     Args:
-        total: All jobs.
-        completed: Those that were completed before.
+        total: Number of all jobs.
+        completed: Number of jobs that an earlier run completed.
     """
 
     def __init__(self, total: int, completed: int) -> None:
@@ -42,4 +42,4 @@ class Board:
         self._bar.refresh()
 
     def _show(self) -> None:
-        self._bar.set_postfix_str(f"{self._failed} failed, {self._left} to go", refresh=False)
+        self._bar.set_postfix_str(f"{self._failed} failed, {self._left} remaining", refresh=False)

@@ -1,6 +1,5 @@
-"""A sweep: its jobs sorted into stacks and trained, and what was completed before left as it is."""
+"""A sweep: its jobs are grouped into stacks and trained; completed jobs are not run again."""
 
-import contextlib
 import copy
 import os
 from collections.abc import Hashable, Iterator, Sequence
@@ -8,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import (
     JobReturn,
     JobRuntime,
@@ -27,12 +25,21 @@ from eckart.runs.job import Job
 from eckart.runs.stack import Stack, forget_all
 from eckart.sweeps.attempt import attempt
 from eckart.sweeps.composing import SweepComposer
+from eckart.sweeps.hydra_internals import current_job
 from eckart.sweeps.progress import Board
 
 
 @dataclass
 class Entry:
-    """A job of a sweep, the whole config that Hydra composed for it, Hydra's part of it, and what the job returns."""
+    """A job of a sweep.
+
+    Attributes:
+        job: The job.
+        config: The whole config that Hydra composed for it.
+        hydra: Hydra's part of that config.
+        returned: What the launcher returns for the job.
+        completed: The result of an earlier run; None if the job must run.
+    """
 
     job: Job
     config: DictConfig
@@ -43,21 +50,21 @@ class Entry:
 
 @dataclass(frozen=True)
 class Group:
-    """Jobs that are run together: as a stack whose factors have this width, or one alone where there is no width."""
+    """Jobs that are run together: a stack whose factors have this width, or one job alone if the width is None."""
 
     entries: list[Entry]
     width: int | None
 
 
 class Sweep:
-    """The jobs that one command asks for, run in this process.
+    """The jobs of one command, run in this process.
 
     Args:
-        context: Composes the jobs' configs, and is told when a job starts and ends.
+        context: Hydra's loader, which composes the jobs' configs, and callbacks.
         task: Runs a single job.
         config: The config of the whole sweep.
-        jobs: Jobs that a stack has at most; None: any number.
-        memory: GiB that a stack may take by estimate.
+        jobs: Largest number of jobs in a stack; None: any number.
+        memory: Estimated GiB that a stack may use.
     """
 
     def __init__(
@@ -67,10 +74,14 @@ class Sweep:
         self.jobs, self.memory = jobs, int(memory * 2**30)
 
     def launch(self, overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
-        """Run the jobs, numbered from ``first``, but for those that were completed before.
+        """Run the jobs that an earlier run has not completed.
+
+        Args:
+            overrides: Overrides of each job.
+            first: Number of the first job.
 
         Returns:
-            What each job returns, in their order.
+            Hydra's record of each job, in order.
         """
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
@@ -85,14 +96,14 @@ class Sweep:
         return [entry.returned for entry in entries]
 
     def run(self, groups: Sequence[Group]) -> Iterator[Group]:
-        """Run the groups; each is given back when its jobs have ended."""
+        """Run the groups, and yield each when its jobs have ended."""
         for group in groups:
             self.run_group(group)
             configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
             yield group
 
     def run_group(self, group: Group) -> None:
-        """Run the jobs of one group, and say which failed; what they return is put into their entries."""
+        """Run the jobs of one group, print which failed, and set ``returned`` of their entries."""
         if group.width is None:
             (entry,) = group.entries
             entry.returned = run_job(
@@ -101,22 +112,22 @@ class Sweep:
             return
         configure_log(group.entries[0].config.hydra.job_logging, group.entries[0].config.hydra.verbose)
         for entry in group.entries:
-            with _current(entry.config):
+            with current_job(entry.config):
                 with naming(entry.job.folder):
                     _save(entry)
                 self.context.callbacks.on_job_start(config=entry.config, task_function=self.task)
-        with _current(group.entries[0].config):
+        with current_job(group.entries[0].config):
             trained = attempt(Stack([entry.job for entry in group.entries], group.width, self.memory))
         for entry, result in zip(group.entries, trained, strict=True):
             entry.returned.return_value = entry.job.objective(result)
-            with _current(entry.config):
+            with current_job(entry.config):
                 self.context.callbacks.on_job_end(config=entry.config, job_return=entry.returned)
 
     def _compose(self, overrides: list[str], number: int) -> Entry:
         config = cast(SweepComposer, self.context.config_loader).take(self.config, overrides)
         with open_dict(config):
             config.hydra.job.id = config.hydra.job.num = number
-        with _current(config):
+        with current_job(config):
             folder = os.path.abspath(Path(config.hydra.sweep.dir, str(config.hydra.sweep.subdir)))  # noqa: PTH100
             with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
                 config.hydra.runtime.output_dir = folder
@@ -138,7 +149,7 @@ class Sweep:
         alike: dict[Hashable, list[Entry]] = {}
         folders: set[Path] = set()
         for number, entry in enumerate(entries):
-            # What is asked for twice waits for the first, and finds it completed.
+            # A job with the folder of an earlier one runs after it, and finds it completed.
             key = None if entry.job.folder in folders else _stack_key(entry)
             folders.add(entry.job.folder)
             alike.setdefault(number if key is None else key, []).append(entry)
@@ -147,7 +158,7 @@ class Sweep:
             most = self.jobs or len(kind)
             for start in range(0, len(kind), most):
                 whole = kind[start : start + most]
-                # As wide as with all its jobs, the completed ones as well: so a job is the same to the last bit.
+                # The width of the whole stack, with the completed jobs: the numbers of a job depend on the width.
                 width = max(entry.job.config.rank for entry in whole) if len(whole) > 1 else None
                 if left := [entry for entry in whole if entry.completed is None]:
                     groups.append(Group(left, width))
@@ -155,23 +166,24 @@ class Sweep:
 
 
 def _stack_key(entry: Entry) -> Hashable | None:
-    """What is equal among the jobs of a stack; None for a job that must run alone."""
+    """A value that is equal for the jobs of a stack; None for a job that must run alone."""
     config, hydra = entry.job.config, entry.config.hydra
-    # What is done to the process as a whole is done for one job alone, as what Hydra says of the job is known then.
+    # These change the whole process, or a checkpoint is that of one job.
     if hydra.job.chdir or hydra.job.env_set or config.ckpt is not None:
         return None
-    if "${hydra:" in str(plain(config, resolve=False)):
+    # Hydra's settings of a job are known only while it runs alone; so do callbacks, which see one run at a time.
+    if "${hydra:" in str(plain(config, resolve=False)) or config.get("callbacks"):
         return None
     try:
         check_targets(config)
-        # Several processes train one job alone.
+        # Several processes train one job.
         if config.trainer.devices != 1:
             return None
         optimizer = config.optimizer.get("_target_")
         method: Any = get_class(config.method._target_)
         own = method.stack_key(config.rank, optimizer and get_class(optimizer), config.method)
     except Exception:
-        # Whatever is wrong with it is said when it is run.
+        # The error is reported when the job runs.
         return None
     return None if own is None else (own, entry.job.stack_key())
 
@@ -187,7 +199,7 @@ def _save(entry: Entry) -> None:
 
 
 def _parts(config: DictConfig) -> tuple[DictConfig, DictConfig]:
-    """The job's own config, and Hydra's alone, which is the larger one and is not copied."""
+    """The job's own config, and Hydra's part, which is much larger and is not copied."""
     hydra = OmegaConf.create({}, flags={"no_deepcopy_set_nodes": True})
     with read_write(config), open_dict(config):
         hydra.hydra = config.pop("hydra")
@@ -195,16 +207,3 @@ def _parts(config: DictConfig) -> tuple[DictConfig, DictConfig]:
     with read_write(config), open_dict(config), flag_override(config, "no_deepcopy_set_nodes", True):
         config.hydra = hydra.hydra
     return own, hydra
-
-
-@contextlib.contextmanager
-def _current(config: DictConfig) -> Iterator[None]:
-    """Let what refers to Hydra's own config find that of this job."""
-    instance: Any = HydraConfig.instance()
-    before = instance.cfg
-    # Without the copies that set_config makes; nothing here changes it.
-    instance.cfg = config
-    try:
-        yield
-    finally:
-        instance.cfg = before

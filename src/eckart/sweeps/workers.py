@@ -1,4 +1,4 @@
-"""Processes on one machine that help this one to train; they live as long as it does."""
+"""Processes of this machine that train a stack together with this one; they run until this process ends."""
 
 import contextlib
 import json
@@ -15,11 +15,13 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from eckart.config import plain
+from eckart.environment import environment
 from eckart.errors import wants_traceback
+from eckart.runs.interruption import end_process
 from eckart.runs.job import Job
 from eckart.runs.stack import Stack
 
-# Seconds that the training has to notice by itself that a worker is gone.
+# Seconds that the training has to notice by itself that a worker has ended.
 _PATIENCE = 10.0
 _DONE = "done\n"
 _idle: dict[int, "subprocess.Popen[str]"] = {}
@@ -27,14 +29,14 @@ _idle: dict[int, "subprocess.Popen[str]"] = {}
 
 @contextlib.contextmanager
 def workers(stack: Stack) -> Iterator[None]:
-    """Have ``trainer.devices`` processes train a stack: this one, and others that are told to.
+    """Start the other processes of a training in ``trainer.devices`` processes, and tell them what to train.
 
-    Lightning would run the command line again in each, which for a job of a sweep is the whole sweep. Here they are
-    told what to train, and the training finds itself started from outside, as by ``torchrun``. Nothing is done where
-    it was indeed, where SLURM starts the processes, or where the trainer asks for one process or a strategy of its own.
+    Lightning would run the command line again in each process, and for a job of a sweep that is the whole sweep. Here
+    each process receives the jobs of the stack, and the environment variables that ``torchrun`` sets. Nothing is
+    started if the trainer wants one process or another strategy, or if ``torchrun`` or SLURM started the processes.
 
     Args:
-        stack: What all of them train. This process alone writes anything.
+        stack: The jobs. Only this process writes results.
     """
     trainer = stack.jobs[0].config.trainer
     if not _wanted(trainer, os.environ):
@@ -50,7 +52,7 @@ def workers(stack: Stack) -> Iterator[None]:
             worker = busy[place] = _idle.pop(place) if place in _idle else _start(threads)
             _tell(worker, stack, meeting | {"LOCAL_RANK": str(place)})
             threading.Thread(target=_watch, args=(worker, ended), daemon=True).start()
-        with _environment(meeting | {"LOCAL_RANK": "0", "OMP_NUM_THREADS": threads}):
+        with environment(meeting | {"LOCAL_RANK": "0", "OMP_NUM_THREADS": threads}):
             yield
         for place, worker in list(busy.items()):
             if worker.stdout is not None and worker.stdout.readline() == _DONE:
@@ -59,11 +61,11 @@ def workers(stack: Stack) -> Iterator[None]:
         ended.set()
         for worker in busy.values():
             worker.kill()
-        _part()
+        _leave_group()
 
 
 def main() -> None:
-    """Help to train what standard input says, line by line, and end when it does."""
+    """Train each stack that a line of standard input describes; the process ends when standard input is closed."""
     answers, sys.stdout = sys.stdout, sys.stderr
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(lines,), daemon=True).start()
@@ -73,14 +75,14 @@ def main() -> None:
         message = json.loads(lines.get())
         os.environ.update(message["environment"])
         run(Stack([_job(**job) for job in message["jobs"]], message["width"]))
-        _part()
+        _leave_group()
         answers.write(_DONE)
         answers.flush()
 
 
-def _wanted(trainer: DictConfig, environment: Mapping[str, str]) -> bool:
+def _wanted(trainer: DictConfig, variables: Mapping[str, str]) -> bool:
     several = isinstance(trainer.devices, int) and trainer.devices > 1
-    return several and trainer.strategy in ("auto", "ddp") and not {"LOCAL_RANK", "SLURM_NTASKS"} & environment.keys()
+    return several and trainer.strategy in ("auto", "ddp") and not {"LOCAL_RANK", "SLURM_NTASKS"} & variables.keys()
 
 
 def _free_port() -> int:
@@ -91,19 +93,19 @@ def _free_port() -> int:
 
 def _start(threads: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", "eckart.sweeps.workers"],
+        [sys.executable, "-W", "ignore", "-m", __name__],
         env=os.environ | {"OMP_NUM_THREADS": threads},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=None if wants_traceback() else subprocess.DEVNULL,
         text=True,
         encoding="utf-8",
-        # So that an interrupt from the terminal reaches the first process alone.
+        # Ctrl-C on the terminal then interrupts only the first process.
         start_new_session=True,
     )
 
 
-def _tell(worker: "subprocess.Popen[str]", stack: Stack, environment: Mapping[str, str]) -> None:
+def _tell(worker: "subprocess.Popen[str]", stack: Stack, variables: Mapping[str, str]) -> None:
     jobs = [
         {
             "config": plain(job.config),
@@ -113,9 +115,9 @@ def _tell(worker: "subprocess.Popen[str]", stack: Stack, environment: Mapping[st
         }
         for job in stack.jobs
     ]
-    message = {"environment": dict(environment), "width": stack.width, "jobs": jobs}
+    message = {"environment": dict(variables), "width": stack.width, "jobs": jobs}
     assert worker.stdin is not None
-    # One that has ended is noticed by who watches it.
+    # The thread that watches a worker notices that it has ended.
     with contextlib.suppress(BrokenPipeError):
         worker.stdin.write(json.dumps(message) + "\n")
         worker.stdin.flush()
@@ -128,36 +130,21 @@ def _job(config: dict[str, Any], choices: dict[str, str], folder: str, sweep: st
 def _watch(worker: "subprocess.Popen[str]", ended: threading.Event) -> None:
     while not ended.wait(1.0):
         if worker.poll() is not None and not ended.wait(_PATIENCE):
-            # Nothing else brings back a process that waits for one that never came.
+            # This process waits for the worker inside a library call, which nothing else can end.
             line = f"A process that shares the training ended with status {worker.returncode}"
-            print(f"{line}; HYDRA_FULL_ERROR=1 shows why.", file=sys.stderr, flush=True)
-            os._exit(1)
+            end_process(1, f"{line}; HYDRA_FULL_ERROR=1 shows why.")
 
 
 def _read(lines: "queue.SimpleQueue[str]") -> None:
     for line in sys.stdin:
         lines.put(line)
-    os._exit(0)
+    end_process(0)
 
 
-@contextlib.contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def _part() -> None:
+def _leave_group() -> None:
     from torch import distributed
 
-    # The next training is one of others.
+    # The next training makes a new group of processes.
     if distributed.is_initialized():
         distributed.destroy_process_group()
 

@@ -1,0 +1,58 @@
+"""A matrix-free target: an operator that gives images, from any importable callable."""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from pytorch_lightning import LightningDataModule
+
+from eckart.linalg.operators import Operator, as_operator
+
+
+class OperatorData(LightningDataModule):
+    """A target that is known by its images alone.
+
+    Args:
+        source: Importable name of a callable, ``package.module.function``, that returns the operator: anything that
+            has a ``shape (m, n)`` and gives products by ``@``, a :class:`MatrixFree`, an array, or a sparse matrix.
+        arguments: Keyword arguments of the callable.
+        **parameters: What the config keeps beside them; not used here.
+
+    Raises:
+        ValueError: If the name cannot be imported, or what it gives is no operator.
+
+    Example:
+        >>> data = OperatorData("torch.eye", {"n": 3})
+        >>> data.setup()
+        >>> data.operator().shape
+        (3, 3)
+    """
+
+    def __init__(self, source: str, arguments: Mapping[str, Any] | None = None, **parameters: Any) -> None:
+        super().__init__()
+        self._source, self._arguments = source, dict(arguments or {})
+        self._operator: Operator | None = None
+
+    def setup(self, stage: str | None = None) -> None:
+        """Make the operator."""
+        module, _, name = self._source.rpartition(".")
+        try:
+            make = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError, ValueError) as error:
+            law = "data.source must name an importable callable, as in package.module.function"
+            raise ValueError(f"{law}. Found {self._source}: {error}.") from error
+        try:
+            self._operator = as_operator(make(**self._arguments))
+        except TypeError as error:
+            raise ValueError(f"data.source={self._source} must return an operator. {error}") from error
+
+    def supply(self, needs: str) -> dict[str, Any]:
+        """What a method is built from: the operator, or under ``needs="target"`` its entries, as n images give them."""
+        if needs == "mask":
+            raise ValueError("method=completion needs a target with entries. Found data=operator, which gives images.")
+        return {"operator": self.operator()} if needs == "images" else {"target": self.operator().dense()[0]}
+
+    def operator(self) -> Operator:
+        """The target as it is measured against."""
+        assert self._operator is not None
+        return self._operator

@@ -1,0 +1,274 @@
+"""Operators: matrices of which nothing is asked but products, however they are stored."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Apply = Callable[[Tensor], Tensor]
+
+
+class Operator(ABC):
+    """A stack of J matrices of one shape ``(m, n)``, known by their products; one matrix is a stack of one.
+
+    Vectors are rows, as in a batch of samples: the images of ``x (J, N, n)`` are ``x @ A.mT``, of shape ``(J, N, m)``.
+
+    Attributes:
+        stack: Number of matrices J.
+        shape: ``(m, n)`` of each.
+    """
+
+    stack: int
+    shape: tuple[int, int]
+
+    @abstractmethod
+    def images(self, x: Tensor) -> Tensor:
+        """Images ``A x`` of vectors, ``(J, N, n)`` to ``(J, N, m)``, in the dtype and on the device of ``x``."""
+
+    @abstractmethod
+    def transpose_images(self, y: Tensor) -> Tensor:
+        """Images ``Aᵀ y`` of the transpose, ``(J, N, m)`` to ``(J, N, n)``.
+
+        Raises:
+            ValueError: If the operator has no transpose.
+        """
+
+    def dense(self) -> Tensor:
+        """The matrices themselves, shape ``(J, m, n)``, float64: the images of the n unit vectors."""
+        unit = torch.eye(self.shape[1], dtype=torch.float64)
+        return self.images(unit.expand(self.stack, -1, -1)).mT
+
+
+class Dense(Operator):
+    """Matrices that are stored entry by entry.
+
+    Args:
+        matrix: Shape ``(m, n)`` or ``(J, m, n)``; not copied.
+
+    Example:
+        >>> Dense(torch.tensor([[1.0, 2.0], [3.0, 4.0]])).images(torch.tensor([[[1.0, 0.0]]]))
+        tensor([[[1., 3.]]])
+    """
+
+    def __init__(self, matrix: Tensor) -> None:
+        self.matrix = matrix if matrix.ndim == 3 else matrix[None]
+        self.stack, self.shape = len(self.matrix), (self.matrix.shape[1], self.matrix.shape[2])
+
+    def images(self, x: Tensor) -> Tensor:
+        """``x @ A.mT``."""
+        return x @ self.matrix.to(x).mT
+
+    def transpose_images(self, y: Tensor) -> Tensor:
+        """``y @ A``."""
+        return y @ self.matrix.to(y)
+
+    def dense(self) -> Tensor:
+        """The matrices, float64, on the device that they are on (on the CPU if that one has no float64)."""
+        matrix = self.matrix
+        return (matrix.cpu() if matrix.device.type == "mps" else matrix).double()
+
+
+class Sparse(Operator):
+    """One sparse matrix; no product with it makes a dense ``m × n`` array.
+
+    Args:
+        matrix: A sparse tensor of shape ``(m, n)``, in any layout.
+
+    Example:
+        >>> Sparse(torch.eye(2).to_sparse()).images(torch.tensor([[[1.0, 2.0]]]))
+        tensor([[[1., 2.]]])
+    """
+
+    stack = 1
+
+    def __init__(self, matrix: Tensor) -> None:
+        # The transpose of a compressed matrix is compressed along the other side, whose products are slow.
+        coordinates = matrix.to_sparse_coo().coalesce()
+        self.matrix, self.transpose = coordinates.to_sparse_csr(), coordinates.mT.coalesce().to_sparse_csr()
+        self.shape = (matrix.shape[0], matrix.shape[1])
+
+    def images(self, x: Tensor) -> Tensor:
+        """``x @ A.mT`` by a sparse product."""
+        return (self.matrix.to(x) @ x[0].mT.contiguous()).mT[None]
+
+    def transpose_images(self, y: Tensor) -> Tensor:
+        """``y @ A`` by a sparse product."""
+        return (self.transpose.to(y) @ y[0].mT.contiguous()).mT[None]
+
+
+class MatrixFree(Operator):
+    """One matrix that is known by a function alone: a Fourier transform, a Jacobian, a solver of an equation.
+
+    Args:
+        apply: Images of vectors, ``(N, n)`` to ``(N, m)``, in float64.
+        shape: ``(m, n)``.
+        transpose: Images of the transpose, ``(N, m)`` to ``(N, n)``; None where it is not known.
+
+    Example:
+        >>> shift = MatrixFree(lambda x: x.roll(1, dims=1), shape=(3, 3))
+        >>> shift.images(torch.tensor([[[1.0, 2.0, 3.0]]], dtype=torch.float64))
+        tensor([[[3., 1., 2.]]], dtype=torch.float64)
+    """
+
+    stack = 1
+
+    def __init__(self, apply: Apply, shape: tuple[int, int], transpose: Apply | None = None) -> None:
+        self.shape, self._apply, self._transpose = (int(shape[0]), int(shape[1])), apply, transpose
+
+    def images(self, x: Tensor) -> Tensor:
+        """The function's images.
+
+        Raises:
+            ValueError: If they have another shape than the operator's states.
+        """
+        return _checked(self._apply, x, self.shape[0])
+
+    def transpose_images(self, y: Tensor) -> Tensor:
+        """The images of the transpose."""
+        if self._transpose is None:
+            raise ValueError("Images of the transpose need an operator that has one. Found none.")
+        return _checked(self._transpose, y, self.shape[1])
+
+
+class Stacked(Operator):
+    """Single matrices, each stored in its own way, as one stack.
+
+    Args:
+        members: Operators of one shape, each a stack of one.
+
+    Raises:
+        ValueError: If their shapes differ.
+    """
+
+    def __init__(self, members: Sequence[Operator]) -> None:
+        shapes = {member.shape for member in members}
+        if len(shapes) != 1:
+            raise ValueError(f"The matrices of a stack must have one shape. Found {sorted(shapes)}.")
+        self.members, self.stack, self.shape = list(members), len(members), members[0].shape
+
+    def images(self, x: Tensor) -> Tensor:
+        """Images by each member of its own vectors."""
+        parts = x.expand(self.stack, -1, -1).split(1)
+        return torch.cat([member.images(own) for member, own in zip(self.members, parts, strict=True)])
+
+    def transpose_images(self, y: Tensor) -> Tensor:
+        """Images by the transpose of each member of its own vectors."""
+        parts = y.expand(self.stack, -1, -1).split(1)
+        return torch.cat([member.transpose_images(own) for member, own in zip(self.members, parts, strict=True)])
+
+
+class Images:
+    """All that training may ask of an operator: images of vectors, a batch at a time. They are counted.
+
+    Args:
+        operator: Gives the images.
+
+    Attributes:
+        count: Images asked for so far, of each member of the stack.
+        transpose_count: Images of the transpose asked for so far, of each member.
+
+    Example:
+        >>> images = Images(Dense(torch.eye(3)))
+        >>> _ = images.of(torch.ones(1, 5, 3))
+        >>> images.count, images.transpose_count
+        (5, 0)
+    """
+
+    def __init__(self, operator: Operator) -> None:
+        self._operator, self.stack, self.shape = operator, operator.stack, operator.shape
+        self.count = self.transpose_count = 0
+
+    def of(self, x: Tensor) -> Tensor:
+        """Images ``A x``, ``(J, N, n)`` to ``(J, N, m)``.
+
+        Raises:
+            ValueError: If a vector or an image is not finite.
+        """
+        self.count += x.shape[1]
+        return self._asked(x, self._operator.images, "probes")
+
+    def of_transpose(self, y: Tensor) -> Tensor:
+        """Images ``Aᵀ y`` of the transpose, ``(J, N, m)`` to ``(J, N, n)``.
+
+        Raises:
+            ValueError: If the operator has no transpose, or a vector or an image is not finite.
+        """
+        self.transpose_count += y.shape[1]
+        return self._asked(y, self._operator.transpose_images, "probes of the transpose")
+
+    def _asked(self, vectors: Tensor, ask: Apply, what: str) -> Tensor:
+        images = ask(vectors)
+        for name, part in ((what, vectors), (f"images of the {what}", images)):
+            broken = int((~part.isfinite()).sum())
+            if broken:
+                raise ValueError(f"The {name} must be finite. Found {broken} NaN or infinite entries.")
+        return images
+
+
+def as_operator(matrix: Any) -> Operator:
+    """The operator that an object stands for.
+
+    Args:
+        matrix: An operator; a tensor or an array ``(m, n)``; a sparse tensor or SciPy matrix; or anything that has a
+            ``shape (m, n)`` and gives products by ``@``, such as a SciPy ``LinearOperator``.
+
+    Raises:
+        TypeError: If it is none of these.
+
+    Example:
+        >>> as_operator([[1.0, 2.0], [3.0, 4.0]]).shape
+        (2, 2)
+    """
+    import numpy as np
+
+    if isinstance(matrix, Operator):
+        return matrix
+    if isinstance(matrix, list | tuple):
+        matrix = np.asarray(matrix)
+    if isinstance(matrix, Tensor):
+        matrix = matrix if matrix.is_floating_point() else matrix.double()
+        return Dense(matrix) if matrix.layout == torch.strided else Sparse(matrix)
+    shape = getattr(matrix, "shape", ())
+    if len(shape) != 2:
+        raise TypeError(f"An operator must have a shape (m, n). Found {type(matrix).__name__} of shape {tuple(shape)}.")
+    if isinstance(matrix, np.ndarray):
+        return Dense(torch.from_numpy(np.ascontiguousarray(matrix, dtype=np.float64)))
+    if hasattr(matrix, "tocsr"):
+        csr = matrix.tocsr()
+        parts = [
+            torch.from_numpy(np.asarray(part, dtype=kind))
+            for part, kind in ((csr.indptr, np.int64), (csr.indices, np.int64), (csr.data, np.float64))
+        ]
+        return Sparse(torch.sparse_csr_tensor(*parts, size=tuple(shape)))
+    if not hasattr(matrix, "__matmul__"):
+        raise TypeError(f"An operator must give products by @. Found {type(matrix).__name__}.")
+
+    def product(factor: Any) -> Apply:
+        def apply(x: Tensor) -> Tensor:
+            # SciPy's operators, and most others, take columns.
+            found = factor @ x.cpu().numpy().T
+            return torch.from_numpy(np.ascontiguousarray(np.asarray(found).T)).to(x)
+
+        return apply
+
+    adjoint = getattr(matrix, "H", None) if hasattr(matrix, "H") else getattr(matrix, "T", None)
+
+    def transpose(y: Tensor) -> Tensor:
+        try:
+            return product(adjoint)(y)
+        except NotImplementedError as error:
+            raise ValueError("Images of the transpose need an operator that has one. Found none.") from error
+
+    return MatrixFree(product(matrix), (int(shape[0]), int(shape[1])), transpose if adjoint is not None else None)
+
+
+def _checked(apply: Apply, x: Tensor, length: int) -> Tensor:
+    images = apply(x[0].double())
+    wanted = (x.shape[1], length)
+    if tuple(images.shape) != wanted:
+        raise ValueError(
+            f"The operator's images of {x.shape[1]} vectors must have shape {wanted}. Found {tuple(images.shape)}."
+        )
+    return images.to(x)[None]

@@ -1,0 +1,172 @@
+"""The measuring side: what approximations are held against. Training never sees it."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from eckart.linalg.krylov import Products, block_lanczos
+from eckart.linalg.metrics import optimum
+from eckart.linalg.norms import residual_norms
+from eckart.linalg.operators import Dense, Operator
+from eckart.linalg.random import stream
+from eckart.linalg.ranks import check_rank
+from eckart.linalg.svd import singular_values
+
+# Up to so many entries a matrix-free target is written out, by its images of the unit vectors.
+EXACT_ENTRIES = 4_000_000
+# Fresh probes that the errors of a larger one are estimated by.
+PROBES = 100
+
+
+class Reference:
+    """A stack of targets, their norms and their optimum, for measuring approximations.
+
+    The errors are exact where the target is stored entry by entry or has at most 4,000,000 entries. Beyond that they
+    are estimated from fresh Gaussian probes x: the mean of ``‖(A - W) x‖²`` is ``‖A - W‖²`` in the Frobenius norm. The
+    2-norm and the optimum are then iterated where the operator has a transpose, and NaN where it has none.
+
+    Args:
+        operator: The targets.
+        ranks: Rank of each member, ``1 <= rank <= min(m, n)``.
+        observed: Which entries training sees, boolean, shape ``(J, m, n)``; None where it is not a matter of entries.
+
+    Attributes:
+        spectrum: All singular values, shape ``(J, min(m, n))``, float64; None where they are not known.
+        norms: 2-norm and Frobenius norm, each of shape ``(J,)``.
+        optimum: Relative errors of the best approximation, each of shape ``(J,)``.
+        how: In words, how the errors are measured: ``exact`` or ``estimated from 100 fresh probes``.
+
+    Raises:
+        ValueError: If a rank does not fit the shape, a target is all zero, or its norm is so large or small that
+            squares of it are no numbers.
+
+    Example:
+        >>> reference = Reference(Dense(torch.diag(torch.tensor([4.0, 3.0]))), [1])
+        >>> errors = reference.errors(torch.tensor([[[0.0], [1.0]]]), torch.tensor([[[0.0, 3.0]]]))
+        >>> errors["excess_2norm"]
+        tensor([0.2500], dtype=torch.float64)
+    """
+
+    def __init__(
+        self, operator: Operator, ranks: Sequence[int], *, observed: Tensor | None = None, limit: float = 1e140
+    ) -> None:
+        for rank in ranks:
+            check_rank(rank, operator.shape)
+        self.operator, self.ranks, self.observed = operator, list(ranks), observed
+        self.stack, self.shape = operator.stack, operator.shape
+        self.matrix: Tensor | None = None
+        self.spectrum: Tensor | None = None
+        self.how = "exact"
+        if isinstance(operator, Dense) or operator.shape[0] * operator.shape[1] <= EXACT_ENTRIES:
+            self.matrix = operator.dense()
+            if not self.matrix.isfinite().all():
+                raise ValueError("The target must be finite. Found NaN or infinite entries.")
+            self.spectrum = singular_values(self.matrix)
+            self.norms = self.spectrum[:, 0], torch.linalg.vector_norm(self.spectrum, dim=-1)
+            _require_scale(self.norms[0], limit)
+            self.optimum = optimum(self.spectrum, torch.tensor(self.ranks))
+        else:
+            self.how = f"estimated from {PROBES} fresh probes"
+            self._estimate(limit)
+
+    def to(self, device: torch.device) -> None:
+        """Measure on a device, where it has float64."""
+        if device.type == "mps" or self.matrix is None or self.spectrum is None:
+            return
+        self.matrix, self.spectrum = self.matrix.to(device), self.spectrum.to(device)
+        self.norms = self.norms[0].to(device), self.norms[1].to(device)
+        self.optimum = self.optimum[0].to(device), self.optimum[1].to(device)
+        self.observed = None if self.observed is None else self.observed.to(device)
+
+    def errors(self, left: Tensor, right: Tensor, *, tolerance: float = 1e-12) -> dict[str, Tensor]:
+        """Relative errors of ``left @ right`` and their excess over the optimum, each of shape ``(J,)``, float64.
+
+        Args:
+            left: Shape ``(J, m, k)``.
+            right: Shape ``(J, k, n)``.
+            tolerance: Relative accuracy of the 2-norm where the target is so large that it is iterated.
+        """
+        device = self.norms[0].device
+        left, right = (factor.detach().to(device).double() for factor in (left, right))
+        if self.matrix is not None:
+            two_norm, frobenius = residual_norms(self.matrix, left, right, tolerance=tolerance)
+        else:
+            two_norm, frobenius = self._estimated(left, right)
+        errors = {"relative_2norm": two_norm / self.norms[0], "relative_frobenius": frobenius / self.norms[1]}
+        errors["excess_2norm"] = errors["relative_2norm"] - self.optimum[0]
+        errors["excess_frobenius"] = errors["relative_frobenius"] - self.optimum[1]
+        if self.observed is not None and self.matrix is not None:
+            residual = self.matrix - left @ right
+            for name, part in (("relative_observed", self.observed), ("relative_held_out", ~self.observed)):
+                norm = torch.linalg.matrix_norm(self.matrix * part)
+                errors[name] = torch.linalg.matrix_norm(residual * part) / norm
+        return errors
+
+    def _estimate(self, limit: float) -> None:
+        x = self._probes()
+        images = self.operator.images(x)
+        frobenius = images.square().mean(1).sum(1).sqrt()
+        self._x, self._images = x, images
+        zero = frobenius.new_zeros(self.stack, self.shape[0], 0), frobenius.new_zeros(self.stack, 0, self.shape[1])
+        leading = self._leading(*zero, count=max(self.ranks) + 1)
+        if leading is None:
+            unknown = torch.full_like(frobenius, torch.nan)
+            self.norms, self.optimum = (unknown, frobenius), (unknown, unknown)
+            _require_scale(frobenius, limit)
+            return
+        _require_scale(leading[:, 0], limit)
+        # An estimate of the whole cannot be below the part that is known.
+        squares = torch.maximum(frobenius.square(), leading.square().sum(1))
+        index = torch.tensor(self.ranks)[:, None]
+        kept = leading.square().cumsum(1).gather(1, index - 1)[:, 0]
+        self.norms = leading[:, 0], squares.sqrt()
+        self.optimum = leading.gather(1, index)[:, 0] / leading[:, 0], (1 - kept / squares).clamp(min=0).sqrt()
+
+    def _estimated(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+        residual = self._images - (self._x @ right.mT) @ left.mT
+        leading = self._leading(left, right, count=1)
+        frobenius = residual.square().mean(1).sum(1).sqrt()
+        return torch.full_like(frobenius, torch.nan) if leading is None else leading[:, 0], frobenius
+
+    def _probes(self) -> Tensor:
+        drawn = torch.randn(PROBES, self.shape[1], generator=stream(0, "measuring"), dtype=torch.float64)
+        return drawn.expand(self.stack, -1, -1)
+
+    def _leading(self, left: Tensor, right: Tensor, count: int) -> Tensor | None:
+        """Leading singular values of the residual, to six digits; None where there is no transpose."""
+        try:
+            self.operator.transpose_images(torch.zeros(self.stack, 1, self.shape[0], dtype=torch.float64))
+        except ValueError:
+            return None
+
+        def of(member: int) -> Tensor:
+            def apply(x: Tensor) -> Tensor:
+                rows = torch.zeros(self.stack, x.shape[1], self.shape[1], dtype=torch.float64)
+                rows[member] = x.mT
+                return self.operator.images(rows)[member].mT - left[member] @ (right[member] @ x)
+
+            def transpose(y: Tensor) -> Tensor:
+                rows = torch.zeros(self.stack, y.shape[1], self.shape[0], dtype=torch.float64)
+                rows[member] = y.mT
+                return self.operator.transpose_images(rows)[member].mT - right[member].mT @ (left[member].mT @ y)
+
+            def converged(s: Tensor, residuals: Tensor) -> bool:
+                return bool(residuals[:count].max() <= 1e-6 * s[0])
+
+            products = Products(apply, transpose, torch.empty(1, dtype=torch.float64).expand(*self.shape))
+            _, s, _, _ = block_lanczos(products, count + 8, stream(0, "measuring"), converged, 200)
+            return s[:count]
+
+        return torch.stack([of(member) for member in range(self.stack)])
+
+
+def _require_scale(norms: Tensor, limit: float) -> None:
+    for norm in norms.tolist():
+        if norm == 0:
+            raise ValueError("The target must not be all zero: relative errors are undefined for it. Found norm 0.")
+        if not 1 / limit < norm < limit:
+            law = (
+                f"The target's 2-norm must be between {1 / limit:.0e} and {limit:.0e}, for squares of it to be numbers"
+            )
+            raise ValueError(f"{law}. Found {norm:.1e}.")

@@ -1,0 +1,358 @@
+"""Methods that learn a stack of matrices: blocks of steps by the driver, conducted by Lightning."""
+
+import itertools
+import os
+import time
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from eckart.linalg.checks import require_one_of
+from eckart.linalg.ranks import check_rank
+from eckart.methods.method import Method
+from eckart.methods.optimizers import OptimizerFactory, is_lbfgs, restore_settings, solver_class
+from eckart.optim import schedules
+from eckart.optim.fit import Driver, PairProblem, Problem
+from eckart.optim.objectives import KnownTarget, Objective
+from eckart.optim.schedules import Schedule
+from eckart.optim.second_order import leave_saddles
+from eckart.optim.solver import PairSolver, stationarity
+
+# Seconds of steps after which a block ends, so that the state of a long run is kept again and again.
+_PATIENCE = 10.0
+
+
+class MatrixMethod(Method):
+    """A method that learns rank-k approximations of J targets of one shape at once.
+
+    Lightning is handed blocks of steps, not single ones: a block ends where the run records next. A member of the
+    stack stops by itself, when its certificate says that it is done or when its loss is no longer finite; it then
+    keeps its last finite state while its neighbors continue.
+
+    The certificate is the gradient in the scaled metric, together with a check that the point is no saddle; see
+    :func:`eckart.optim.second_order.leave_saddles` for what that proves. It is computed from what training sees.
+
+    Args:
+        stack: Number of targets J.
+        shape: ``(m, n)`` of each.
+        ranks: Rank of each member, ``1 <= rank <= min(m, n)``.
+        seeds: Seed of each member.
+        optimizer: Makes the optimizer: of ``torch.optim`` from parameters, or a :class:`PairSolver`.
+        schedule: Factor on the learning rate by the share of the steps that is done; None leaves it as it is.
+        dtype: Type that is trained in.
+        width: Rank that the factors are padded to with zeros, at least the largest of ``ranks``, which is the default.
+            At equal width a member's numbers do not depend on its neighbors, bit for bit.
+        max_steps: Steps at most.
+        tolerance: A member is done when its gradient in the scaled metric is at most this fraction of the norm of what
+            training sees. At least 16 eps of ``dtype``; 0 never stops.
+        record_every: Steps between two records; None records each of the first steps and ever further apart.
+        stop: ``gradient``; ``excess`` lets the run stop a member also when its excess over the optimum, which training
+            does not know, is at most ``tolerance`` in both norms.
+
+    Raises:
+        ValueError: If a rank does not fit the shape, or a number is out of its range.
+
+    Several processes can share the training. Steps on batches are then taken on each one's share of the batch; a
+    :class:`PairSolver` does the same work in all of them. The first process decides when a member stops.
+    """
+
+    automatic_optimization = False
+    loss_unit: Tensor
+
+    def __init__(
+        self,
+        stack: int,
+        shape: tuple[int, int],
+        *,
+        ranks: Sequence[int],
+        seeds: Sequence[int],
+        optimizer: OptimizerFactory | None = None,
+        schedule: Schedule | None = None,
+        dtype: torch.dtype = torch.float64,
+        width: int | None = None,
+        max_steps: int = 1,
+        tolerance: float = 0.0,
+        record_every: int | None = None,
+        stop: str = "gradient",
+    ) -> None:
+        super().__init__(ranks, seeds)
+        for rank in ranks:
+            check_rank(rank, shape)
+        self.width = max(ranks) if width is None else width
+        if self.width < max(ranks):
+            raise ValueError(f"The width of a stack must be at least its largest rank, {max(ranks)}. Found {width}.")
+        require_one_of("stop", stop, ("gradient", "excess"))
+        self.stack, self.shape, self.stop, self.trained_dtype = stack, shape, stop, dtype
+        # A gradient cannot be told from rounding below some eps.
+        self.tolerance = max(tolerance, 16 * torch.finfo(dtype).eps) if tolerance > 0 else tolerance
+        self.driver = Driver(stack, max_steps=max_steps, tolerance=self.tolerance, record_every=record_every)
+        self.one_thread = shape[0] * shape[1] < 10**6
+        self.make_optimizer, self.schedule = optimizer, schedule
+        self.register_buffer("loss_unit", torch.ones(stack, dtype=dtype), persistent=False)
+        """What a squared residual of 1 stands for in the loss that is reported, shape ``(J,)``."""
+        self._resumed_tolerance = self.tolerance
+        self._record: dict[str, Any] | None = None
+        self._problem: Problem | None = None
+
+    @classmethod
+    def stack_key(cls, rank: int, optimizer: object | None, settings: Mapping[str, Any]) -> Hashable | None:
+        """Nothing else, unless the optimizer's line search would couple the members."""
+        return None if is_lbfgs(optimizer) else ()
+
+    def pair_problem(self) -> tuple[Objective, Tensor, Tensor] | None:
+        """The loss as a problem in two factors, with their present values; None where it changes from step to step."""
+        raise NotImplementedError
+
+    def set_factors(self, left: Tensor, right: Tensor) -> None:
+        """Take over factors in the form of :meth:`pair_problem`."""
+        raise NotImplementedError
+
+    def losses(self, step: int) -> Tensor:
+        """Loss of each member at a step that an optimizer of ``torch.optim`` follows, shape ``(J,)``.
+
+        It is half a squared error of unit weight, so that a learning rate means the same for every method.
+        """
+        raise NotImplementedError
+
+    def descend(self, step: int) -> Tensor:
+        """The losses of a step, with the gradient of their sum left in the parameters."""
+        self.zero_grad()
+        losses = self.losses(step)
+        losses.sum().backward()
+        return losses.detach()
+
+    def on_block_end(self) -> None:
+        """Bring the model up to date with the factors that a :class:`PairSolver` trained."""
+
+    def own_figures(self) -> dict[str, Tensor]:
+        """Further figures that follow from what training sees, each of shape ``(J,)``."""
+        return {}
+
+    def configure_optimizers(self) -> Optimizer:
+        """Make the optimizer of the config."""
+        assert self.make_optimizer is not None
+        if solver_class(self.make_optimizer) is not None:
+            solver = self.make_optimizer(*self.fixed_problem(), tolerance=self.tolerance)
+            assert isinstance(solver, PairSolver)
+            return solver
+        if is_lbfgs(self.make_optimizer) and self.stack > 1:
+            raise ValueError(f"optimizer=lbfgs trains one target at a time. Found a stack of {self.stack}.")
+        return self.make_optimizer(self.parameters())
+
+    def train_dataloader(self) -> Iterable[int]:
+        """Blocks of steps, as many as it takes."""
+        return itertools.count()
+
+    def on_fit_start(self) -> None:
+        """Keep a look-up out of the step loop."""
+        # Lightning's way of looking for GPUs opens a library each time, and Adam looks at every step.
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
+
+    def on_train_start(self) -> None:
+        """Record the state that training starts from; one that is resumed is held against the tolerance of now."""
+        driver = self.driver
+        resumed = driver.step_count > 0
+        if resumed:
+            if self._resumed_tolerance != self.tolerance:
+                driver.active.copy_(~driver.diverged)
+            restore_settings(self._optimizer())
+        self._problem = self._make_problem()
+        if not resumed or not driver.active.any() or driver.step_count == driver.next_record(driver.step_count - 1):
+            self._take_record(torch.ones_like(driver.active))
+        self._stop_when_done()
+
+    def training_step(self, _: int) -> None:
+        """Run steps up to the next record.
+
+        A block that takes long, or that is asked to end, ends early and is not recorded, so that its state can be
+        kept; the next one continues to the same place.
+        """
+        assert self._problem is not None
+        driver, began = self.driver, time.perf_counter()
+        moved = driver.active.clone()
+        stop = None if self.block_steps is None else driver.step_count + self.block_steps
+        whole = driver.block(self._problem, stop=stop, pauses=lambda: self._must_pause(began))
+        self._follow_first()
+        if whole:
+            self._take_record(moved)
+        self._stop_when_done()
+
+    def record(self) -> dict[str, Any] | None:
+        """Loss and own figures of the last record, once."""
+        found, self._record = self._record, None
+        return found
+
+    def stop_members(self, members: Tensor) -> None:
+        """Stop members by a measure that training does not know; the first process decides for all."""
+        self.driver.stop(members)
+        self.processes.follow_first([self.driver.active])
+        self._stop_when_done()
+
+    def fields(self, member: int) -> dict[str, Any]:
+        """Status, why it stopped, loss, steps and own figures of a member."""
+        driver = self.driver
+        diverged, reason = bool(driver.diverged[member]), self.stop_reason(member)
+        return {
+            "status": "diverged" if diverged else "completed",
+            "error": reason if diverged else None,
+            "stop_reason": reason,
+            "loss": float(driver.loss[member]),
+            "steps": int(driver.steps[member]),
+            **{name: float(values[member]) for name, values in self.own_figures().items()},
+        }
+
+    def stop_reason(self, member: int) -> str:
+        """Why a member stopped, in words for the terminal."""
+        driver = self.driver
+        if driver.active[member]:
+            return f"stopped at method.max_steps={driver.max_steps}"
+        if driver.diverged[member] or driver.stationarity[member] <= self.tolerance or self.stop == "gradient":
+            return driver.reason(member)
+        return f"stopped by method.stop=excess: it is at most {self.tolerance:.0e} in both norms"
+
+    def progress(self) -> tuple[int, int]:
+        """Steps done and ``max_steps``."""
+        return self.driver.step_count, self.driver.max_steps
+
+    def left_to_do(self, checkpoint: Mapping[str, Any]) -> tuple[str, int, int]:
+        """``max_steps``, and the steps of a checkpoint."""
+        return "method.max_steps", self.driver.max_steps, checkpoint["step_count"]
+
+    def fixed_problem(self) -> tuple[Objective, Tensor, Tensor]:
+        """The pair problem, which solvers need to stay the same throughout."""
+        problem = self.pair_problem()
+        if problem is None:
+            raise ValueError(
+                "This optimizer needs probes that stay the same: method.probes=orthogonal or method.vectors=NUMBER. "
+                "Found fresh ones at each step."
+            )
+        return problem
+
+    def describe(self) -> str:
+        """What a checkpoint must be of to be resumed."""
+        ranks, count = ", ".join(map(str, self.ranks)), sum(parameter.numel() for parameter in self.parameters())
+        made = getattr(self.make_optimizer, "func", self.make_optimizer)
+        by = f" by {made.__name__}" if isinstance(made, type) else ""
+        rows, cols = self.shape
+        return f"{type(self).__name__}{by} on {rows}×{cols}, rank {ranks}, {count} trained parameters"
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what is no tensor of the model."""
+        checkpoint["eckart"] = {
+            "of": self.describe(),
+            "step_count": self.driver.step_count,
+            "fit_seconds": self.fit_seconds,
+            "tolerance": self.tolerance,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Continue to count where the checkpoint stopped."""
+        self.driver.step_count = checkpoint["eckart"]["step_count"]
+        self.fit_seconds = checkpoint["eckart"]["fit_seconds"]
+        self.driver.seconds = self.fit_seconds
+        self._resumed_tolerance = checkpoint["eckart"]["tolerance"]
+
+    def scheduled(self, step: int) -> Any:
+        """The optimizer, with the learning rate of a step.
+
+        Lightning's wrapper of it counts the steps and tells callbacks of them, which takes longer than a small step;
+        it is used where a callback sees each step.
+        """
+        schedules.apply(self.schedule, self._optimizer(), step / self.driver.max_steps)
+        return self.optimizers(use_pl_optimizer=self.block_steps is not None)
+
+    def _optimizer(self) -> Any:
+        return self.optimizers(use_pl_optimizer=False)
+
+    def _make_problem(self) -> Problem:
+        optimizer = self._optimizer()
+        return _SolverProblem(self, optimizer) if isinstance(optimizer, PairSolver) else _LossProblem(self)
+
+    def _must_pause(self, began: float) -> bool:
+        # Processes that share a training have to take the same steps.
+        return self.processes.count == 1 and (self.interrupted or time.perf_counter() - began > _PATIENCE)
+
+    def _stop_when_done(self) -> None:
+        if self.driver.done:
+            self.trainer.should_stop = True
+
+    def _take_record(self, moved: Tensor) -> None:
+        assert self._problem is not None
+        driver = self.driver
+        driver.record(self._problem)
+        self.processes.follow_first([driver.active])
+        self.on_block_end()
+        self.fit_seconds = driver.seconds
+        self._record = {"train/loss": driver.loss, **self.own_figures(), "step": driver.steps, "moved": moved}
+
+    def _follow_first(self) -> None:
+        # Processes that differed in a last bit could part: some would stop, and the others wait for them forever.
+        if self.processes.count == 1:
+            return
+        count = torch.tensor(self.driver.step_count, device=self.device)
+        self.processes.follow_first([count, *self.state_dict().values()])
+        self.driver.step_count = int(count)
+
+
+class _SolverProblem(PairProblem):
+    """A method that a :class:`PairSolver` trains, with its schedule and the unit of its loss."""
+
+    def __init__(self, method: MatrixMethod, solver: PairSolver) -> None:
+        super().__init__(solver, method.ranks)
+        self._method = method
+
+    def advance(self, step: int, active: Tensor) -> Tensor:
+        self.solver.active = active
+        return self._method.loss_unit * self._method.scheduled(step).step()
+
+    def loss(self, step: int) -> Tensor:
+        return self._method.loss_unit * super().loss(step)
+
+
+class _LossProblem:
+    """A method that an optimizer of ``torch.optim`` trains, as a problem of the driver."""
+
+    def __init__(self, method: MatrixMethod) -> None:
+        self._method = method
+
+    def advance(self, step: int, active: Tensor) -> Tensor:
+        method = self._method
+        optimizer, losses = method.scheduled(step), method.loss_unit
+
+        def closure() -> float:
+            nonlocal losses
+            losses = method.descend(step)
+            return losses.sum()  # type: ignore[return-value]
+
+        optimizer.step(closure)
+        return 2 * method.loss_unit * losses
+
+    def tensors(self) -> list[Tensor]:
+        return [parameter.data for parameter in self._method.parameters()]
+
+    def loss(self, step: int) -> Tensor:
+        return 2 * self._method.loss_unit * self._method.losses(step)
+
+    def certificate(self) -> Tensor | None:
+        problem = self._method.pair_problem()
+        return None if problem is None else stationarity(*problem)
+
+    def leave_saddles(self, members: Tensor, *, always: bool) -> Tensor:
+        problem = self._method.pair_problem() if members.any() else None
+        if problem is None or always or not isinstance(problem[0], KnownTarget):
+            # A momentum that was gathered elsewhere would undo a move in the middle of the way.
+            return torch.zeros_like(members)
+        objective, left, right = problem[0], problem[1].detach().clone(), problem[2].detach().clone()
+        method = self._method
+        moved = leave_saddles(objective, left, right, method.ranks, members, tolerance=method.tolerance)
+        if moved.any():
+            with torch.no_grad():
+                before = [parameter.detach().clone() for parameter in method.parameters()]
+                method.set_factors(left, right)
+                for old, parameter in zip(before, method.parameters(), strict=True):
+                    kept = moved.view(-1, *[1] * (parameter.ndim - 1))
+                    parameter.copy_(torch.where(kept, parameter, old))
+        return moved

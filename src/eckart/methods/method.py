@@ -1,0 +1,106 @@
+"""The contract of everything that is trained: what a run asks of a method, whatever it learns."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+from pytorch_lightning import LightningModule
+from torch import Tensor
+
+from eckart.methods.processes import Processes
+
+
+class Method(LightningModule):
+    """A method that learns something of low rank, on a stack of J members; a single run is a stack of one.
+
+    A run builds it from what its data supply, the ranks, the seeds and an optimizer; lets Lightning train it; and asks
+    it the questions below. A method knows nothing of runs, folders, loggers, or of what it is measured against.
+
+    Attributes:
+        ranks: Rank of each member.
+        seeds: Seed of each member.
+        precision: Lightning's name of the precision that it is trained in unless the config names another.
+        precisions: Those that it can be trained in; empty for any.
+        max_epochs: Passes over its data; -1 where the method itself says when it is done.
+        pictures: Pictures of a result that have a meaning for it.
+        stop: ``gradient``, or ``excess`` where it may be stopped by the excess that the run measures.
+        tolerance: What ``stop`` is held against.
+        interrupted: Whether the training is asked to end after the step it is at.
+        fit_seconds: Time that the training took.
+        reads_batches: Whether Lightning feeds it the batches of the data.
+        trains_factors: Whether training changes the approximation; it is measured once where it does not.
+        saves_between_blocks: Whether its state can be kept after each batch, and not only after an epoch.
+        block_steps: Optimizer steps in one training step of Lightning; None leaves it to the method.
+        one_thread: Whether a second thread costs more than it saves.
+    """
+
+    ranks: list[int]
+    seeds: list[int]
+    precision = "64-true"
+    precisions: tuple[str, ...] = ("64", "64-true", "32", "32-true")
+    max_epochs = -1
+    pictures: tuple[str, ...] = ("approximation", "singular_values", "convergence")
+    stop = "gradient"
+    tolerance = 0.0
+    reads_batches = False
+    trains_factors = True
+    saves_between_blocks = True
+    block_steps: int | None = None
+    one_thread = True
+
+    def __init__(self, ranks: Sequence[int], seeds: Sequence[int]) -> None:
+        super().__init__()
+        self.ranks, self.seeds = list(ranks), list(seeds)
+        self.interrupted = False
+        self.fit_seconds = 0.0
+        self.processes = Processes()
+
+    @classmethod
+    def stack_key(cls, rank: int, optimizer: object | None, settings: Mapping[str, Any]) -> Hashable | None:
+        """What else must be equal for jobs to be members of one stack.
+
+        Their configs may differ in the rank, in the seed and in the content of the target, not in its shape.
+
+        Args:
+            rank: Rank of the job.
+            optimizer: Class or factory of its optimizer.
+            settings: Config of its method.
+
+        Returns:
+            A value that is the same for the members of a stack; None where the job must run alone.
+        """
+        return None
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """Approximations of the targets: ``left (J, m, k)`` and ``right (J, k, n)``, zero beyond a member's rank."""
+        raise NotImplementedError
+
+    def record(self) -> dict[str, Any] | None:
+        """Figures to log since the last call, shape ``(J,)`` or numbers; None where there is nothing new.
+
+        Two of them say what the others are of: ``step``, the steps of each member, and ``moved``, which members have
+        something new.
+        """
+        return None
+
+    def fields(self, member: int) -> dict[str, Any]:
+        """Fields of ``result.json`` that the method knows: at least status, error, stop_reason, loss and steps."""
+        raise NotImplementedError
+
+    def stop_members(self, members: Tensor) -> None:
+        """Stop members from outside, boolean, shape ``(J,)``."""
+
+    def progress(self) -> tuple[int, int]:
+        """Steps done and steps at most."""
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        """What a checkpoint must be of to be resumed."""
+        raise NotImplementedError
+
+    def left_to_do(self, checkpoint: Mapping[str, Any]) -> tuple[str, int, int]:
+        """Name and value of the setting that limits the training, and how much of it a checkpoint has done."""
+        raise NotImplementedError
+
+    def setup(self, stage: str) -> None:
+        """Learn who shares the training, before an optimizer is made."""
+        self.processes = Processes(self.trainer.world_size, self.global_rank)

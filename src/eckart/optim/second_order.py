@@ -1,0 +1,100 @@
+"""Saddles: how to tell a stationary point that is no optimum, and a step that leaves it."""
+
+import torch
+from torch import Tensor
+
+from eckart.linalg.krylov import Products, block_lanczos
+from eckart.linalg.random import stream
+from eckart.linalg.svd import factor_singular_values
+from eckart.optim.objectives import KnownTarget
+
+# Up to this smaller side a dense decomposition takes less time than iteration.
+_DENSE_SIDE = 64
+_WIDTH = 4
+_ITERATIONS = 40
+
+
+@torch.no_grad()
+def leave_saddles(
+    objective: KnownTarget,
+    left: Tensor,
+    right: Tensor,
+    ranks: list[int],
+    members: Tensor,
+    *,
+    tolerance: float,
+    always: bool = False,
+) -> Tensor:
+    r"""Move members that rest at a saddle of ``½ ‖left @ right - target‖²``, along their leading residual direction.
+
+    At a stationary point of full rank the product consists of k singular triplets of the target, and the residual of
+    all others. So the point is the optimum exactly if the largest singular value of the residual is at most the
+    smallest one that the product holds; otherwise an exchange of the two lowers the loss. A member whose residual has
+    a singular value above the product's smallest, by more than ``tolerance`` of the norm of the target, gets the best
+    product whose columns lie in the span of its present ones and of the leading residual directions.
+
+    *Proven*: the loss of a fully observed target has no local minimum that is not global, and every stationary point
+    that is not the optimum has a direction of descent among the residual's leading ones (Baldi & Hornik 1989; Ge, Jin
+    & Zheng 2017). The step never raises the loss, since the present product lies in the span. *Numerical only*: the
+    leading singular value of a large residual is iterated from a fixed random start, to a bound that holds if the
+    leading directions were found, which they are with probability one; and "stationary" means to a tolerance.
+
+    Args:
+        objective: The targets.
+        left: Left factors, shape ``(J, m, k)``; changed in place where a member moves.
+        right: Right factors, shape ``(J, k, n)``; likewise.
+        ranks: Rank of each member.
+        members: Which members are looked at, boolean, shape ``(J,)``.
+        tolerance: Difference of singular values, relative to the norm of the target, that counts.
+        always: Move every one of ``members``: beside a near tie of singular values the same step ends what would
+            take a first-order method thousands of steps.
+
+    Returns:
+        Which members moved, boolean, shape ``(J,)``.
+
+    Example:
+        >>> target = torch.diag(torch.tensor([2.0, 1.0], dtype=torch.float64))[None]
+        >>> left = torch.tensor([[[0.0], [1.0]]], dtype=torch.float64)  # the wrong triplet: a saddle
+        >>> right = left.mT.clone()
+        >>> leave_saddles(KnownTarget(target), left, right, [1], torch.tensor([True]), tolerance=1e-10)
+        tensor([True])
+        >>> (left @ right).round(decimals=10).abs()
+        tensor([[[2., 0.],
+                 [0., 0.]]], dtype=torch.float64)
+    """
+    moved = torch.zeros_like(members)
+    for member in members.nonzero()[:, 0].tolist():
+        rank = ranks[member]
+        target, own_left, own_right = objective.target[member], left[member, :, :rank], right[member, :rank]
+        if rank == min(target.shape) or not (own_left.isfinite().all() and own_right.isfinite().all()):
+            continue
+        smallest = factor_singular_values(own_left, own_right)[rank - 1]
+        margin = max(tolerance, 16 * torch.finfo(target.dtype).eps) * objective.norms[member]
+        largest, directions = _leading(target, own_left, own_right, float(smallest + margin), float(margin))
+        if always or largest > smallest + margin:
+            basis = torch.linalg.qr(torch.cat([own_left, directions], dim=1)).Q
+            u, s, vh = torch.linalg.svd(basis.mT @ target, full_matrices=False)
+            root = s[:rank].sqrt()
+            left[member, :, :rank] = basis @ (u[:, :rank] * root)
+            right[member, :rank] = root[:, None] * vh[:rank]
+            moved[member] = True
+    return moved
+
+
+def _leading(target: Tensor, left: Tensor, right: Tensor, enough: float, error: float) -> tuple[Tensor, Tensor]:
+    """Largest singular value of the residual, and up to four leading left directions of it."""
+    count = min(_WIDTH, min(target.shape) - left.shape[1])
+    if min(target.shape) <= _DENSE_SIDE:
+        u, s, _ = torch.linalg.svd(target - left @ right, full_matrices=False)
+        return s[0], u[:, :count]
+
+    def converged(s: Tensor, residuals: Tensor) -> bool:
+        gap = (s[0] - s[1:]).clamp(min=torch.finfo(s.dtype).tiny)
+        bound = torch.minimum(residuals[0], 10 * (residuals.square().cumsum(0)[:-1] / gap).min())
+        return bool(s[0] > enough or bound <= error)
+
+    products = Products(
+        lambda x: target @ x - left @ (right @ x), lambda y: target.mT @ y - right.mT @ (left.mT @ y), target
+    )
+    u, s, _, _ = block_lanczos(products, _WIDTH, stream(0, "saddle"), converged, _ITERATIONS)
+    return s[0], u[:, :count]

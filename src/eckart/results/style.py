@@ -1,0 +1,118 @@
+"""Style of every figure: colors, fonts, curves, scales, and the PNG file."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from eckart.results.atomic import replacing
+
+# Okabe and Ito's palette: distinct under every common color vision deficiency, and in print by lightness.
+BLACK, BLUE, VERMILLION, GREEN, PURPLE, ORANGE = "#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"
+GRAY, LIGHT_GRAY = "#767676", "#B0B0B0"
+STYLE: dict[Any, Any] = {
+    "figure.dpi": 140,
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.6,
+    "figure.constrained_layout.w_pad": 0.08,
+    "figure.constrained_layout.hspace": 0.0,
+    "legend.frameon": False,
+}
+"""Settings of Matplotlib that every figure is drawn with."""
+_FEW_POINTS = 30
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure as a PNG, which is complete or absent, and return its path.
+
+    Args:
+        figure: The figure to draw.
+        path: The PNG to write; an older one is replaced.
+
+    Raises:
+        OSError: If the folder cannot be written to; nothing is left behind.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save(Figure(figsize=(2, 1)), Path(folder, "figures", "empty.png")).is_file()
+        True
+    """
+    drawn = BytesIO()
+    figure.savefig(drawn, format="png", pil_kwargs={"compress_level": 1})
+    # A palette keeps noise-like matrices, which do not compress, at a third of their size in full color.
+    image = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    with replacing(path) as partial:
+        image.save(partial, format="PNG", optimize=True)
+    return path
+
+
+def finite(values: ArrayLike) -> NDArray[np.float64]:
+    """Values in float64, with NaN, which Matplotlib leaves out, in place of infinities.
+
+    Example:
+        >>> finite([1, float("inf")])
+        array([ 1., nan])
+    """
+    array = np.asarray(values, dtype=np.float64)
+    return np.where(np.isfinite(array), array, np.nan)
+
+
+def curve(axes: Axes, x: ArrayLike, y: ArrayLike, color: str, *, label: str = "", width: float = 1.6) -> None:
+    """Draw a line over integer x; up to 30 points are marked, and a line without a finite value is said to be one.
+
+    Args:
+        axes: Where it is drawn.
+        x: Shape ``(p,)``.
+        y: Shape ``(p,)``.
+        color: Color of the line.
+        label: Text of the legend; none if empty.
+        width: Width of the line in points.
+    """
+    values = finite(y)
+    marker = "o" if values.size <= _FEW_POINTS else ""
+    axes.plot(np.asarray(x), values, marker=marker, color=color, label=label, linewidth=width, markersize=2.5 * width)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
+    if not np.isfinite(values).any():
+        axes.text(0.5, 0.5, "no finite values", transform=axes.transAxes, ha="center", va="center", color=GRAY)
+
+
+def log_scale(axes: Axes, *series: ArrayLike, smallest: float = 0.0) -> None:
+    """Make y logarithmic if its values above ``smallest`` differ by a factor of 3 or more.
+
+    Args:
+        axes: Whose scale is set.
+        *series: All values that are drawn.
+        smallest: Values up to this one, at least 0, have no place on the scale.
+    """
+    values = np.concatenate([np.atleast_1d(finite(part)) for part in series])
+    shown = values[values > smallest]
+    if not shown.size or shown.max() < 3 * shown.min():
+        return
+    low, high = np.log10(shown.min()), np.log10(shown.max())
+    margin = 0.05 * (high - low)
+    # The limits come first and are bounded, because ticks cannot be placed near the largest float of a diverged run.
+    axes.set_ylim(10.0 ** max(low - margin, -200.0), 10.0 ** min(high + margin, 200.0))
+    axes.set_yscale("log")
+    if high - low < 3:
+        label_decades(axes.yaxis)
+
+
+def label_decades(axis: Axis) -> None:
+    """Label 1, 2 and 5 of each decade, in plain digits."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,62 @@
+"""Measuring while a method trains: training hands over its factors, and never sees what they are held against."""
+
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from eckart.linalg.reference import Reference
+from eckart.methods.method import Method
+
+
+class Recorder(Callback):
+    """Measures what a method records, hands it to the loggers, and stops members by the excess where that was asked.
+
+    Args:
+        reference: The targets.
+    """
+
+    def __init__(self, reference: Reference) -> None:
+        self._reference = reference
+        self._measured = False
+        self.last: dict[str, Any] = {}
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Measure on the device that is trained on."""
+        self._reference.to(trainer.strategy.root_device)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the state that training starts from."""
+        self._log(trainer, pl_module)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Log what a block of steps came to."""
+        self._log(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log what an epoch came to."""
+        self._log(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log what is left."""
+        self._log(trainer, pl_module)
+
+    def _log(self, trainer: Trainer, method: LightningModule) -> None:
+        assert isinstance(method, Method)
+        recorded = method.record()
+        if recorded is None:
+            return
+        errors: dict[str, Any] = {}
+        if method.trains_factors or not self._measured:
+            errors = dict(self._reference.errors(*method.factors(), tolerance=max(method.tolerance / 10, 1e-12)))
+            method.processes.follow_first(errors.values())
+            self._measured = True
+        self.last = recorded | errors
+        for logger in trainer.loggers:
+            logger.log_metrics(self.last, step=trainer.global_step)
+        if method.stop == "excess" and errors:
+            excess = torch.maximum(errors["excess_2norm"], errors["excess_frobenius"])
+            # Without a tolerance nothing is good enough, not even an excess that rounding makes negative.
+            method.stop_members((excess <= method.tolerance) & (method.tolerance > 0))
