@@ -171,7 +171,7 @@ def test_a_job_of_a_sweep_that_names_what_is_not_allowed(train: Train) -> None:
     ended = train(
         "-m", "method=factorization", "optimizer=als", f"optimizer._target_={names}", *SMALL, "rank=2", *QUIET
     )
-    refused, counted, _ = ended.stderr.splitlines()
+    refused, counted, *_ = ended.stderr.splitlines()
     assert ended.code == 1 and "Found 'torch.load'." in refused and counted.startswith("1 of 2 jobs failed")
 
 
