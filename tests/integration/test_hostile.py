@@ -95,7 +95,7 @@ def cases(name: str) -> list[tuple[str, ...]]:
     names = list(COMMANDS)
     before = {key for other in names[: names.index(name)] for key in numeric_keys(composed(*COMMANDS[other]))}
     keys = [key for key in numeric_keys(composed(*COMMANDS[name])) if key not in before]
-    extra = [(f"-m {key}={number}",) for key in ("hydra.launcher.jobs", "hydra.launcher.memory") for number in NUMBERS]
+    extra = [("-m", f"{key}={number}") for key in ("hydra.launcher.jobs", "hydra.launcher.memory") for number in NUMBERS]
     return [(f"{key}={number}",) for key in keys for number in NUMBERS] + (extra if name == "cg" else [])
 
 
@@ -115,7 +115,8 @@ def attack(folder: Path, commands: list[tuple[str, ...]]) -> list[str]:
     def run(number: int) -> str | None:
         place = folder / str(number)
         place.mkdir()
-        arguments = " ".join(commands[number]).split(" ") if "-m " in commands[number][-1] else commands[number]
+        # Hydra reads no override that follows a flag between overrides.
+        arguments = sorted(commands[number], key=lambda argument: argument != "-m")
         command = forked.fork(place, *arguments, *QUIET)
         code = command.end(SECONDS)
         if sound(code, command.stdout, command.stderr):
@@ -134,7 +135,7 @@ def test_every_number_of_a_config(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_some_numbers_of_a_config(name: str, train: Train) -> None:
-    chosen = [case for case in cases(name) if "-m " not in case[0]]
+    chosen = [case for case in cases(name) if "-m" not in case]
     for case in chosen[list(COMMANDS).index(name) :: 1 + len(chosen) // 3]:
         ended = train(*COMMANDS[name], *case, *QUIET)
         assert sound(ended.code, ended.stdout, ended.stderr), (case, ended)
@@ -254,7 +255,8 @@ def test_every_field_of_a_checkpoint(name: str, train: Train, tmp_path: Path) ->
     for path in leaves(checked):
         if path[:1] == ("loops",) and path[1:2] != ("fit_loop",):
             continue
-        for value in (*WRONG, ...):
+        # The counters of Lightning's loops are many and alike.
+        for value in (*WRONG[:: 4 if path[0] == "loops" else 1], ...):
             torch.save(changed(form, path, value), tmp_path / "hostile.ckpt")
             try:
                 check(read_checkpoint(tmp_path / "hostile.ckpt"), checked)
@@ -262,8 +264,8 @@ def test_every_field_of_a_checkpoint(name: str, train: Train, tmp_path: Path) ->
                 assert str(error).isprintable() and len(str(error)) < 700, (path, value)
             else:
                 kept += 1
-                assert value is ... or isinstance(value, bool | int | float | list | str | None), (path, value)
-                assert not isinstance(value, str) and (isinstance(value, list) or value is True or value >= 0), path
+                number = isinstance(value, int | float) and value >= 0
+                assert value is ... or value is None or isinstance(value, list | dict) or number, (path, value)
     assert kept < 100
 
 

@@ -1,10 +1,10 @@
 """All that eckart uses of Hydra's undocumented parts; a new version of Hydra is tried against this file first."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from hydra._internal.config_loader_impl import get_overrides_dirname
+from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, open_dict
@@ -42,3 +42,24 @@ def current_job(config: DictConfig) -> Iterator[None]:
         yield
     finally:
         instance.cfg = before
+
+
+@contextlib.contextmanager
+def checked_as_composed(check: Callable[[DictConfig], None]) -> Iterator[None]:
+    """Check each config as Hydra composes it, before Hydra sets up logging, callbacks or launchers.
+
+    Args:
+        check: Raises an exception for a config that Hydra must not use.
+    """
+    load = ConfigLoaderImpl.load_configuration
+
+    def checked(self: ConfigLoaderImpl, *args: Any, **kwargs: Any) -> DictConfig:
+        composed = load(self, *args, **kwargs)
+        check(composed)
+        return composed
+
+    ConfigLoaderImpl.load_configuration = checked  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        ConfigLoaderImpl.load_configuration = load  # type: ignore[method-assign]
