@@ -145,7 +145,7 @@ class Classifier(Method):
         }
 
     def record(self) -> dict[str, Any] | None:
-        """Losses and accuracy of an epoch that has ended; at the start, nothing but that there is something to measure."""
+        """Losses and accuracy of an epoch that has ended; empty at the start, so that the reduction is measured."""
         found, self._record = self._record, None
         return found
 

@@ -11,6 +11,7 @@ from eckart.linalg.krylov import randomized_svd
 from eckart.linalg.operators import Operator
 from eckart.linalg.svd import gram_svd, truncated_svd
 from eckart.methods.matrix import MatrixMethod
+from eckart.optim.fit import Problem
 from eckart.optim.objectives import KnownTarget
 
 Solver = Callable[[Tensor, int, int], tuple[Tensor, Tensor, Tensor]]
@@ -63,33 +64,41 @@ class SVD(MatrixMethod):
         """One decomposition."""
         return "computed"
 
-    def advance(self, step: int, active: Tensor) -> Tensor:
-        """Decompose every target; the squared residual of each."""
+    def decompose(self) -> Tensor:
+        """Decompose every target; the squared residual of each, shape ``(J,)``."""
         target = self._operator.dense().to(self.left)
         for member, (rank, seed) in enumerate(zip(self.ranks, self.seeds, strict=True)):
             u, s, vh = self._solve(target[member], rank, seed)
             self.left[member, :, :rank] = u * s.sqrt()
             self.right[member, :rank] = s.sqrt()[:, None] * vh
-        self._loss = KnownTarget(target).residual(self.left, self.right).square().sum((1, 2))
-        return self._loss
+        return KnownTarget(target).residual(self.left, self.right).square().sum((1, 2))
 
-    def tensors(self) -> list[Tensor]:
-        """Both factors."""
-        return [self.left, self.right]
-
-    def loss(self, step: int) -> Tensor:
-        """The squared residual, which before the decomposition is not known."""
-        return getattr(self, "_loss", torch.full((self.stack,), torch.nan))
-
-    def certificate(self) -> None:
-        """None: there is no descent to certify."""
-
-    def leave_saddles(self, members: Tensor, *, always: bool) -> Tensor:
-        """None moves."""
-        return torch.zeros_like(members)
-
-    def _make_problem(self) -> "SVD":
-        return self
+    def _make_problem(self) -> Problem:
+        return _Decomposition(self)
 
     def _optimizer(self) -> None:
         return None
+
+
+class _Decomposition:
+    """A decomposition as a problem of one step."""
+
+    def __init__(self, method: SVD) -> None:
+        self._method = method
+        self._loss = torch.full((method.stack,), torch.nan)
+
+    def advance(self, step: int, active: Tensor) -> Tensor:
+        self._loss = self._method.decompose()
+        return self._loss
+
+    def tensors(self) -> list[Tensor]:
+        return [self._method.left, self._method.right]
+
+    def loss(self, step: int) -> Tensor:
+        return self._loss
+
+    def certificate(self) -> None:
+        return None
+
+    def leave_saddles(self, members: Tensor, *, always: bool) -> Tensor:
+        return torch.zeros_like(members)

@@ -8,36 +8,39 @@ from typing import Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
-from eckart.methods.base import MatrixMethod
+from eckart.methods.method import Method
 from eckart.results.atomic import replacing
 from eckart.runs.checkpoint import check, read_checkpoint
 from eckart.runs.interruption import StopSignals
+from eckart.runs.recorder import Recorder
 
 
 class Progress(Callback):
-    """A progress bar over steps, on a terminal only."""
+    """A progress bar over steps, on a terminal only.
+
+    Args:
+        recorder: Knows the excess.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the bar."""
-        if isinstance(pl_module, MatrixMethod):
-            total, done = pl_module.max_steps, pl_module.step_count
-        else:
-            total, done = int(trainer.num_training_batches) * (trainer.max_epochs or 1), trainer.global_step
+        assert isinstance(pl_module, Method)
+        done, total = pl_module.progress()
         hidden = None if trainer.is_global_zero else True
         self._bar = tqdm(total=total, initial=done, unit="step", leave=False, disable=hidden, dynamic_ncols=True)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Move the bar on."""
-        if isinstance(pl_module, MatrixMethod):
-            done = pl_module.step_count
-            excess = pl_module.last_record.get("excess_frobenius")
-            if excess is not None:
-                self._bar.set_postfix_str(f"excess {float(excess.max()):.1e}", refresh=False)
-        else:
-            done = trainer.global_step
-        self._bar.update(done - self._bar.n)
+        """Move the bar."""
+        assert isinstance(pl_module, Method)
+        excess = self._recorder.last.get("excess_frobenius")
+        if pl_module.trains_factors and excess is not None:
+            self._bar.set_postfix_str(f"excess {float(excess.max()):.1e}", refresh=False)
+        self._bar.update(pl_module.progress()[0] - self._bar.n)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the bar away."""
@@ -82,12 +85,14 @@ class LastState(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Write the state if it is time; the first process decides for all, who have to meet for it."""
-        if isinstance(pl_module, MatrixMethod) and trainer.strategy.broadcast(self._due() or pl_module.interrupted):
+        assert isinstance(pl_module, Method)
+        if pl_module.saves_between_blocks and trainer.strategy.broadcast(self._due() or pl_module.interrupted):
             self._write(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the state of a method whose epochs are passes over data: between them nothing is half summed up."""
-        if not isinstance(pl_module, MatrixMethod) and trainer.strategy.broadcast(self._due()):
+        assert isinstance(pl_module, Method)
+        if not pl_module.saves_between_blocks and trainer.strategy.broadcast(self._due()):
             self._write(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -14,10 +14,11 @@ def draw(
     folder: Path,
     result: dict[str, Any],
     history: History,
-    target: Tensor,
+    target: Tensor | None,
     left: Tensor,
     right: Tensor,
-    spectrum: Tensor,
+    spectrum: Tensor | None,
+    pictures: tuple[str, ...],
 ) -> list[Path]:
     """Draw what a result has to show.
 
@@ -25,42 +26,27 @@ def draw(
         folder: Where the figures are written.
         result: The result, as in ``result.json``.
         history: The run's measurements.
-        target: The target, shape ``(m, n)``.
+        target: The target, shape ``(m, n)``; None where its entries are not known.
         left: Trained factor, shape ``(m, k)``.
         right: Trained factor, shape ``(k, n)``.
-        spectrum: Singular values of the target.
+        spectrum: Singular values of the target; None where they are not known.
+        pictures: Which pictures have a meaning for the method: ``approximation``, ``singular_values``,
+            ``convergence``, ``accuracy``.
 
     Returns:
         The files.
     """
-    rank, block = result["rank"], figures.BLOCK
-    tall = max(target.shape) >= 8 * min(target.shape)
-    u, s, vh = (gram_svd if tall else truncated_svd)(target, rank)
-    drawn = [
-        figures.approximation(
-            folder / "approximation.png",
-            target[:block, :block],
-            (left[:block] @ right[:, :block]).detach(),
-            (u[:block] * s) @ vh[:, :block],
-            shape=(target.shape[0], target.shape[1]),
-            rank=rank,
-            relative_frobenius=result["relative_frobenius"],
-            optimum_frobenius=result["optimum_frobenius"],
-        ),
-        figures.singular_values(
-            folder / "singular_values.png",
-            spectrum,
-            factor_singular_values(left.double(), right.double()),
-            rank,
-        ),
-    ]
+    drawn = []
+    if target is not None and "approximation" in pictures:
+        drawn.append(_approximation(folder, result, target, left, right))
+    if spectrum is not None and "singular_values" in pictures:
+        trained = factor_singular_values(left.double(), right.double())
+        drawn.append(figures.singular_values(folder / "singular_values.png", spectrum, trained, result["rank"]))
     epochs, accuracy = history.column("accuracy")
-    if epochs:
-        _, loss = history.column("train/loss")
-        drawn.append(figures.accuracy(folder / "accuracy.png", list(range(1, len(epochs) + 1)), loss, accuracy))
-        return drawn
     steps, loss = history.column("train/loss")
-    if len(steps) > 1:
+    if epochs and "accuracy" in pictures:
+        drawn.append(figures.accuracy(folder / "accuracy.png", list(range(1, len(epochs) + 1)), loss, accuracy))
+    if len(steps) > 1 and "convergence" in pictures and result["optimum_2norm"] is not None:
         drawn.append(
             figures.convergence(
                 folder / "convergence.png",
@@ -73,3 +59,19 @@ def draw(
             )
         )
     return drawn
+
+
+def _approximation(folder: Path, result: dict[str, Any], target: Tensor, left: Tensor, right: Tensor) -> Path:
+    block = figures.BLOCK
+    tall = max(target.shape) >= 8 * min(target.shape)
+    u, s, vh = (gram_svd if tall else truncated_svd)(target, result["rank"])
+    return figures.approximation(
+        folder / "approximation.png",
+        target[:block, :block],
+        (left[:block] @ right[:, :block]).detach(),
+        (u[:block] * s) @ vh[:, :block],
+        shape=(target.shape[0], target.shape[1]),
+        rank=result["rank"],
+        relative_frobenius=result["relative_frobenius"],
+        optimum_frobenius=result["optimum_frobenius"],
+    )

@@ -1,0 +1,59 @@
+"""What a training changes in its process for a while: threads, and what libraries print; and the device it asks for."""
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+
+import torch
+
+
+def accelerator(asked: str, precision: str) -> str:
+    """The accelerator for a precision: MPS has no float64.
+
+    Raises:
+        ValueError: If ``mps`` is asked for in double precision.
+
+    Example:
+        >>> accelerator("cpu", "64-true")
+        'cpu'
+    """
+    double = precision.startswith("64")
+    if asked == "mps" and double:
+        raise ValueError(
+            f"trainer=mps has no float64: add trainer.precision=32-true. Found trainer.precision={precision}."
+        )
+    if asked == "auto" and double and torch.backends.mps.is_available():
+        return "cpu"
+    return asked
+
+
+@contextlib.contextmanager
+def threads(*, one: bool) -> Iterator[None]:
+    """Train on one thread where a second one costs more than it saves, far more on a busy machine."""
+    before = torch.get_num_threads()
+    if one:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silence what Lightning says of itself, which is of no use to a user of a method, and W&B's own log."""
+    names = ("pytorch_lightning", "lightning_fabric")
+    raising, logging.raiseExceptions = logging.raiseExceptions, False
+    before = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric|torch.utils.data")
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        try:
+            yield
+        finally:
+            logging.raiseExceptions = raising
+            for name, level in before.items():
+                logging.getLogger(name).setLevel(level)
