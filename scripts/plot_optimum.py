@@ -20,7 +20,7 @@ from torch import Tensor
 
 from eckart.data import targets
 from eckart.data.probes import LAWS
-from eckart.linalg.metrics import excess
+from eckart.linalg.optimality import excess
 from eckart.linalg.random import stream
 from eckart.linalg.svd import truncated_svd
 from eckart.methods.base import MatrixMethod

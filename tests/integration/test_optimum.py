@@ -1,11 +1,13 @@
 """The optimum is reached, in both norms, from random starts: a few seeds here, all of them with ``pytest -m grid``."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from matrices import with_spectrum
 from pytorch_lightning import Trainer
 from torch import Tensor
 
@@ -29,21 +31,10 @@ SEEDS = [pytest.param(FEW, id="few"), pytest.param(ALL, id="all", marks=pytest.m
 METHODS = [BottleneckNet, Factorization, FactorizedLinear]
 
 
-def with_spectrum(spectrum: Tensor, rows: int, cols: int, seed: int) -> Tensor:
-    """A matrix of known singular values."""
-    generator = stream(seed, "test")
-    u, v = (torch.linalg.qr(torch.randn(size, len(spectrum), generator=generator).double()).Q for size in (rows, cols))
-    return (u * spectrum) @ v.mT
-
-
 def near_tie(gap: float, seed: int) -> Tensor:
     spectrum = torch.linspace(2, 0.1, 50).double()
     spectrum[10] = spectrum[9] * (1 - gap)
-    return with_spectrum(spectrum, 50, 50, seed)
-
-
-def logarithmic(low: float, count: int) -> Tensor:
-    return torch.logspace(0, low, count, dtype=torch.float64)
+    return with_spectrum(50, 50, spectrum.numpy(), seed)
 
 
 CASES: dict[str, tuple[Callable[[int], Tensor], list[int]]] = {
@@ -65,7 +56,7 @@ CASES: dict[str, tuple[Callable[[int], Tensor], list[int]]] = {
     "exact tie": (lambda seed: near_tie(0.0, seed), [10]),
     "rank(A) < k": (lambda seed: targets.low_rank(30, 30, 3, seed), [6]),
     "σ₁/σ_k = 1e6": (
-        lambda seed: with_spectrum(torch.cat([logarithmic(-6, 10), torch.full((10,), 1e-7).double()]), 50, 40, seed),
+        lambda seed: with_spectrum(50, 40, [*np.logspace(0, -6, 10), *[1e-7] * 10], seed),
         [10],
     ),
     "scale 1e-6": (lambda seed: 1e-6 * targets.gaussian(30, 30, seed), [5]),
@@ -75,12 +66,7 @@ CASES: dict[str, tuple[Callable[[int], Tensor], list[int]]] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def fit(method: MatrixMethod, reference: Reference | None = None) -> History:
@@ -189,7 +175,7 @@ def test_completion_hardly_depends_on_the_condition_number(condition: float, siz
     rank, share = (10, 0.2) if size == 1000 else (4, 0.3)
     for seed in range(seeds):
         spectrum = torch.logspace(0, -torch.log10(torch.tensor(float(condition))), rank, dtype=torch.float64)
-        target = with_spectrum(spectrum, size, size, seed)[None]
+        target = with_spectrum(size, size, spectrum.numpy(), seed)[None]
         observed = torch.rand(target.shape, generator=stream(seed, "mask")) < share
         trained = Completion(
             torch.where(observed, target, torch.nan), ranks=[rank], seeds=[seed],
