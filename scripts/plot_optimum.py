@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import matplotlib
 import numpy as np
 import torch
+from eckart.methods.base import MatrixMethod
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -23,7 +24,6 @@ from eckart.data.probes import LAWS
 from eckart.linalg.optimality import excess
 from eckart.linalg.random import stream
 from eckart.linalg.svd import truncated_svd
-from eckart.methods.base import MatrixMethod
 from eckart.methods.bottleneck import BottleneckNet
 from eckart.methods.factorization import Factorization
 from eckart.optim.riemannian_cg import RiemannianCG

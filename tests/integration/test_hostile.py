@@ -95,7 +95,9 @@ def cases(name: str) -> list[tuple[str, ...]]:
     names = list(COMMANDS)
     before = {key for other in names[: names.index(name)] for key in numeric_keys(composed(*COMMANDS[other]))}
     keys = [key for key in numeric_keys(composed(*COMMANDS[name])) if key not in before]
-    extra = [("-m", f"{key}={number}") for key in ("hydra.launcher.jobs", "hydra.launcher.memory") for number in NUMBERS]
+    extra = [
+        ("-m", f"{key}={number}") for key in ("hydra.launcher.jobs", "hydra.launcher.memory") for number in NUMBERS
+    ]
     return [(f"{key}={number}",) for key in keys for number in NUMBERS] + (extra if name == "cg" else [])
 
 

@@ -63,24 +63,3 @@ def current_job(config: DictConfig) -> Iterator[None]:
         yield
     finally:
         instance.cfg = before
-
-
-@contextlib.contextmanager
-def checked_as_composed(check: Callable[[DictConfig], None]) -> Iterator[None]:
-    """Check each config as Hydra composes it, before Hydra sets up logging, callbacks or launchers.
-
-    Args:
-        check: Raises an exception for a config that Hydra must not use.
-    """
-    load = ConfigLoaderImpl.load_configuration
-
-    def checked(self: ConfigLoaderImpl, *args: Any, **kwargs: Any) -> DictConfig:
-        composed = load(self, *args, **kwargs)
-        check(composed)
-        return composed
-
-    ConfigLoaderImpl.load_configuration = checked  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        ConfigLoaderImpl.load_configuration = load  # type: ignore[method-assign]
