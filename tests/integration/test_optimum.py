@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from matrices import with_spectrum
-from pytorch_lightning import Trainer
+from pytorch_lightning import Callback, Trainer
 from torch import Tensor
 
 from eckart.data import targets
@@ -74,7 +74,7 @@ def fit(method: MatrixMethod, reference: Reference | None = None) -> History:
         ["enable_checkpointing", "enable_model_summary", "enable_progress_bar"], False
     )
     history = History(None)
-    callbacks = [] if reference is None else [Recorder(reference)]
+    callbacks: list[Callback] = [] if reference is None else [Recorder(reference)]
     logger = False if reference is None else StackLogger([history], [None])
     trainer = Trainer(
         accelerator="cpu", max_epochs=-1, num_sanity_val_steps=0, logger=logger, callbacks=callbacks, **quiet

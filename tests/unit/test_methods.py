@@ -85,7 +85,7 @@ REFERENCES: weakref.WeakKeyDictionary[MatrixMethod, Reference] = weakref.WeakKey
 def make(method: Make, target: Tensor, rank: int = 2, optimizer: Any = RiemannianCG, **options: Any) -> MatrixMethod:
     """A method, given what a run would give it; its target is remembered for measuring."""
     options = {"ranks": [rank] * len(target), "seeds": list(range(len(target))), "max_steps": 500} | options
-    observed = options.pop("observed", None)
+    observed: Any = options.pop("observed", None)
     kind = method.func if isinstance(method, functools.partial) else method
     seen: Any = target if kind is Factorization else Dense(target)
     if kind is Completion:
