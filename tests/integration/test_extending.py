@@ -15,7 +15,9 @@ from commandline import result
 from safetensors.numpy import load_file
 
 PAGE = (Path(__file__).parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")
-FILES = re.findall(r"^[^\n]*`([\w/]+\.(?:py|yaml))`[^\n]*:\n\n```(?:python|yaml)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+FILES = re.findall(
+    r"^[^\n]*`([\w/]+\.(?:py|yaml))`[^\n]*:\n\n```(?:python|yaml)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE
+)
 COMMANDS = re.findall(r"^```\n((?:export|eckart) .*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 HILBERT = 1 / (np.add.outer(np.arange(40), np.arange(40)) + 1.0)
 
@@ -55,7 +57,12 @@ def test_the_page_has_every_file_that_it_lists() -> None:
 
 def test_a_method_and_a_target_of_ones_own(ran: Ran) -> None:
     ((found, approximation),) = ran("method=robust")
-    assert (found["status"], found["method"], found["data"], found["shape"]) == ("completed", "robust", "hilbert", [40, 40])
+    assert (found["status"], found["method"], found["data"], found["shape"]) == (
+        "completed",
+        "robust",
+        "hilbert",
+        [40, 40],
+    )
     residual = HILBERT - approximation
     assert found["relative_frobenius"] == pytest.approx(np.linalg.norm(residual) / np.linalg.norm(HILBERT), rel=1e-9)
     spectrum = np.linalg.svd(HILBERT, compute_uv=False)
