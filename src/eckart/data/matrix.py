@@ -36,7 +36,7 @@ class MatrixData(LightningDataModule):
         *,
         scale: float = 1.0,
         observed: float | str | None = None,
-        own_mask: Sequence[Sequence[int]] | None = None,
+        own_mask: Sequence[Sequence[int]] | Tensor | None = None,
         seed: int = 0,
         **parameters: Any,
     ) -> None:
@@ -78,7 +78,7 @@ class MatrixData(LightningDataModule):
         if isinstance(observed, str):
             mask = read_matrix(Path(observed)) != 0
         elif observed is None and self._own_mask is not None:
-            mask = torch.tensor(self._own_mask) != 0
+            mask = torch.as_tensor(self._own_mask) != 0
         else:
             return _draw_mask(self.target.shape, 0.5 if observed is None else observed, self._seed)
         if mask.shape != self.target.shape:
