@@ -244,7 +244,7 @@ def test_no_data_set(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torchvision.datasets.MNIST", offline)
     ended = train("method=classifier", "data.root=nowhere", *QUIET)
     assert ended.code == 1
-    assert ended.line.startswith("MNIST is not under data.root=nowhere") and "data=digits" in ended.line
+    assert ended.line.startswith("MNIST is not in root=nowhere") and "data=digits" in ended.line
 
 
 @pytest.mark.parametrize("argument", ["rank=ten", "rank=0", "rank=30", "method=botleneck"])

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from eckart.linalg.krylov import Products, block_lanczos
-from eckart.linalg.metrics import optimum
+from eckart.linalg.checks import require_nonzero
+from eckart.linalg.krylov import block_lanczos
 from eckart.linalg.norms import residual_norms
-from eckart.linalg.operators import Dense, Operator
+from eckart.linalg.operators import Dense, Member, Operator, Residual
+from eckart.linalg.optimality import errors_of, optimum
 from eckart.linalg.random import stream
 from eckart.linalg.ranks import check_rank
 from eckart.linalg.svd import singular_values
@@ -93,9 +94,7 @@ class Reference:
             two_norm, frobenius = residual_norms(self.matrix, left, right, tolerance=tolerance)
         else:
             two_norm, frobenius = self._estimated(left, right)
-        errors = {"relative_2norm": two_norm / self.norms[0], "relative_frobenius": frobenius / self.norms[1]}
-        errors["excess_2norm"] = errors["relative_2norm"] - self.optimum[0]
-        errors["excess_frobenius"] = errors["relative_frobenius"] - self.optimum[1]
+        errors = errors_of((two_norm, frobenius), self.norms, self.optimum)
         if self.observed is not None and self.matrix is not None:
             residual = self.matrix - left @ right
             for name, part in (("relative_observed", self.observed), ("relative_held_out", ~self.observed)):
@@ -140,33 +139,21 @@ class Reference:
         except ValueError:
             return None
 
-        def of(member: int) -> Tensor:
-            def apply(x: Tensor) -> Tensor:
-                rows = torch.zeros(self.stack, x.shape[1], self.shape[1], dtype=torch.float64)
-                rows[member] = x.mT
-                return self.operator.images(rows)[member].mT - left[member] @ (right[member] @ x)
+        def converged(s: Tensor, residuals: Tensor) -> bool:
+            return bool(residuals[:count].max() <= 1e-6 * s[0])
 
-            def transpose(y: Tensor) -> Tensor:
-                rows = torch.zeros(self.stack, y.shape[1], self.shape[0], dtype=torch.float64)
-                rows[member] = y.mT
-                return self.operator.transpose_images(rows)[member].mT - right[member].mT @ (left[member].mT @ y)
-
-            def converged(s: Tensor, residuals: Tensor) -> bool:
-                return bool(residuals[:count].max() <= 1e-6 * s[0])
-
-            products = Products(apply, transpose, torch.empty(1, dtype=torch.float64).expand(*self.shape))
-            _, s, _, _ = block_lanczos(products, count + 8, stream(0, "measuring"), converged, 200)
-            return s[:count]
-
-        return torch.stack([of(member) for member in range(self.stack)])
+        found = []
+        for member in range(self.stack):
+            residual = Residual(Member(self.operator, member), left[member], right[member])
+            generator = stream(0, "measuring")
+            _, s, _, _ = block_lanczos(residual, count + 8, generator, converged, 200, like=left)
+            found.append(s[:count])
+        return torch.stack(found)
 
 
 def _require_scale(norms: Tensor, limit: float) -> None:
+    require_nonzero(norms)
     for norm in norms.tolist():
-        if norm == 0:
-            raise ValueError("The target must not be all zero: relative errors are undefined for it. Found norm 0.")
         if not 1 / limit < norm < limit:
-            law = (
-                f"The target's 2-norm must be between {1 / limit:.0e} and {limit:.0e}, for squares of it to be numbers"
-            )
+            law = f"The target's 2-norm must be between {1 / limit:.0e} and {limit:.0e}, so that its square is a number"
             raise ValueError(f"{law}. Found {norm:.1e}.")

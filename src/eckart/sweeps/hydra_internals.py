@@ -30,26 +30,11 @@ def set_task_overrides(config: DictConfig, overrides: Sequence[Override]) -> Non
 
 
 @contextlib.contextmanager
-def current_job(config: DictConfig) -> Iterator[None]:
-    """Make ``HydraConfig.get()`` and the ``hydra:`` resolver return the settings of one job.
-
-    Unlike ``HydraConfig.set_config`` this copies nothing, so nobody may change Hydra's settings of the job meanwhile.
-    """
-    instance: Any = HydraConfig.instance()
-    before = instance.cfg
-    instance.cfg = config
-    try:
-        yield
-    finally:
-        instance.cfg = before
-
-
-@contextlib.contextmanager
 def checked_as_composed(check: Callable[[DictConfig], None]) -> Iterator[None]:
-    """Check each config as Hydra composes it, before Hydra sets up logging, callbacks or launchers.
+    """Check each config when Hydra has composed it, before Hydra sets up logging, callbacks or launchers.
 
     Args:
-        check: Raises an exception for a config that Hydra must not use.
+        check: Raises an error if a config, with Hydra's node, must not be used.
     """
     load = ConfigLoaderImpl.load_configuration
 
@@ -63,3 +48,18 @@ def checked_as_composed(check: Callable[[DictConfig], None]) -> Iterator[None]:
         yield
     finally:
         ConfigLoaderImpl.load_configuration = load  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def current_job(config: DictConfig) -> Iterator[None]:
+    """Make ``HydraConfig.get()`` and the ``hydra:`` resolver return the settings of one job.
+
+    Unlike ``HydraConfig.set_config`` this copies nothing, so nobody may change Hydra's settings of the job meanwhile.
+    """
+    instance: Any = HydraConfig.instance()
+    before = instance.cfg
+    instance.cfg = config
+    try:
+        yield
+    finally:
+        instance.cfg = before
