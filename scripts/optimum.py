@@ -11,8 +11,8 @@ from torch import Tensor
 
 from eckart.data import targets
 from eckart.data.probes import LAWS
-from eckart.linalg.metrics import excess
 from eckart.linalg.operators import Dense
+from eckart.linalg.optimality import excess
 from eckart.linalg.random import stream
 from eckart.linalg.reference import Reference
 from eckart.linalg.svd import truncated_svd

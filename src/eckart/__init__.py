@@ -14,9 +14,9 @@ os.environ.setdefault("MKL_CBWR", "AUTO")
 if TYPE_CHECKING:
     from eckart.data.files.reading import read_matrix as read_matrix
     from eckart.linalg.krylov import randomized_svd as randomized_svd
-    from eckart.linalg.metrics import excess as excess
-    from eckart.linalg.metrics import optimum as optimum
-    from eckart.linalg.metrics import relative_errors as relative_errors
+    from eckart.linalg.optimality import excess as excess
+    from eckart.linalg.optimality import optimum as optimum
+    from eckart.linalg.optimality import relative_errors as relative_errors
     from eckart.linalg.svd import truncated_svd as truncated_svd
     from eckart.nn.low_rank_linear import LowRankLinear as LowRankLinear
     from eckart.optim.scaled_gd import ScaledGD as ScaledGD
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 _HOME = {
     "LowRankLinear": "nn.low_rank_linear",
     "ScaledGD": "optim.scaled_gd",
-    "excess": "linalg.metrics",
-    "optimum": "linalg.metrics",
+    "excess": "linalg.optimality",
+    "optimum": "linalg.optimality",
     "randomized_svd": "linalg.krylov",
     "read_matrix": "data.files.reading",
     "read_result": "results.result",
-    "relative_errors": "linalg.metrics",
+    "relative_errors": "linalg.optimality",
     "truncated_svd": "linalg.svd",
 }
 __all__ = sorted(_HOME)

@@ -207,6 +207,8 @@ class MatrixMethod(Method):
     def stop_reason(self, member: int) -> str:
         """Why a member stopped, in words for the terminal."""
         driver = self.driver
+        if driver.active[member] and driver.step_count < driver.max_steps:
+            return f"stopped by a callback after {driver.step_count} of method.max_steps={driver.max_steps}"
         if driver.active[member]:
             return f"stopped at method.max_steps={driver.max_steps}"
         if driver.diverged[member] or driver.stationarity[member] <= self.tolerance or self.stop == "gradient":
@@ -335,6 +337,10 @@ class _LossProblem:
 
     def loss(self, step: int) -> Tensor:
         return 2 * self._method.loss_unit * self._method.losses(step)
+
+    def size(self) -> Tensor:
+        left, right = self._method.factors()
+        return torch.linalg.matrix_norm(left) * torch.linalg.matrix_norm(right)
 
     def certificate(self) -> Tensor | None:
         problem = self._method.pair_problem()

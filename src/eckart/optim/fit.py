@@ -29,6 +29,9 @@ class Problem(Protocol):
     def loss(self, step: int) -> Tensor:
         """Loss of each member now, shape ``(J,)``."""
 
+    def size(self) -> Tensor:
+        """Bound on the norm of each member's product, shape ``(J,)``: its square has to be a number."""
+
     def certificate(self) -> Tensor | None:
         """Norm of the gradient in the scaled metric, relative, shape ``(J,)``; None where there is none."""
 
@@ -170,7 +173,8 @@ class Driver(nn.Module):
 
     @torch.no_grad()
     def _freeze(self, problem: Problem, before: list[Tensor], frozen: Tensor, loss: Tensor) -> None:
-        finite = loss.isfinite().to(frozen.device)
+        # Parameters can be finite and their product not.
+        finite = (loss.isfinite() & problem.size().square().isfinite()).to(frozen.device)
         for part in problem.tensors():
             finite &= part.flatten(1).isfinite().all(1)
         lost = ~finite & ~frozen
@@ -206,6 +210,10 @@ class PairProblem:
     def loss(self, step: int) -> Tensor:
         """``‖residual‖²``."""
         return self.solver.squared_residual()
+
+    def size(self) -> Tensor:
+        """Product of the norms of both factors."""
+        return torch.linalg.matrix_norm(self.solver.left) * torch.linalg.matrix_norm(self.solver.right)
 
     def certificate(self) -> Tensor:
         """The gradient of both factors in the scaled metric."""

@@ -35,6 +35,10 @@ class Recorder(Callback):
         """Log what a block of steps came to."""
         self._log(trainer, pl_module)
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log what an epoch came to, before other callbacks look at it."""
+        self._log(trainer, pl_module)
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log what an epoch came to."""
         self._log(trainer, pl_module)
