@@ -6,6 +6,7 @@ from typing import Any
 
 from pytorch_lightning import LightningDataModule
 
+from eckart.allowed import check_target
 from eckart.linalg.operators import Operator, as_operator
 
 
@@ -14,15 +15,16 @@ class OperatorData(LightningDataModule):
 
     Args:
         source: Importable name of a callable, ``package.module.function``, that returns the operator: anything that
-            has a ``shape (m, n)`` and gives products by ``@``, a :class:`MatrixFree`, an array, or a sparse matrix.
+            has a ``shape (m, n)`` and gives products by ``@``, a :class:`MatrixFree`, an array, or a sparse matrix. A
+            callable outside this package must be listed in the environment variable ``ECKART_ALLOW``.
         arguments: Keyword arguments of the callable.
         **parameters: What the config keeps beside them; not used here.
 
     Raises:
-        ValueError: If the name cannot be imported, or what it gives is no operator.
+        ValueError: If the name is not allowed or cannot be imported, or the callable returns no operator.
 
     Example:
-        >>> data = OperatorData("torch.eye", {"n": 3})
+        >>> data = OperatorData("eckart.data.targets.identity", {"rows": 3, "cols": 3})
         >>> data.setup()
         >>> data.operator().shape
         (3, 3)
@@ -35,6 +37,7 @@ class OperatorData(LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Make the operator."""
+        check_target(self._source, "data.source")
         module, _, name = self._source.rpartition(".")
         try:
             make = getattr(importlib.import_module(module), name)

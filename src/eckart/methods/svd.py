@@ -11,7 +11,7 @@ from eckart.linalg.krylov import randomized_svd
 from eckart.linalg.operators import Operator
 from eckart.linalg.svd import gram_svd, truncated_svd
 from eckart.methods.matrix import MatrixMethod
-from eckart.optim.fit import Problem
+from eckart.optim.driver import Problem
 from eckart.optim.objectives import KnownTarget
 
 Solver = Callable[[Tensor, int, int], tuple[Tensor, Tensor, Tensor]]
