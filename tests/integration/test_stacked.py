@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 from commandline import SMALL, Train, history, result
-from eckart.methods.base import MatrixMethod
 from hydra._internal.hydra import Hydra
 from hydra.core.utils import JobReturn
 from launchers import Sweeps, check_figures, check_returned, timeless
@@ -14,6 +13,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 from wandb_records import WandbRun, read_run
 
+from eckart.methods.matrix import MatrixMethod
 from eckart.runs import run
 from eckart.runs.stack import Stack
 
@@ -168,7 +168,7 @@ def test_a_failure_in_training_is_one_failed_job(
     step = MatrixMethod.training_step
 
     def fails(method: MatrixMethod, block: int) -> None:
-        if 1 in method.seeds and method.step_count > 2:
+        if 1 in method.seeds and method.driver.step_count > 2:
             raise RuntimeError("the third step fails")
         step(method, block)
 

@@ -1,13 +1,13 @@
 """Labeled samples: the data of a classifier, and as a matrix samples × pixels a target."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
-from eckart.data.matrix import MatrixData
+from eckart.data.matrix import MatrixData, bound
 from eckart.linalg.checks import require_count, require_one_of
 from eckart.linalg.operators import Operator
 from eckart.linalg.random import stream
@@ -54,11 +54,13 @@ class SampleData(MatrixData):
     """A set of labeled samples in batches, or its training inputs as a target.
 
     Args:
-        source: Loads the samples.
+        source: Loads the samples, from its own parameters.
         pixels: ``raw``, the stored values, or ``scaled`` to [0, 1].
         batch_size: Samples in a batch.
         seed: Seed of the order of each epoch, and of the observed entries for completion.
-        **common: As in :class:`eckart.data.matrix.MatrixData`.
+        scale: As in :class:`eckart.data.matrix.MatrixData`, as ``observed`` and ``own_mask`` are.
+        labeled: True: a classifier can be trained on them.
+        **parameters: Parameters of ``source``.
 
     Raises:
         ValueError: For an unknown ``pixels``, or a batch size below 1.
@@ -66,17 +68,23 @@ class SampleData(MatrixData):
 
     def __init__(
         self,
-        source: Callable[[], Samples],
+        source: Callable[..., Samples],
         *,
         pixels: str = "raw",
         batch_size: int = 64,
         seed: int = 0,
-        **common: Any,
+        scale: float = 1.0,
+        observed: float | str | None = None,
+        own_mask: Sequence[Sequence[int]] | None = None,
+        labeled: bool = True,
+        **parameters: Any,
     ) -> None:
         require_one_of("pixels", pixels, ("raw", "scaled"))
         require_count("batch_size", batch_size)
-        super().__init__(lambda: self._inputs(self.samples.train_inputs).double(), seed=seed, **common)
-        self._load, self._pixels, self._batch_size, self._order_seed = source, pixels, batch_size, seed
+        matrix: dict[str, Any] = {"scale": scale, "observed": observed, "own_mask": own_mask}
+        super().__init__(lambda: self._inputs(self.samples.train_inputs).double(), seed=seed, **matrix)
+        self._load, self._pixels, self._batch_size = bound(source, seed, parameters), pixels, batch_size
+        self._order_seed = seed
 
     def setup(self, stage: str | None = None) -> None:
         """Load the samples once."""

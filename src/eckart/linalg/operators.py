@@ -159,6 +159,61 @@ class Stacked(Operator):
         return torch.cat([member.transpose_images(own) for member, own in zip(self.members, parts, strict=True)])
 
 
+class Residual(Operator):
+    """What factors leave of one matrix, ``A - left @ right``, as an operator; it is never formed.
+
+    Args:
+        operator: The matrix A.
+        left: Shape ``(m, k)``.
+        right: Shape ``(k, n)``.
+
+    Example:
+        >>> residual = Residual(Dense(torch.eye(2)), torch.tensor([[1.0], [0.0]]), torch.tensor([[1.0, 0.0]]))
+        >>> residual.images(torch.tensor([[[1.0, 2.0]]]))
+        tensor([[[0., 2.]]])
+    """
+
+    stack = 1
+
+    def __init__(self, operator: Operator, left: Tensor, right: Tensor) -> None:
+        self.operator, self.left, self.right, self.shape = operator, left, right, operator.shape
+
+    def images(self, x: Tensor) -> Tensor:
+        """``A x - left (right x)``."""
+        return self.operator.images(x) - (x @ self.right.mT) @ self.left.mT
+
+    def transpose_images(self, y: Tensor) -> Tensor:
+        """``Aᵀ y - rightᵀ (leftᵀ y)``."""
+        return self.operator.transpose_images(y) - (y @ self.left) @ self.right
+
+
+class Member(Operator):
+    """One matrix of a stack.
+
+    Args:
+        operator: The stack.
+        member: Place of the matrix in it.
+    """
+
+    stack = 1
+
+    def __init__(self, operator: Operator, member: int) -> None:
+        self.operator, self.member, self.shape = operator, member, operator.shape
+
+    def images(self, x: Tensor) -> Tensor:
+        """Images by this matrix; the others are asked for those of zeros."""
+        return self.operator.images(self._alone(x))[self.member : self.member + 1]
+
+    def transpose_images(self, y: Tensor) -> Tensor:
+        """Images by the transpose of this matrix."""
+        return self.operator.transpose_images(self._alone(y))[self.member : self.member + 1]
+
+    def _alone(self, x: Tensor) -> Tensor:
+        rows = x.new_zeros(self.operator.stack, *x.shape[1:])
+        rows[self.member] = x[0]
+        return rows
+
+
 class Images:
     """All that training may ask of an operator: images of vectors, a batch at a time. They are counted.
 
@@ -230,18 +285,16 @@ def as_operator(matrix: Any) -> Operator:
     if isinstance(matrix, Tensor):
         matrix = matrix if matrix.is_floating_point() else matrix.double()
         return Dense(matrix) if matrix.layout == torch.strided else Sparse(matrix)
-    shape = getattr(matrix, "shape", ())
+    shape: Any = getattr(matrix, "shape", ())
     if len(shape) != 2:
         raise TypeError(f"An operator must have a shape (m, n). Found {type(matrix).__name__} of shape {tuple(shape)}.")
     if isinstance(matrix, np.ndarray):
         return Dense(torch.from_numpy(np.ascontiguousarray(matrix, dtype=np.float64)))
     if hasattr(matrix, "tocsr"):
         csr = matrix.tocsr()
-        parts = [
-            torch.from_numpy(np.asarray(part, dtype=kind))
-            for part, kind in ((csr.indptr, np.int64), (csr.indices, np.int64), (csr.data, np.float64))
-        ]
-        return Sparse(torch.sparse_csr_tensor(*parts, size=tuple(shape)))
+        starts, columns = (torch.from_numpy(np.asarray(part, dtype=np.int64)) for part in (csr.indptr, csr.indices))
+        values = torch.from_numpy(np.asarray(csr.data, dtype=np.float64))
+        return Sparse(torch.sparse_csr_tensor(starts, columns, values, size=(int(shape[0]), int(shape[1]))))
     if not hasattr(matrix, "__matmul__"):
         raise TypeError(f"An operator must give products by @. Found {type(matrix).__name__}.")
 
@@ -258,7 +311,8 @@ def as_operator(matrix: Any) -> Operator:
     def transpose(y: Tensor) -> Tensor:
         try:
             return product(adjoint)(y)
-        except NotImplementedError as error:
+        except (NotImplementedError, AttributeError, TypeError) as error:
+            # SciPy calls what it was not given.
             raise ValueError("Images of the transpose need an operator that has one. Found none.") from error
 
     return MatrixFree(product(matrix), (int(shape[0]), int(shape[1])), transpose if adjoint is not None else None)

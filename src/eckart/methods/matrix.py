@@ -3,7 +3,7 @@
 import itertools
 import os
 import time
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,12 +14,12 @@ from eckart.linalg.checks import require_one_of
 from eckart.linalg.ranks import check_rank
 from eckart.methods.method import Method
 from eckart.methods.optimizers import OptimizerFactory, is_lbfgs, restore_settings, solver_class
+from eckart.methods.problems import LossProblem, SolverProblem
 from eckart.optim import schedules
-from eckart.optim.fit import Driver, PairProblem, Problem
-from eckart.optim.objectives import KnownTarget, Objective
+from eckart.optim.driver import Driver, Problem
+from eckart.optim.objectives import Objective
 from eckart.optim.schedules import Schedule
-from eckart.optim.second_order import leave_saddles
-from eckart.optim.solver import PairSolver, stationarity
+from eckart.optim.solver import PairSolver
 
 # Seconds of steps after which a block ends, so that the state of a long run is kept again and again.
 _PATIENCE = 10.0
@@ -61,6 +61,9 @@ class MatrixMethod(Method):
 
     automatic_optimization = False
     loss_unit: Tensor
+    # The optimizer is kept by Lightning's trainer, or here where there is none.
+    _alone = False
+    _own_optimizer: Any = None
 
     def __init__(
         self,
@@ -161,7 +164,8 @@ class MatrixMethod(Method):
             restore_settings(self._optimizer())
         self._problem = self._make_problem()
         if not resumed or not driver.active.any() or driver.step_count == driver.next_record(driver.step_count - 1):
-            self._take_record(torch.ones_like(driver.active))
+            driver.recorded.fill_(-1)
+            self._take_record(resumed=resumed)
         self._stop_when_done()
 
     def training_step(self, _: int) -> None:
@@ -172,13 +176,29 @@ class MatrixMethod(Method):
         """
         assert self._problem is not None
         driver, began = self.driver, time.perf_counter()
-        moved = driver.active.clone()
         stop = None if self.block_steps is None else driver.step_count + self.block_steps
         whole = driver.block(self._problem, stop=stop, pauses=lambda: self._must_pause(began))
         self._follow_first()
         if whole:
-            self._take_record(moved)
+            self._take_record()
         self._stop_when_done()
+
+    def learn(self, on_record: Callable[[], None] = lambda: None) -> None:
+        """Train to the end in this process, without Lightning's trainer; a method learns once.
+
+        The steps, the records and the numbers are those of a trainer on the CPU, to the last bit.
+
+        Args:
+            on_record: Called at the start and after each block of steps: :meth:`record` may have new figures.
+        """
+        self._alone = True
+        self._own_optimizer = self.configure_optimizers()
+        self.on_fit_start()
+        self.on_train_start()
+        on_record()
+        while not self.driver.done:
+            self.training_step(0)
+            on_record()
 
     def record(self) -> dict[str, Any] | None:
         """Loss and own figures of the last record, once."""
@@ -207,6 +227,8 @@ class MatrixMethod(Method):
     def stop_reason(self, member: int) -> str:
         """Why a member stopped, in words for the terminal."""
         driver = self.driver
+        if driver.active[member] and driver.step_count < driver.max_steps:
+            return f"stopped by a callback after {driver.step_count} of method.max_steps={driver.max_steps}"
         if driver.active[member]:
             return f"stopped at method.max_steps={driver.max_steps}"
         if driver.diverged[member] or driver.stationarity[member] <= self.tolerance or self.stop == "gradient":
@@ -261,30 +283,36 @@ class MatrixMethod(Method):
         Lightning's wrapper of it counts the steps and tells callbacks of them, which takes longer than a small step;
         it is used where a callback sees each step.
         """
-        schedules.apply(self.schedule, self._optimizer(), step / self.driver.max_steps)
-        return self.optimizers(use_pl_optimizer=self.block_steps is not None)
+        optimizer = self._optimizer()
+        schedules.apply(self.schedule, optimizer, step / self.driver.max_steps)
+        return optimizer if self.block_steps is None else self.optimizers()
 
     def _optimizer(self) -> Any:
-        return self.optimizers(use_pl_optimizer=False)
+        return self._own_optimizer if self._alone else self.optimizers(use_pl_optimizer=False)
 
     def _make_problem(self) -> Problem:
         optimizer = self._optimizer()
-        return _SolverProblem(self, optimizer) if isinstance(optimizer, PairSolver) else _LossProblem(self)
+        return SolverProblem(self, optimizer) if isinstance(optimizer, PairSolver) else LossProblem(self)
 
     def _must_pause(self, began: float) -> bool:
         # Processes that share a training have to take the same steps.
         return self.processes.count == 1 and (self.interrupted or time.perf_counter() - began > _PATIENCE)
 
     def _stop_when_done(self) -> None:
-        if self.driver.done:
+        if self.driver.done and not self._alone:
             self.trainer.should_stop = True
 
-    def _take_record(self, moved: Tensor) -> None:
+    def _take_record(self, *, resumed: bool = False) -> None:
         assert self._problem is not None
         driver = self.driver
         driver.record(self._problem)
         self.processes.follow_first([driver.active])
-        self.on_block_end()
+        if not resumed:
+            # A resumed model is up to date, and its last bits can depend on how often it was updated.
+            self.on_block_end()
+        # A block can end early, so members that stopped in an earlier part of it count as well.
+        moved = driver.steps != driver.recorded
+        driver.recorded.copy_(driver.steps)
         self.fit_seconds = driver.seconds
         self._record = {"train/loss": driver.loss, **self.own_figures(), "step": driver.steps, "moved": moved}
 
@@ -295,64 +323,3 @@ class MatrixMethod(Method):
         count = torch.tensor(self.driver.step_count, device=self.device)
         self.processes.follow_first([count, *self.state_dict().values()])
         self.driver.step_count = int(count)
-
-
-class _SolverProblem(PairProblem):
-    """A method that a :class:`PairSolver` trains, with its schedule and the unit of its loss."""
-
-    def __init__(self, method: MatrixMethod, solver: PairSolver) -> None:
-        super().__init__(solver, method.ranks)
-        self._method = method
-
-    def advance(self, step: int, active: Tensor) -> Tensor:
-        self.solver.active = active
-        return self._method.loss_unit * self._method.scheduled(step).step()
-
-    def loss(self, step: int) -> Tensor:
-        return self._method.loss_unit * super().loss(step)
-
-
-class _LossProblem:
-    """A method that an optimizer of ``torch.optim`` trains, as a problem of the driver."""
-
-    def __init__(self, method: MatrixMethod) -> None:
-        self._method = method
-
-    def advance(self, step: int, active: Tensor) -> Tensor:
-        method = self._method
-        optimizer, losses = method.scheduled(step), method.loss_unit
-
-        def closure() -> float:
-            nonlocal losses
-            losses = method.descend(step)
-            return losses.sum()  # type: ignore[return-value]
-
-        optimizer.step(closure)
-        return 2 * method.loss_unit * losses
-
-    def tensors(self) -> list[Tensor]:
-        return [parameter.data for parameter in self._method.parameters()]
-
-    def loss(self, step: int) -> Tensor:
-        return 2 * self._method.loss_unit * self._method.losses(step)
-
-    def certificate(self) -> Tensor | None:
-        problem = self._method.pair_problem()
-        return None if problem is None else stationarity(*problem)
-
-    def leave_saddles(self, members: Tensor, *, always: bool) -> Tensor:
-        problem = self._method.pair_problem() if members.any() else None
-        if problem is None or always or not isinstance(problem[0], KnownTarget):
-            # A momentum that was gathered elsewhere would undo a move in the middle of the way.
-            return torch.zeros_like(members)
-        objective, left, right = problem[0], problem[1].detach().clone(), problem[2].detach().clone()
-        method = self._method
-        moved = leave_saddles(objective, left, right, method.ranks, members, tolerance=method.tolerance)
-        if moved.any():
-            with torch.no_grad():
-                before = [parameter.detach().clone() for parameter in method.parameters()]
-                method.set_factors(left, right)
-                for old, parameter in zip(before, method.parameters(), strict=True):
-                    kept = moved.view(-1, *[1] * (parameter.ndim - 1))
-                    parameter.copy_(torch.where(kept, parameter, old))
-        return moved

@@ -31,28 +31,34 @@ def shown(folder: Path) -> str:
     return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
 
 
-def table(result: Mapping[str, Any], folder: Path) -> str:
+def table(result: Mapping[str, Any], folder: Path | None) -> str:
     """Table of a result: the optimum, the trained approximation, and the excess of the second over the first.
 
     Args:
         result: The result, as in ``result.json``.
-        folder: The run's folder.
+        folder: The run's folder; None where it has none.
 
     Returns:
         The lines, to be printed as they are.
     """
     rows, cols = result["shape"]
-    lines = [f"{result['method']} on {result['data']}, {rows}×{cols}, rank {result['rank']}, seed {result['seed']}", ""]
+    what = result["method"] if result["data"] is None else f"{result['method']} on {result['data']}"
+    lines = [f"{what}, {rows}×{cols}, rank {result['rank']}, seed {result['seed']}", ""]
     lines.append(f"{'':<28}{'truncated SVD':>16}{_trained(result):>16}{'excess':>12}")
     for name, key in (("relative 2-norm error", "2norm"), ("relative Frobenius error", "frobenius")):
         best, error, excess = (result[f"{kind}_{key}"] for kind in ("optimum", "relative", "excess"))
         lines.append(f"{name:<28}{fixed(best, 10):>16}{fixed(error, 10):>16}{scientific(excess):>12}")
-    best_rank = min(result["rank"], result["target_rank"])
+    target_rank = result["target_rank"]
+    best_rank = NONE if target_rank is None else min(result["rank"], target_rank)
     lines.append(f"{'numerical rank':<28}{best_rank:>16}{result['numerical_rank']:>16}")
     lines.append(
         f"{'parameters of the factors':<28}{result['parameters']:>16}{result['parameters']:>16}"
         f"{'':>4}in place of {result['dense_parameters']}"
     )
+    if result["images"] is not None:
+        transposed = result["transpose_images"]
+        of_both = f" and {transposed} of the transpose" if transposed else ""
+        lines.append(f"{'images that training asked for':<44}{result['images']:>16}{of_both}")
     for name, key in (
         ("on the observed entries", "relative_observed"),
         ("on the held-out entries", "relative_held_out"),
@@ -60,6 +66,8 @@ def table(result: Mapping[str, Any], folder: Path) -> str:
     ):
         if result[key] is not None:
             lines.append(f"{name:<44}{fixed(result[key], 10):>16}")
+    if result["measured"] not in (None, "exact"):
+        lines += ["", f"errors are {result['measured']}"]
     if result["accuracy"] is not None:
         sums = ", ".join(f"{value:.2f}" for value in result["train_loss_sum_per_epoch"])
         lines += ["", f"test accuracy {result['accuracy']:.4f}; cross-entropy summed over batches, by epoch: {sums}"]
@@ -67,9 +75,9 @@ def table(result: Mapping[str, Any], folder: Path) -> str:
         "",
         f"{result['stop_reason']}; {result['steps']} steps in {result['fit_seconds']:.2f} s, "
         f"{result['total_seconds']:.1f} s in all",
-        shown(folder),
-        "  " + "  ".join(_files(folder)),
     ]
+    if folder is not None:
+        lines += [shown(folder), "  " + "  ".join(_files(folder))]
     return "\n".join(lines)
 
 
@@ -196,4 +204,4 @@ def _spread(spread: Spread, name: str) -> tuple[str, str, str]:
         return f"{mean:.3f}", "±", NONE if deviation is None else f"{deviation:.3f}"
     if name.startswith("excess"):
         return scientific(mean), "±", scientific(deviation)
-    return fixed(mean, 6), "±", fixed(deviation, 4, significant=2)
+    return fixed(mean, 6, significant=3), "±", fixed(deviation, 4, significant=2)
