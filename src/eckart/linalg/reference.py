@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from eckart.linalg.checks import require_nonzero
-from eckart.linalg.krylov import Products, block_lanczos
+from eckart.linalg.krylov import block_lanczos
 from eckart.linalg.norms import residual_norms
-from eckart.linalg.operators import Dense, Operator
+from eckart.linalg.operators import Dense, Member, Operator, Residual
 from eckart.linalg.optimality import errors_of, optimum
 from eckart.linalg.random import stream
 from eckart.linalg.ranks import check_rank
@@ -139,32 +139,61 @@ class Reference:
         except ValueError:
             return None
 
-        def of(member: int) -> Tensor:
-            def apply(x: Tensor) -> Tensor:
-                rows = torch.zeros(self.stack, x.shape[1], self.shape[1], dtype=torch.float64)
-                rows[member] = x.mT
-                return self.operator.images(rows)[member].mT - left[member] @ (right[member] @ x)
+        def converged(s: Tensor, residuals: Tensor) -> bool:
+            return bool(residuals[:count].max() <= 1e-6 * s[0])
 
-            def transpose(y: Tensor) -> Tensor:
-                rows = torch.zeros(self.stack, y.shape[1], self.shape[0], dtype=torch.float64)
-                rows[member] = y.mT
-                return self.operator.transpose_images(rows)[member].mT - right[member].mT @ (left[member].mT @ y)
+        found = []
+        for member in range(self.stack):
+            residual = Residual(Member(self.operator, member), left[member], right[member])
+            generator = stream(0, "measuring")
+            _, s, _, _ = block_lanczos(residual, count + 8, generator, converged, 200, like=left)
+            found.append(s[:count])
+        return torch.stack(found)
 
-            def converged(s: Tensor, residuals: Tensor) -> bool:
-                return bool(residuals[:count].max() <= 1e-6 * s[0])
 
-            products = Products(apply, transpose, torch.empty(1, dtype=torch.float64).expand(*self.shape))
-            _, s, _, _ = block_lanczos(products, count + 8, stream(0, "measuring"), converged, 200)
-            return s[:count]
+class ObservedReference:
+    """A stack of targets of which only some entries exist: there is no optimum, and no error on the others.
 
-        return torch.stack([of(member) for member in range(self.stack)])
+    It answers what :class:`Reference` answers; what is not known is NaN or None.
+
+    Args:
+        entries: The entries, and NaN in the place of those that are missing, shape ``(J, m, n)``.
+        ranks: Rank of each member, ``1 <= rank <= min(m, n)``.
+
+    Raises:
+        ValueError: If a rank does not fit the shape, an entry is infinite, or no entry differs from 0.
+
+    Example:
+        >>> reference = ObservedReference(torch.tensor([[[3.0, torch.nan], [torch.nan, 4.0]]]), [1])
+        >>> reference.errors(torch.tensor([[[3.0], [0.0]]]), torch.tensor([[[1.0, 9.0]]]))
+        {'relative_observed': tensor([0.8000], dtype=torch.float64)}
+    """
+
+    how = "on the observed entries"
+    matrix = spectrum = None
+
+    def __init__(self, entries: Tensor, ranks: Sequence[int]) -> None:
+        self.stack, self.shape, self.ranks = len(entries), (entries.shape[1], entries.shape[2]), list(ranks)
+        for rank in ranks:
+            check_rank(rank, self.shape)
+        self._observed = ~entries.isnan()
+        self._entries = entries.double().nan_to_num(0, posinf=torch.inf, neginf=-torch.inf)
+        if not self._entries.isfinite().all():
+            raise ValueError("The observed entries must be finite. Found infinite ones.")
+        self._norms = torch.linalg.matrix_norm(self._entries)
+        _require_scale(self._norms, 1e140)
+        unknown = torch.full_like(self._norms, torch.nan)
+        self.norms = self.optimum = unknown, unknown
+
+    def errors(self, left: Tensor, right: Tensor, *, tolerance: float = 1e-12) -> dict[str, Tensor]:
+        """Relative Frobenius error of ``left @ right`` on the observed entries, shape ``(J,)``, float64."""
+        residual = (self._entries - left.detach().double() @ right.detach().double()) * self._observed
+        return {"relative_observed": torch.linalg.matrix_norm(residual) / self._norms}
 
 
 def _require_scale(norms: Tensor, limit: float) -> None:
     require_nonzero(norms)
     for norm in norms.tolist():
         if not 1 / limit < norm < limit:
-            law = (
-                f"The target's 2-norm must be between {1 / limit:.0e} and {limit:.0e}, for squares of it to be numbers"
-            )
+            law = f"The target's 2-norm must be between {1 / limit:.0e} and {limit:.0e}, so that its square is a number"
             raise ValueError(f"{law}. Found {norm:.1e}.")
