@@ -71,7 +71,7 @@ def _timed(overrides: tuple[str, ...], launcher: str) -> tuple[float, float]:
 def _costs() -> dict[str, float]:
     from eckart import cli
     from eckart.results.history import History
-    from eckart.runs import run
+    from eckart.runs.outcome import Outcome
     from eckart.sweeps import sweep
     from eckart.sweeps.composing import SweepComposer
 
@@ -96,12 +96,12 @@ def _costs() -> dict[str, float]:
         clock(loader, "load_sweep_config", hydra)
         make(composer, loader)
 
-    SweepComposer.__init__ = clocked_composer  # type: ignore[method-assign]
+    SweepComposer.__init__ = clocked_composer  # type: ignore[method-assign, assignment]
     clock(SweepComposer, "load_sweep_config", composing)
     clock(sweep.Sweep, "_compose", files[0])
     clock(sweep, "_save", files[1])
     clock(History, "add", files[2])
-    clock(run._Training, "_write", files[3])
+    clock(Outcome, "write", files[3])
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(None):
         sys.argv = ["train.py", "-m", "method=bottleneck", *TABLE, "logger=csv", f"hydra.sweep.dir={folder}"]
         cli.main()

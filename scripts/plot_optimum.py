@@ -1,6 +1,6 @@
-"""Measure and draw what docs/optimum.md says: why the paper's nets fell short, and what reaches the optimum.
+"""Measure and draw the numbers of docs/optimum.md: why the paper's nets fell short, and which methods do not.
 
-``python scripts/plot_optimum.py`` trains everything anew, writes three figures and prints every number of the text.
+``python scripts/plot_optimum.py`` trains everything again, writes three figures and prints every number of the text.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import matplotlib
 import numpy as np
 import torch
+from eckart.methods.base import MatrixMethod
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -20,17 +21,16 @@ from torch import Tensor
 
 from eckart.data import targets
 from eckart.data.probes import LAWS
-from eckart.linalg.metrics import excess
+from eckart.linalg.optimality import excess
 from eckart.linalg.random import stream
 from eckart.linalg.svd import truncated_svd
-from eckart.methods.base import MatrixMethod
 from eckart.methods.bottleneck import BottleneckNet
 from eckart.methods.factorization import Factorization
 from eckart.optim.riemannian_cg import RiemannianCG
 from eckart.optim.scaled_gd import ScaledGD
 from eckart.optim.schedules import cosine
 from eckart.optim.solver import ALS
-from eckart.results.figures import _BLACK, _BLUE, _GRAY, _STYLE, _VERMILLION, save
+from eckart.results.style import BLACK, BLUE, GRAY, GREEN, ORANGE, PURPLE, STYLE, VERMILLION, save
 
 # Figure 10 of the paper: mean |2-norm excess| over 10 random 10 × 10 matrices, for the ranks 1 to 9.
 PAPER = (0.0005, 0.0519, 0.0773, 0.0768, 0.0923, 0.0919, 0.1351, 0.1373, 0.1550)
@@ -46,9 +46,8 @@ REPEATS = 5
 DESCENTS = 10_000
 CLOSE = 1e-6
 
-_GREEN, _PURPLE, _ORANGE = "#009E73", "#CC79A7", "#E69F00"
-_CG: dict[str, Any] = {"label": "Riemannian CG", "color": _BLUE, "marker": "o"}
-_SCALED: dict[str, Any] = {"label": "ScaledGD, step ½", "color": _GREEN, "marker": "s"}
+_CG: dict[str, Any] = {"label": "Riemannian CG", "color": BLUE, "marker": "o"}
+_SCALED: dict[str, Any] = {"label": "ScaledGD, step ½", "color": GREEN, "marker": "s"}
 
 
 class Curve(NamedTuple):
@@ -160,7 +159,7 @@ def measure_ranks() -> dict[str, NDArray[np.float64]]:
         train(method)
         return method.last_record["excess_2norm"].numpy().reshape(-1, MATRICES)
 
-    law = [
+    exact = [
         excess(target, *minimizer(target, uniform_moment(10), rank), rank)[0].item()
         for rank, target in ((rank, targets.uniform(10, 10, seed)) for rank, seed in each)
     ]
@@ -171,23 +170,23 @@ def measure_ranks() -> dict[str, NDArray[np.float64]]:
         "gaussian": by_adam(each, RECIPE_STEPS, **{**RECIPE, "probes": "gaussian"}),
         "orthogonal": by_adam(each, RECIPE_STEPS, probes="orthogonal"),
         "long": by_adam([one for one in each if one[0] == 5], LONG_STEPS, **RECIPE),
-        "law": np.array(law).reshape(-1, MATRICES),
+        "exact": np.array(exact).reshape(-1, MATRICES),
         "riemannian_cg": worst,
         "riemannian_cg_steps": solved.steps.numpy().reshape(-1, MATRICES),
     }
 
 
-def measure_noise(law: str, batch: int, size: int = 50, draws: int = 200) -> float:
+def measure_noise(distribution: str, batch: int, size: int = 50, draws: int = 200) -> float:
     """Root mean square error of a batch's gradient at W = 0, relative to the exact gradient."""
     target, exact = targets.uniform(size, size, seed=0), torch.eye(size, dtype=torch.float64)
     errors = torch.empty(draws)
     for draw in range(draws):
-        x = LAWS[law](batch, size, stream(draw, "noise"))
+        x = LAWS[distribution](batch, size, stream(draw, "noise"))
         errors[draw] = torch.linalg.matrix_norm(target @ (x.mT @ x / batch - exact)) / torch.linalg.matrix_norm(target)
     return errors.square().mean().sqrt().item()
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def draw(series: list[tuple[Any, Any, dict[str, Any]]], **settings: Any) -> Figure:
     """One panel of lines on a logarithmic scale; what is not finite is left out."""
     figure = Figure(figsize=(7, 4.2), layout="constrained")
@@ -203,8 +202,8 @@ def draw(series: list[tuple[Any, Any, dict[str, Any]]], **settings: Any) -> Figu
 def draw_steps(curves: dict[str, Curve]) -> Figure:
     """Excess against steps."""
     styles: dict[str, dict[str, Any]] = {
-        "gaussian": {"label": "Adam, 32 Gaussian probes a step", "color": _GRAY, "linestyle": "--"},
-        "orthogonal": {"label": "Adam, orthogonal probes", "color": _VERMILLION, "linestyle": "-."},
+        "gaussian": {"label": "Adam, 32 Gaussian probes a step", "color": GRAY, "linestyle": "--"},
+        "orthogonal": {"label": "Adam, orthogonal probes", "color": VERMILLION, "linestyle": "-."},
         "scaled_gd": {**_SCALED, "marker": ""},
         "riemannian_cg": {**_CG, "marker": ""},
     }
@@ -215,12 +214,12 @@ def draw_steps(curves: dict[str, Curve]) -> Figure:
 
 def draw_conditions(iterations: dict[str, NDArray[np.float64]]) -> Figure:
     """Iterations against the condition number."""
-    descent = {"color": _VERMILLION, "marker": "^", "linestyle": "-."}
+    descent = {"color": VERMILLION, "marker": "^", "linestyle": "-."}
     styles: dict[str, dict[str, Any]] = {
         "gradient_descent": {**descent, "label": "gradient descent"},
         "scaled_gd": _SCALED,
         "riemannian_cg": {**_CG, "label": "Riemannian CG alone"},
-        "als": {"label": "alternating least squares", "color": _PURPLE, "marker": "D", "linestyle": "--"},
+        "als": {"label": "alternating least squares", "color": PURPLE, "marker": "D", "linestyle": "--"},
     }
     series = [(CONDITIONS[: len(iterations[name])], iterations[name], style) for name, style in styles.items()]
     missed = [x for x, y in zip(CONDITIONS, iterations["gradient_descent"], strict=False) if np.isinf(y)]
@@ -232,11 +231,11 @@ def draw_conditions(iterations: dict[str, NDArray[np.float64]]) -> Figure:
 
 def draw_ranks(measured: dict[str, NDArray[np.float64]]) -> Figure:
     """Excess against the rank."""
-    law = {"label": "exact minimizer for U(0, 1) vectors, mean", "color": _ORANGE, "marker": "D", "linestyle": "--"}
+    exact = {"label": "exact minimizer for U(0, 1) vectors, mean", "color": ORANGE, "marker": "D", "linestyle": "--"}
     series: list[tuple[Any, Any, dict[str, Any]]] = [
-        (RANKS, PAPER, {"label": "the paper's figure 10", "color": _BLACK, "marker": "x", "linestyle": ":"}),
-        (RANKS, measured["recipe"].mean(1), {"label": "its recipe here, mean", "color": _VERMILLION, "marker": "^"}),
-        (RANKS, measured["law"].mean(1), law),
+        (RANKS, PAPER, {"label": "the paper's figure 10", "color": BLACK, "marker": "x", "linestyle": ":"}),
+        (RANKS, measured["recipe"].mean(1), {"label": "its recipe here, mean", "color": VERMILLION, "marker": "^"}),
+        (RANKS, measured["exact"].mean(1), exact),
         (RANKS, measured["riemannian_cg"].max(1), {**_CG, "label": "Riemannian CG, told to stop at 1e-10, largest"}),
     ]
     return draw(series, xticks=RANKS, ylim=(1e-11, 1), xlabel="rank", ylabel="excess over the optimum")
@@ -265,11 +264,11 @@ def report(
         row("recipe, median", np.median(ranks["recipe"], axis=1), ".4f"),
         row("same steps, Gaussian vectors, mean", ranks["gaussian"].mean(1), ".4f"),
         row("same steps, orthogonal probes, mean", ranks["orthogonal"].mean(1), ".4f"),
-        row("exact minimizer for U(0, 1), mean", ranks["law"].mean(1), ".5f"),
+        row("exact minimizer for U(0, 1), mean", ranks["exact"].mean(1), ".5f"),
         row("Riemannian CG, both norms, largest", ranks["riemannian_cg"].max(1), ".0e"),
         row("Riemannian CG, steps, largest", ranks["riemannian_cg_steps"].max(1), "d"),
         f"recipe, rank 5, {LONG_STEPS} steps: mean {long.mean():.4f}; exact minimizer, largest of all "
-        f"{ranks['law'].max():.4f}",
+        f"{ranks['exact'].max():.4f}",
         "ranks 2 to 9, mean: "
         + ", ".join(f"{name} {ranks[name][1:].mean():.4f}" for name in ("recipe", "gaussian", "orthogonal")),
         "",

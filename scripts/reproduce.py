@@ -1,4 +1,4 @@
-"""Train the claims of the source documents again and lay the figures side by side: ``--help``."""
+"""Train the claims of the source documents again and compare their values: ``--help``."""
 
 import argparse
 import shlex
@@ -38,9 +38,9 @@ def main() -> None:
     from eckart.reports.reproduction import Reproduction
 
     warnings.formatwarning = lambda message, *_args, **_kwargs: f"warning: {message}\n"
-    # The lab's exercise is told on the page to be one; a claim is trained in stacks of forty such.
+    # The page says this of the lab's exercise; here it would be said once for each of its seeds.
     warnings.filterwarnings("ignore", message=".*degrees of freedom")
-    # At these sizes a second thread saves little, and costs much where the cores have other work too.
+    # At these sizes a second thread saves little, and costs much where the cores are busy.
     torch.set_num_threads(1)
     began = time.perf_counter()
     reproduction = Reproduction(arguments.out, arguments.seeds)

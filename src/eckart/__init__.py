@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from eckart.api.run import run as run
     from eckart.data.files.reading import read_matrix as read_matrix
     from eckart.linalg.krylov import randomized_svd as randomized_svd
-    from eckart.linalg.metrics import excess as excess
-    from eckart.linalg.metrics import optimum as optimum
-    from eckart.linalg.metrics import relative_errors as relative_errors
+    from eckart.linalg.optimality import excess as excess
+    from eckart.linalg.optimality import optimum as optimum
+    from eckart.linalg.optimality import relative_errors as relative_errors
     from eckart.linalg.svd import truncated_svd as truncated_svd
     from eckart.nn.low_rank_linear import LowRankLinear as LowRankLinear
     from eckart.optim.scaled_gd import ScaledGD as ScaledGD
@@ -32,13 +32,13 @@ _HOME = {
     "MatrixCompletion": "api.estimators",
     "Result": "api.result",
     "ScaledGD": "optim.scaled_gd",
-    "excess": "linalg.metrics",
+    "excess": "linalg.optimality",
     "fit": "api.fit",
-    "optimum": "linalg.metrics",
+    "optimum": "linalg.optimality",
     "randomized_svd": "linalg.krylov",
     "read_matrix": "data.files.reading",
+    "relative_errors": "linalg.optimality",
     "run": "api.run",
-    "relative_errors": "linalg.metrics",
     "truncated_svd": "linalg.svd",
 }
 __all__ = sorted(_HOME)

@@ -1,13 +1,11 @@
 """The command line: what ``python train.py`` and ``eckart`` do before and after the run itself."""
 
-import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import hydra
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
@@ -25,6 +23,7 @@ from eckart.runs.interruption import Interrupted, claim_exit, interruptible
 from eckart.runs.job import Job
 from eckart.runs.stack import Stack
 from eckart.sweeps.attempt import attempt
+from eckart.sweeps.hydra_internals import checked_as_composed
 from hydra_plugins.eckart_stacked_launcher import stackable
 
 _typed: list[str] = []
@@ -79,7 +78,7 @@ def command(typed: Sequence[str]) -> Path | None:
     _typed.extend(typed)
     config.register()
     app = hydra.main(version_base="1.3", config_path=str(config.config_dir()), config_name="train")(task)
-    with raised_by_hydra(), _checked_as_composed():
+    with raised_by_hydra(), checked_as_composed(config.check_targets):
         try:
             with interruptible(lambda: f"interrupted{_how_to_resume()}"):
                 sys.argv = [_typed[0], *arguments.prepared(_typed[1:])]
@@ -133,23 +132,6 @@ def _train(cfg: DictConfig) -> float | tuple[float, ...] | None:
     if result["status"] != "completed" and job.sweep is None:
         sys.exit(result["error"])
     return job.objective(result)
-
-
-@contextlib.contextmanager
-def _checked_as_composed() -> Iterator[None]:
-    """Check the names in each config as Hydra composes it, before Hydra sets up logging, callbacks or launchers."""
-    load = ConfigLoaderImpl.load_configuration
-
-    def checked(self: ConfigLoaderImpl, *args: Any, **kwargs: Any) -> DictConfig:
-        composed = load(self, *args, **kwargs)
-        config.check_targets(composed)
-        return composed
-
-    ConfigLoaderImpl.load_configuration = checked  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        ConfigLoaderImpl.load_configuration = load  # type: ignore[method-assign]
 
 
 def _last_line(error: Exception) -> str:

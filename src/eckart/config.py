@@ -137,7 +137,9 @@ def check_targets(cfg: DictConfig) -> None:
     try:
         for path, key, value in _entries(cfg, ""):
             logging = path.startswith(("hydra.job_logging.", "hydra.hydra_logging."))
-            if key in _NAMING or (logging and key in _NAMING_FOR_LOGGING):
+            # data=operator imports what data.source names.
+            source = key == "source" and path.startswith("data.")
+            if key in _NAMING or source or (logging and key in _NAMING_FOR_LOGGING):
                 if value is not None:
                     check_target(str(value), path)
             elif logging and isinstance(value, str) and value.startswith("ext://sys.std"):

@@ -13,7 +13,7 @@ import pytest
 from commandline import Ended, Train
 from hydra.core.global_hydra import GlobalHydra
 
-from eckart import cli, config
+from eckart import cli
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -37,8 +37,6 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
     handlers = list(logging.getLogger().handlers)
 
     def run(*arguments: str) -> Ended:
-        # Each call stands for a process of its own, which draws its own token.
-        monkeypatch.setattr(config, "_TOKEN", os.urandom(4).hex(), raising=False)
         monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
         GlobalHydra.instance().clear()
         before = _job_folders(tmp_path)

@@ -75,10 +75,14 @@ def test_a_fit_has_the_numbers_of_the_command_line_to_the_last_bit(
         assert result.fields[name] == ended.result[name], name
     rows = history(ended.folder)
     assert result.history.keys() == rows[0].keys()
-    assert result.history == {name: pytest.approx([float(row[name]) for row in rows], rel=0, nan_ok=True) for name in rows[0]}
+    assert result.history == {
+        name: pytest.approx([float(row[name]) for row in rows], rel=0, nan_ok=True) for name in rows[0]
+    }
 
 
-def test_a_run_has_the_result_of_the_command_line(matrix: Path, train: Train, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_run_has_the_result_of_the_command_line(
+    matrix: Path, train: Train, capfd: pytest.CaptureFixture[str]
+) -> None:
     overrides = ["method=factorization", "data=file", f"data.path={matrix}", "rank=2", *QUIET]
     ended = train(*overrides)
     result = eckart.run(overrides)

@@ -1,3 +1,5 @@
+import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,6 +87,25 @@ ARGUMENTS = [
     ),
     (["trainer.precision=16-mixed", *SMALL, "rank=2"], "trainer.precision=64-true or 32-true. Found 16-mixed."),
     (["logger.wandb.project=x"], "Unknown key logger.wandb.project."),
+    (["trainer._target_=torch.nn.Linear"], "trainer._target_ must be Lightning's Trainer, or a name that"),
+    (["optimizer._target_=torch.load"], "optimizer._target_ must be an optimizer of torch.optim or eckart.optim, or"),
+    (["data.source._target_=numpy.load"], "data.source._target_ must be a function or class of eckart.data, or a name"),
+    (["data.source._target_=joblib.load"], "Found 'joblib.load'."),
+    (["+method.x._target_=builtins.open"], "Found 'builtins.open'."),
+    (["+hydra.callbacks.x={_target_:pathlib.Path.touch,_args_:[touched]}"], "Found 'pathlib.Path.touch'."),
+    (["-m", "optimizer._target_=torch.load,numpy.load"], "Found 'torch.load'."),
+    (["--experimental-rerun", "a.pickle"], "Hydra's flag --experimental-rerun loads a pickle"),
+    (["figures=text"], "figures must be true, false or null. Found 'text'."),
+    (["data=uniform", "data.rows=9223372036854775808"], "data.rows must be between -2^63 and 2^63. Found 92233720"),
+    (["method.vectors=9223372036854775808"], "method.vectors must be between -2^63 and 2^63. Found 92233720"),
+    (
+        ["trainer.strategy=ddp_notebook", "trainer.devices=2"],
+        "strategy must be one of: auto, ddp. Found 'ddp_notebook'.",
+    ),
+    (["trainer.devices=99999999999"], "trainer.devices must be from 1 to "),
+    (["optimizer=adam", "optimizer.lr=nan"], "optimizer.lr must be finite. Found nan."),
+    (["-m", "hydra.launcher.memory=0"], "hydra.launcher.memory must be a positive number of GiB. Found 0.0."),
+    (["-m", "hydra.launcher.memory=nan"], "hydra.launcher.memory must be a positive number of GiB. Found nan."),
     (["ckpt=nowhere.ckpt", *SMALL, "rank=2"], "There is no checkpoint at ckpt=nowhere.ckpt."),
 ]
 
@@ -132,6 +153,70 @@ def test_foreign_checkpoint(train: Train, tmp_path: Path) -> None:
         (tmp_path / "broken.ckpt").write_bytes(b"broken")
         ended = train("method=factorization", *SMALL, "rank=2", f"ckpt={name}", *QUIET)
         assert ended.code == 1 and name in ended.line and len(ended.line) < 200
+    os.mkfifo(tmp_path / "pipe.ckpt")
+    (tmp_path / "folder.ckpt").mkdir()
+    for name in ("pipe.ckpt", "folder.ckpt"):
+        ended = train("method=factorization", *SMALL, "rank=2", f"ckpt={name}", *QUIET)
+        assert ended.line == f"ckpt={name}: it must be a regular file. Found a folder, a pipe or a device."
+
+
+@pytest.mark.parametrize("argument", ["name=${nope}", "seed=${hydra:nope}", "name=${oc.env:NOPE}", "trainer=${nope}"])
+def test_what_cannot_be_resolved(argument: str, train: Train) -> None:
+    ended = train("method=svd", *SMALL, argument, *QUIET)
+    assert (ended.code, ended.stdout) == (1, "") and ended.line
+
+
+def test_a_job_of_a_sweep_that_names_what_is_not_allowed(train: Train) -> None:
+    names = "eckart.optim.solver.ALS,torch.load"
+    ended = train(
+        "-m", "method=factorization", "optimizer=als", f"optimizer._target_={names}", *SMALL, "rank=2", *QUIET
+    )
+    refused, counted, *_ = ended.stderr.splitlines()
+    assert ended.code == 1 and "Found 'torch.load'." in refused and counted.startswith("1 of 2 jobs failed")
+
+
+def test_nothing_that_a_config_names_is_called(train: Train, tmp_path: Path) -> None:
+    (tmp_path / "spy.py").write_text("from pathlib import Path\nPath('imported').touch()\ndef source(): ...\n")
+    touch = "{_target_:pathlib.Path.touch,_args_:[{_target_:pathlib.Path,_args_:[touched]}]}"
+    for argument in (f"+method.x={touch}", f"+hydra.callbacks.x={touch}", f"hydra.launcher.jobs={touch}"):
+        assert train(argument, *QUIET).code == 1
+    assert train("data.source._target_=spy.source", *QUIET).code == 1
+    assert not (tmp_path / "touched").exists() and not (tmp_path / "imported").exists()
+
+
+def test_what_the_user_opens_is_called(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "wheels.py").write_text("import torch\ndef make(**_):\n    return torch.eye(7, dtype=torch.float64)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    wanted = ("method=svd", *SMALL, "rank=2", "data.source._target_=wheels.make", *QUIET)
+    assert train(*wanted).line.endswith("Found 'wheels.make'.")
+    monkeypatch.setenv("ECKART_ALLOW", "wheels")
+    assert train(*wanted).result["shape"] == [7, 7]
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"a":' * 100_000, b"\xff", b"NaN", b'{"status": 1}'])
+def test_a_damaged_result_is_made_again(content: bytes, train: Train, tmp_path: Path) -> None:
+    wanted = ("method=svd", *SMALL, "rank=2", *QUIET, "hydra.run.dir=a")
+    assert train(*wanted).code == 0
+    (tmp_path / "a" / "result.json").write_bytes(content)
+    ended = train(*wanted, "resume=a")
+    assert (ended.code, ended.stderr) == (0, "") and result(tmp_path / "a")["status"] == "completed"
+
+
+def test_a_folder_in_place_of_the_result(train: Train, tmp_path: Path) -> None:
+    wanted = ("method=svd", *SMALL, "rank=2", *QUIET, "hydra.run.dir=a")
+    (tmp_path / "a" / "result.json").mkdir(parents=True)
+    ended = train(*wanted, "resume=a")
+    assert ended.code == 1 and ended.line.startswith("Is a directory: ") and "a/result.json" in ended.line
+
+
+def test_a_small_change_of_another_result_is_printed_without_control_characters(train: Train, tmp_path: Path) -> None:
+    wanted = ("method=svd", *SMALL, "rank=2", *QUIET, "hydra.run.dir=a")
+    assert train(*wanted).code == 0
+    foreign = result(tmp_path / "a")
+    foreign["fingerprint"], foreign["config"]["data"]["scale"] = "0", "\x1b[2J\n" + "x" * 10_000
+    (tmp_path / "a" / "result.json").write_text(json.dumps(foreign))
+    ended = train(*wanted, "resume=a")
+    assert ended.code == 1 and ended.line.isprintable() and len(ended.line) < 1000
 
 
 def test_checkpoint_of_another_shape(train: Train) -> None:
@@ -160,7 +245,7 @@ def test_no_data_set(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torchvision.datasets.MNIST", offline)
     ended = train("method=classifier", "data.root=nowhere", *QUIET)
     assert ended.code == 1
-    assert ended.line.startswith("MNIST is not under data.root=nowhere") and "data=digits" in ended.line
+    assert ended.line.startswith("MNIST is not in root=nowhere") and "data=digits" in ended.line
 
 
 @pytest.mark.parametrize("argument", ["rank=ten", "rank=0", "rank=30", "method=botleneck"])

@@ -33,6 +33,11 @@ class Counting(Callback):
         self.seen.append(("end", trainer.global_step))
 
 
+@pytest.fixture(autouse=True)
+def _allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ECKART_ALLOW", __name__)
+
+
 @pytest.mark.parametrize(
     ("arguments", "steps"),
     [

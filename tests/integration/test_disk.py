@@ -10,14 +10,17 @@ from typing import Any
 
 import pytest
 from commandline import result
-from eckart.methods.base import MatrixMethod
 from forked import Command, run
 from pytest import MonkeyPatch
 from safetensors import safe_open
 
+from eckart.methods.matrix import MatrixMethod
+
 SINGLE = ("method=factorization", "data=uniform", "data.rows=10", "data.cols=10", "logger=csv", "figures=false")
 SWEEP = ("-m", *SINGLE, "rank=1,2", "seed=range(5)", "hydra.launcher.jobs=2", "hydra.sweep.dir=small/sweep")
 BASIC = (*SWEEP[:-2], SWEEP[-1], "hydra/launcher=basic")
+# Each stack takes six steps.
+STEPS = ("method.tolerance=0", "method.max_steps=6")
 Disk = Callable[..., Path]
 
 
@@ -117,25 +120,25 @@ def test_a_file_in_place_of_a_folder(tmp_path: Path) -> None:
 
 def remove_in_step(patch: MonkeyPatch, path: str, call: int) -> None:
     """Remove a folder of the sweep while it trains."""
-    advance, calls = MatrixMethod._advance, 0
+    scheduled, calls = MatrixMethod.scheduled, 0
 
     def removing(self: MatrixMethod, step: int) -> Any:
         nonlocal calls
         calls += 1
         if calls == call:
             shutil.rmtree(path)
-        return advance(self, step)
+        return scheduled(self, step)
 
-    patch.setattr(MatrixMethod, "_advance", removing)
+    patch.setattr(MatrixMethod, "scheduled", removing)
 
 
 @pytest.mark.parametrize(("path", "left"), [("small/sweep", 8), ("small/sweep/rank=1,seed=0", 9)])
 def test_a_folder_that_is_removed(path: str, left: int, tmp_path: Path) -> None:
     # The second stack is in training.
-    ended = run(tmp_path, *SWEEP, "method.tolerance=1e-8", before=functools.partial(remove_in_step, path=path, call=10))
+    ended = run(tmp_path, *SWEEP, *STEPS, before=functools.partial(remove_in_step, path=path, call=10))
     assert ended.status == 0
     assert len(completed(tmp_path)) == left
-    resumed = run(tmp_path, *SWEEP, "method.tolerance=1e-8")
+    resumed = run(tmp_path, *SWEEP, *STEPS)
     assert resumed.status == 0, resumed.stderr
     assert len(completed(tmp_path)) == 10
 

@@ -24,7 +24,7 @@ STEPS = ("optimizer=adam", "method.max_steps=40", "method.tolerance=0")
 SWEEP = ("-m", *SINGLE, *STEPS, "rank=1,2", "seed=0,1", "hydra.launcher.jobs=2")
 BASIC = (*SWEEP[:-1], "hydra/launcher=basic")
 CLASSIFIER = ("-m", "method=classifier", "data=digits", "rank=2,3", "method.epochs=2", "figures=false", "logger=csv")
-ADVANCE = "eckart.methods.base.MatrixMethod._advance"
+ADVANCE = "eckart.methods.matrix.MatrixMethod.scheduled"
 INTERRUPTED, DONE = ("failed", "interrupted"), ("completed", None)
 
 
@@ -77,7 +77,7 @@ def written(folder: Path) -> dict[Path, int]:
     [
         ((*SINGLE, *STEPS, "rank=2"), ADVANCE, 14, {INTERRUPTED: 1}),
         ((*SINGLE, "optimizer=als", "rank=2"), ADVANCE, 1, {INTERRUPTED: 1}),
-        ((*SINGLE, "rank=2"), "eckart.methods.base.MatrixMethod.configure_optimizers", 1, {INTERRUPTED: 1}),
+        ((*SINGLE, "rank=2"), "eckart.methods.matrix.MatrixMethod.configure_optimizers", 1, {INTERRUPTED: 1}),
         ((*SINGLE, "rank=2"), "eckart.runs.callbacks.LastState.on_train_end", 1, {INTERRUPTED: 1}),
         ((*SINGLE, "rank=2", "figures=true"), "eckart.runs.drawing.draw", 1, {DONE: 1}),
         (SWEEP, "eckart.runs.job.Job.completed", 3, {}),
@@ -129,7 +129,7 @@ def stay_in_a_call(patch: MonkeyPatch) -> None:
         Path("asked").touch()
         hashlib.pbkdf2_hmac("sha256", b"", b"", 2**30)
 
-    patch.setattr("eckart.methods.base.MatrixMethod.configure_optimizers", stay)
+    patch.setattr("eckart.methods.matrix.MatrixMethod.configure_optimizers", stay)
 
 
 def test_in_a_call_that_cannot_be_left(tmp_path: Path) -> None:

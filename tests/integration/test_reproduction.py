@@ -9,7 +9,7 @@ from commandline import MNIST, QUIET, Train, choices
 from hydra import compose, initialize_config_dir
 
 from eckart import config
-from eckart.reports.claims import Claim, Point, read_claims
+from eckart.reports.claims import Claim, read_claims
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "reproduce.py"
 CLAIMS = read_claims()
@@ -26,7 +26,7 @@ def rows(folder: Path) -> dict[tuple[str, str], dict[str, str]]:
 
 
 def test_every_experiment_is_a_claim() -> None:
-    # A search is none.
+    # A search is no claim.
     assert [name for name in choices("experiment") if not name.startswith("optuna_")] == list(CLAIMS)
 
 
@@ -39,7 +39,7 @@ def test_every_experiment_composes_and_obeys_the_laws(name: str) -> None:
     swept = cfg.hydra.sweeper.get("params")
     assert (cfg.hydra.mode is not None) == bool(swept)
     if swept:
-        # What is swept by the experiment is what its document gives figures for.
+        # The experiment sweeps the values that its document gives numbers for.
         ((key, values),) = swept.items()
         assert key == cfg.claim.get("over", "rank")
         typed = values.replace("range(1,10)", ",".join(map(str, range(1, 10))))
@@ -80,7 +80,7 @@ def test_an_unknown_claim_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         reproduce(monkeypatch, "--only", "lab_svt")
 
 
-def test_the_figures_of_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_values_of_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     reproduce(monkeypatch, "--only", "lab_svd", "lab_factorization", "svd_notebook", "--seeds", "12", "--out", "out")
     table = rows(tmp_path / "out")
@@ -90,7 +90,9 @@ def test_the_figures_of_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert float(row["ours_mean"]) == pytest.approx(0.121911, abs=1e-6)
         assert float(row["optimum"]) == pytest.approx(0.121911, abs=1e-6)
         assert float(row["ours_excess"]) <= 1e-8
-        assert row["reproduced"] == "True"
+    assert table["lab_svd", "loss"]["verdict"] == "reproduced"
+    # The loss that entrywise SGD ends with varies more over seeds than it exceeds the optimum by.
+    assert table["lab_factorization", "loss"]["verdict"] == "undecided"
     assert float(table["lab_svd", "loss"]["here_mean"]) == pytest.approx(0.121911, abs=1e-6)
     assert 0.1220 <= float(table["lab_factorization", "loss"]["here_median"]) <= 0.1230
     assert (table["lab_svd", "loss"]["beaten"], table["lab_factorization", "loss"]["beaten"]) == ("False", "True")
@@ -114,22 +116,3 @@ def test_without_mnist_its_claims_are_left_out(
     line = "mnist_svd is left out: MNIST is not under data."
     assert capsys.readouterr().out.startswith(line)
     assert line in (tmp_path / "docs" / "reproduction.md").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    ("here", "ours", "verdict"),
-    [
-        ([0.50, 0.51, 0.52], [0.1, 0.1, 0.1], (True, True)),
-        ([0.50, 0.51, 0.52], [0.6, 0.6, 0.6], (True, False)),
-        ([0.80, 0.81, 0.82], [0.1, 0.1, 0.1], (False, True)),
-        # One seed that goes astray does not make every figure come back.
-        ([0.80, 0.81, 0.82, 0.83, 9.0], [0.1] * 5, (False, True)),
-        # Our recipe got easier matrices than the document did: that beats nobody.
-        ([0.40, 0.40, 0.40], [0.4, 0.4, 0.4], (False, False)),
-    ],
-)
-def test_verdicts(here: list[float], ours: list[float], verdict: tuple[bool, bool]) -> None:
-    claim = Claim("name", "headline", {"quantity": "relative_2norm", "value": 0.5}, ())
-    (point,) = claim.points
-    assert point == Point("", (), None, "relative_2norm", None, 0.5)
-    assert claim.verdict(point, here, ours, [None] * len(ours)) == verdict

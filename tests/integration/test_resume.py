@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 from commandline import SMALL, Train, result
-from eckart.methods.base import MatrixMethod
 from forked import replace, run
 from pytest import MonkeyPatch
 from safetensors.torch import save
 
-from eckart.methods import base
+from eckart.methods import matrix
 from eckart.methods.classifier import Classifier
+from eckart.methods.matrix import MatrixMethod
 from eckart.runs import fingerprint
 from eckart.runs.callbacks import LastState
 
@@ -52,15 +52,15 @@ def die(*_: object, **__: object) -> None:
 
 
 def die_in_step(patch: MonkeyPatch, step: int) -> None:
-    advance, training_step = MatrixMethod._advance, Classifier.training_step
+    scheduled, training_step = MatrixMethod.scheduled, Classifier.training_step
 
-    def advance_or_die(self: MatrixMethod, number: int) -> Any:
-        return die() if number == step else advance(self, number)
+    def step_or_die(self: MatrixMethod, number: int) -> Any:
+        return die() if number == step else scheduled(self, number)
 
     def train_or_die(self: Classifier, *batch: Any) -> Any:
         return die() if self.global_step == step else training_step(self, *batch)
 
-    patch.setattr(MatrixMethod, "_advance", advance_or_die)
+    patch.setattr(MatrixMethod, "scheduled", step_or_die)
     patch.setattr(Classifier, "training_step", train_or_die)
 
 
@@ -70,7 +70,7 @@ def die_between_blocks(patch: MonkeyPatch, step: int) -> None:
 
 
 def die_within_a_block(patch: MonkeyPatch, step: int) -> None:
-    patch.setattr(base, "_PATIENCE", 0.0)
+    patch.setattr(matrix, "_PATIENCE", 0.0)
     die_between_blocks(patch, step)
 
 

@@ -1,7 +1,5 @@
 import itertools
 import json
-import random
-import re
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -10,50 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jobs import job, seeds
 
-from eckart.results.aggregate import FIGURES, Row, Spread, by_method_and_rank, sweep_table
-
-TARGETS = {"adam": "torch.optim.Adam", "sgd": "torch.optim.SGD", "none": None}
-
-
-def job(
-    *,
-    method: str = "bottleneck",
-    data: str = "uniform",
-    rank: int = 2,
-    seed: int = 0,
-    status: str = "completed",
-    optimizer: str = "adam",
-    data_seed: int | None = None,
-    **changes: Any,
-) -> dict[str, Any]:
-    """Result of a job with a config like those that Hydra composes; ``a__b=c`` sets a.b to c."""
-    drawn = seed if data_seed is None else data_seed
-    config: dict[str, Any] = {
-        "rank": rank,
-        "seed": seed,
-        "name": None,
-        "ckpt": None,
-        "data": {"source": {"rows": 12, "seed": drawn}, "rows": 12, "seed": drawn},
-        "method": {"_target_": f"eckart.{method}", "max_steps": 100} if method != "svd" else {"solver": "exact"},
-        "optimizer": {"_target_": TARGETS[optimizer], **({} if optimizer == "none" else {"lr": 0.1})},
-        "schedule": {"_target_": None},
-        "trainer": {"precision": None, "accelerator": "auto"},
-        "logger": {"history": True},
-    }
-    for path, value in changes.items():
-        *groups, last = path.split("__")
-        node = config
-        for group in groups:
-            node = node[group]
-        node[last] = value
-    rng = random.Random(json.dumps([config, method, data]))
-    figures = {name: rng.gauss(0, 1) if status == "completed" else None for name in FIGURES if name != "accuracy"}
-    return {"status": status, "method": method, "data": data, "rank": rank, "seed": seed, "config": config, **figures}
-
-
-def seeds(count: int, **settings: Any) -> list[dict[str, Any]]:
-    return [job(seed=seed, **settings) for seed in range(count)]
+from eckart.results.aggregate import AVERAGED, Row, Spread, by_method_and_rank
 
 
 def settings_of(rows: list[Row]) -> list[dict[str, Any]]:
@@ -70,15 +27,15 @@ def test_means_and_sample_standard_deviations_are_those_of_numpy() -> None:
     ]
     for row in rows:
         mine = [result for result in results if (result["method"], result["rank"]) == (row.method, row.rank)]
-        assert row.figures.keys() == FIGURES.keys() - {"accuracy"}
-        for name, spread in row.figures.items():
+        assert row.spreads.keys() == {*AVERAGED} - {"accuracy"}
+        for name, spread in row.spreads.items():
             values = np.array([result[name] for result in mine])
             np.testing.assert_allclose(np.array(spread), (values.mean(), values.std(ddof=1)), rtol=1e-12)
 
 
 def test_one_job_has_no_standard_deviation() -> None:
     (row,) = by_method_and_rank([job() | {"accuracy": 0.5}])
-    assert row.figures["accuracy"] == Spread(0.5, None)
+    assert row.spreads["accuracy"] == Spread(0.5, None)
 
 
 def test_failures_are_counted_and_enter_no_mean() -> None:
@@ -87,9 +44,9 @@ def test_failures_are_counted_and_enter_no_mean() -> None:
     (row,) = by_method_and_rank([failed, *seeds(3), *diverged])
     (alone,) = by_method_and_rank(seeds(3))
     assert (row.completed, row.failed, row.diverged) == (3, 1, 2)
-    assert row.figures == alone.figures
+    assert row.spreads == alone.spreads
     (none,) = by_method_and_rank([failed])
-    assert (none.completed, none.failed, none.figures) == (0, 1, {})
+    assert (none.completed, none.failed, none.spreads) == (0, 1, {})
 
 
 def test_a_figure_that_some_jobs_lack_is_that_of_the_others() -> None:
@@ -97,7 +54,7 @@ def test_a_figure_that_some_jobs_lack_is_that_of_the_others() -> None:
     (row,) = by_method_and_rank([first, second | {"excess_2norm": None}, third])
     assert row.completed == 3
     values = [first["excess_2norm"], third["excess_2norm"]]
-    np.testing.assert_allclose(np.array(row.figures["excess_2norm"]), (np.mean(values), np.std(values, ddof=1)))
+    np.testing.assert_allclose(np.array(row.spreads["excess_2norm"]), (np.mean(values), np.std(values, ddof=1)))
 
 
 @pytest.mark.parametrize(
@@ -168,7 +125,7 @@ def test_a_job_that_ran_again_counts_once() -> None:
     again = second | {"relative_2norm": 100.0}
     (row,) = by_method_and_rank([first, job(seed=1, status="failed"), second, third, again])
     assert (row.completed, row.failed) == (3, 0)
-    assert row.figures["relative_2norm"].mean == pytest.approx(
+    assert row.spreads["relative_2norm"].mean == pytest.approx(
         np.mean([first["relative_2norm"], 100.0, third["relative_2norm"]])
     )
     # What completed once is not undone by a later failure.
@@ -195,7 +152,7 @@ def test_rows_are_the_groups_of_equal_configs_in_one_order(chosen: set[tuple[int
     expected = sorted(
         (len(group), np.mean([result["relative_2norm"] for result in group.values()])) for group in groups.values()
     )
-    found = sorted((row.completed, row.figures["relative_2norm"].mean) for row in rows)
+    found = sorted((row.completed, row.spreads["relative_2norm"].mean) for row in rows)
     np.testing.assert_allclose(found, expected)
     # Settings tell the rows apart.
     assert len({str((row.data, row.method, row.settings, row.rank)) for row in rows}) == len(rows)
@@ -205,85 +162,3 @@ def test_rows_are_the_groups_of_equal_configs_in_one_order(chosen: set[tuple[int
     assert [(row.method, row.settings, row.rank) for row in again] == [
         (row.method, row.settings, row.rank) for row in rows
     ]
-
-
-def cells(line: str) -> list[str]:
-    return re.split(r" {2,}", re.sub(r" *± *", "±", line.strip()))
-
-
-def test_table_shows_the_rows() -> None:
-    results = [*seeds(3), *seeds(3, rank=10), *seeds(2, method="svd", optimizer="none"), job(seed=7, status="failed")]
-    for number, result in enumerate(results[:-1]):
-        result |= {"relative_2norm": 0.25 + number / 100, "excess_2norm": 1e-11 * (1 + number), "accuracy": None}
-    title, blank, head, header, *body = sweep_table(results).splitlines()
-    assert ("mean ± standard deviation over seeds" in title, blank, head) == (True, "", "data=uniform")
-    columns = ["method", "rank", "n", "failed", "2-norm error", "Frobenius error", "2-norm excess", "Frobenius excess"]
-    assert cells(header) == columns
-    assert [line.split()[:3] for line in body] == [
-        ["bottleneck", "2", "3"],
-        ["bottleneck", "10", "3"],
-        ["svd", "2", "2"],
-    ]
-    assert cells(body[0])[3:5] == ["1", "0.260000±0.0100"] and cells(body[0])[6] == "2.0e-11±1.0e-11"
-    assert cells(body[1])[3] == "0.290000±0.0100" and cells(body[1])[5] == "5.0e-11±1.0e-11"
-    # Everything stands below its header.
-    places = [[match.start() for match in re.finditer("±", line)] for line in body]
-    assert places[0] == places[1] == places[2] and len(places[0]) == 4
-    for line in body:
-        assert line[header.index("rank") + 3] in "02"
-
-
-def test_table_of_one_seed_has_no_deviation() -> None:
-    lines = sweep_table([job() | {"relative_2norm": 0.5, "excess_2norm": 0.0}]).splitlines()
-    assert lines[2] == "data=uniform method=bottleneck"
-    assert cells(lines[4])[2] == "0.500000±–" and cells(lines[4])[4] == "0±–"
-
-
-def test_small_errors_keep_their_digits() -> None:
-    (line,) = sweep_table([job() | {"relative_2norm": 3.19858e-9}]).splitlines()[4:]
-    assert cells(line)[2] == "3.20e-09±–"
-
-
-def test_table_says_what_was_swept() -> None:
-    results = [*seeds(2), *seeds(2, optimizer__lr=1e-3), *seeds(2, optimizer="sgd"), *seeds(2, method__max_steps=7)]
-    header, *body = sweep_table(results).splitlines()[3:]
-    assert cells(header)[:3] == ["max_steps", "optimizer", "lr"]
-    assert [line.split()[:3] for line in body] == [
-        ["7", "Adam", "0.1"],
-        ["100", "Adam", "0.001"],
-        ["100", "Adam", "0.1"],
-        ["100", "SGD", "0.1"],
-    ]
-
-
-def test_table_of_jobs_that_all_failed() -> None:
-    lines = sweep_table([job(rank=30, seed=seed, status="failed") for seed in range(2)]).splitlines()
-    assert cells(lines[3])[:3] == ["rank", "n", "failed"]
-    assert lines[4].split() == ["30", "0", "2", "–", "–", "–", "–"]
-
-
-@pytest.mark.parametrize("figure", [0.123456789, 1.23456e-12, -1.23456e-17])
-@pytest.mark.parametrize("failing", [(), ("failed", "diverged")])
-@pytest.mark.parametrize("accuracy", [None, 0.987])
-@pytest.mark.parametrize("swept", [{}, {"optimizer__lr": 1e-3}, {"data__path": "/a/long/path/" * 9}])
-def test_table_fits_the_terminal(
-    figure: float, failing: tuple[str, ...], accuracy: float | None, swept: dict[str, Any]
-) -> None:
-    results = [
-        job(method=method, data=data, rank=400, seed=seed, **settings) | dict.fromkeys(FIGURES, figure * (1 + seed))
-        for method in ("factorized_linear", "bottleneck")
-        for data in ("color_wheel", "uniform")
-        for settings in ({}, swept)
-        for seed in range(3)
-    ]
-    for result in results:
-        result["accuracy"] = accuracy and accuracy / (1 + result["seed"])
-        result |= {name: abs(result[name]) for name in ("relative_2norm", "relative_frobenius")}
-    results += [job(rank=400, seed=9 + number, status=status) for number, status in enumerate(failing)]
-    title, *lines = sweep_table(results).splitlines()
-    heads = [line for line in lines if "=" in line]
-    assert max(map(len, {title, *lines}.difference(heads))) <= 120
-    # What does not fit beside the figures stands above them: nothing is lost.
-    for name in ("factorized_linear", "bottleneck", "color_wheel", "uniform", *map(str, swept.values())):
-        assert any(name in line for line in lines)
-    assert sum(" 400 " in line for line in lines) == len(by_method_and_rank(results))

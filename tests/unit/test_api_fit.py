@@ -1,5 +1,6 @@
 import base64
 import inspect
+import io
 import pickle
 import pkgutil
 import re
@@ -83,7 +84,8 @@ def test_every_kind_of_matrix_is_learned_to_the_optimum(kind: str, matrix: Any) 
     np.testing.assert_allclose(result.approximation().numpy(), best(dense), atol=1e-6 * np.abs(dense).max())
     assert max(result.errors["excess_2norm"], result.errors["excess_frobenius"]) <= 1e-8
     s = np.linalg.svd(np.asarray(dense, dtype=float), compute_uv=False)
-    assert result.optimum == pytest.approx({"2norm": s[RANK] / s[0], "frobenius": np.sqrt((s[RANK:] ** 2).sum() / (s**2).sum())})
+    best_errors = {"2norm": s[RANK] / s[0], "frobenius": np.sqrt((s[RANK:] ** 2).sum() / (s**2).sum())}
+    assert result.optimum == pytest.approx(best_errors)
 
 
 @pytest.mark.parametrize("method", [name for name in matrix_methods() if name != "completion"])
@@ -132,7 +134,7 @@ def test_the_repr_is_the_table_and_a_notebook_shows_it_with_the_picture(matrix: 
     assert found is not None
     assert base64.b64decode(found[1]) == result.picture()
     assert not re.search(r"https?:", shown)
-    with Image.open(__import__("io").BytesIO(result.picture() or b"")) as image:
+    with Image.open(io.BytesIO(result.picture() or b"")) as image:
         assert image.width > 1000
 
 
@@ -165,7 +167,7 @@ def test_missing_entries_are_recovered(capfd: pytest.CaptureFixture[str]) -> Non
     mask = np.random.default_rng(4).random(whole.shape) < 0.6
     result = eckart.fit(np.where(mask, whole, np.nan), RANK, "completion")
     np.testing.assert_allclose(result.approximation(), whole, atol=1e-8)
-    assert result.fields["measured"] == "on the observed entries"
+    assert result.fields["measured"] == "known on the observed entries alone"
     assert result.errors.keys() == {"relative_observed"}
     assert result.optimum == {}
     assert result.picture() is None
@@ -219,7 +221,11 @@ FAULTS: list[tuple[Any, dict[str, Any], str]] = [
     (None, {"rank": 2.5}, r"^rank must be an integer\. Found 2\.5\.$"),
     (None, {"rank": 8}, r"^The rank must satisfy 1 <= rank <= min\(m, n\) = 7\. Found 8\.$"),
     (None, {"seed": "a"}, r"^seed must be an integer\. Found 'a'\.$"),
-    (None, {"method": "botleneck"}, r"^method must be one of: bottleneck.* Found 'botleneck'\. Did you mean bottleneck\?$"),
+    (
+        None,
+        {"method": "botleneck"},
+        r"^method must be one of: bottleneck.* Found 'botleneck'\. Did you mean bottleneck\?$",
+    ),
     (None, {"method": "classifier"}, r"^method must be one of: .*svd\. Found 'classifier'\.$"),
     (None, {"optimizer": "adm"}, r"or a callable\. Found 'adm'\. Did you mean adam\?$"),
     (None, {"optimizer": "none"}, r"Found 'none'\.$"),
@@ -229,7 +235,11 @@ FAULTS: list[tuple[Any, dict[str, Any], str]] = [
     (None, {"dtype": torch.float16}, r"^dtype must be torch\.float64 or torch\.float32\. Found torch\.float16\.$"),
     (None, {"observed": 0.5}, r"observed is for method='completion'"),
     (None, {"method": "completion", "observed": 2}, r"fraction in \(0, 1\]"),
-    (None, {"method": "completion", "observed": np.ones((2, 2), bool)}, r"mask of shape \(9, 7\)\. Found .*\(2, 2\)\.$"),
+    (
+        None,
+        {"method": "completion", "observed": np.ones((2, 2), bool)},
+        r"mask of shape \(9, 7\)\. Found .*\(2, 2\)\.$",
+    ),
     (NANS, {"rank": 1}, r"^The target must be finite; method='completion' .* Found 1 NaN\.$"),
     (NANS, {"rank": 1, "method": "completion", "observed": 0.5}, r"Found a fraction\.$"),
     (np.array([[1.0, np.inf], [2.0, 3.0]]), {"rank": 1}, r"must be finite\. Found"),

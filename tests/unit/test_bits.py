@@ -3,10 +3,11 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
+from matrices import gaussian
 from torch import Tensor
 
 from eckart.linalg.krylov import randomized_svd
@@ -30,19 +31,12 @@ CALLS: dict[str, Callable[[Tensor], tuple[Tensor, ...]]] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_a_member_has_the_bits_that_it_has_alone(name: str, dtype: torch.dtype, shape: tuple[int, int]) -> None:
-    stack = torch.randn(12, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(dtype)
+    stack = gaussian(12, *shape, dtype=dtype)
     whole = CALLS[name](stack)
     for places in ([3], [11, 0], [5, 4, 1, 7, 10]):
         for found, expected in zip(CALLS[name](stack[places]), whole, strict=True):

@@ -122,7 +122,7 @@ def check_the_same(found: Any, expected: Any) -> None:
         pytest.param(
             [[ADAM, "optimizer.betas=[5,5]", f"optimizer.betas.0={n}"] for n in (1, 2)], id="part after whole"
         ),
-        pytest.param([[f"data.source.rows={n}", "data.source=null"] for n in (1, 2)], id="lost part"),
+        pytest.param([[f"data.source._partial_={n}", "data.source=null"] for n in (1, 2)], id="lost part"),
         pytest.param([[f"method.tolerance={n}", "++method={tolerance: 5}"] for n in (1, 2)], id="merged into a group"),
         pytest.param([["rank=1", "rank=2"], ["rank=3", "rank=2"], ["rank=3", "rank=3"]], id="twice the same key"),
         pytest.param([["rank=1", "seed=2"], ["seed=3", "rank=4"]], id="in another order"),

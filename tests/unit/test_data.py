@@ -15,7 +15,7 @@ from PIL import Image
 
 from eckart import config
 from eckart.data.matrix import MatrixData
-from eckart.data.samples import SampleData, Samples, digits
+from eckart.data.samples import SampleData
 
 CONFIGS = sorted(path.stem for path in (config.config_dir() / "data").glob("[!_]*.yaml"))
 SMALL = {"rows": 12, "cols": 9, "rank": 3}
@@ -46,6 +46,8 @@ def small(name: str, folder: Path, **options: Any) -> MatrixData:
     if "path" in node.keys():  # noqa: SIM118 (a value that is missing is a key, but not "in" the config)
         np.save(folder / "matrix.npy", np.arange(12.0).reshape(4, 3))
         node.path = str(folder / "matrix.npy")
+    if name == "operator":
+        node.source, node.arguments = "torch.eye", {"n": 5}
     data: MatrixData = instantiate(node)
     data.prepare_data()
     data.setup()
@@ -59,7 +61,7 @@ def matrix_data(target: torch.Tensor, **options: Any) -> MatrixData:
 
 
 def mask_of(data: MatrixData) -> torch.Tensor:
-    return data.supply("mask")["observed"]
+    return ~data.supply("mask")["entries"].isnan()
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -67,6 +69,12 @@ def test_data_of_the_configs(name: str, tmp_path: Path) -> None:
     if name == "mnist" and not os.environ.get("ECKART_DATA"):
         pytest.skip("MNIST is downloaded: set ECKART_DATA to a folder that holds MNIST/raw.")
     first = small(name, tmp_path)
+    if name == "operator":
+        assert first.operator().shape == (5, 5)
+        assert torch.equal(first.supply("images")["operator"].dense()[0], first.supply("target")["target"])
+        with pytest.raises(ValueError, match=r"needs a target with entries\. Found data=operator"):
+            first.supply("mask")
+        return
     target = first.supply("target")["target"]
     assert target.dtype == torch.float64
     assert target.ndim == 2
@@ -78,12 +86,11 @@ def test_data_of_the_configs(name: str, tmp_path: Path) -> None:
         return  # large: once is enough
     again, other = small(name, tmp_path), small(name, tmp_path, seed=1)
     assert torch.equal(again.supply("target")["target"], target)
-    supply, anew, differs = (data.supply("mask") for data in (first, again, other))
-    assert supply["observed"].dtype == torch.bool
-    assert supply["observed"].shape == target.shape
-    assert torch.equal(supply["observed"], anew["observed"])
+    mask, anew, differs = (mask_of(data) for data in (first, again, other))
+    assert mask.shape == target.shape
+    assert torch.equal(mask, anew)
     if name != "lab":
-        assert not torch.equal(supply["observed"], differs["observed"])
+        assert not torch.equal(mask, differs)
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if "scale" in root(name).data])
@@ -133,10 +140,15 @@ def test_mask_of_the_lab() -> None:
     assert mask_of(drawn).all()
 
 
-def test_only_completion_is_given_a_mask() -> None:
+def test_a_method_is_given_what_it_may_see_and_nothing_else() -> None:
     data = matrix_data(torch.ones(4, 3), observed=0.5)
     assert set(data.supply("target")) == {"target"}
-    assert set(data.supply("mask")) == {"target", "observed"}
+    assert set(data.supply("images")) == {"operator"}
+    seen = data.supply("mask")
+    assert set(seen) == {"entries"}
+    assert torch.equal(seen["entries"].isnan(), ~data.mask())
+    assert torch.equal(seen["entries"].nan_to_num(0), data.mask().float())
+    assert torch.equal(data.operator().dense()[0], data.target)
 
 
 @pytest.mark.parametrize(
@@ -164,90 +176,3 @@ def test_mask_file_of_another_shape_is_refused(tmp_path: Path) -> None:
 def test_mask_file_that_is_missing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         matrix_data(torch.ones(4, 3), observed=str(tmp_path / "none.npy")).supply("mask")
-
-
-def test_digits_are_split_in_two_disjoint_parts() -> None:
-    from sklearn.datasets import load_digits  # type: ignore[import-untyped, unused-ignore]
-
-    inputs, labels = load_digits(return_X_y=True)
-    samples = digits()
-    assert len(samples.train_inputs) + len(samples.test_inputs) == len(inputs) == 1797
-    assert len(samples.test_inputs) == 1797 // 5
-    for part, own in ((samples.train_inputs, samples.train_labels), (samples.test_inputs, samples.test_labels)):
-        assert part.shape[1] == 64
-        assert set(own.tolist()) == set(range(10))
-    rows = sorted((*row, label) for row, label in zip(inputs.tolist(), labels.tolist(), strict=True))
-    parts = torch.cat([samples.train_inputs, samples.test_inputs]).tolist()
-    both = torch.cat([samples.train_labels, samples.test_labels]).tolist()
-    assert sorted((*row, label) for row, label in zip(parts, both, strict=True)) == rows
-    assert float(inputs.max()) == samples.largest
-
-
-def samples() -> Samples:
-    inputs = torch.arange(30, dtype=torch.uint8).view(10, 3) * 8
-    return Samples(inputs, torch.arange(10) % 3, inputs[:4] + 1, torch.arange(4) % 3, 255.0)
-
-
-def sample_data(**options: Any) -> SampleData:
-    data = SampleData(samples, **options)
-    data.setup()
-    return data
-
-
-@pytest.mark.parametrize(("pixels", "divisor"), [("raw", 1.0), ("scaled", 255.0)])
-def test_samples_are_a_matrix_of_their_training_set(pixels: str, divisor: float) -> None:
-    expected = np.arange(30.0).reshape(10, 3) * 8 / divisor
-    data = sample_data(pixels=pixels)
-    np.testing.assert_allclose(data.supply("target")["target"], expected, rtol=1e-6)
-    supply = data.supply("labels")
-    np.testing.assert_allclose(supply["inputs"], expected, rtol=1e-6)
-    assert supply["labels"].tolist() == (np.arange(10) % 3).tolist()
-
-
-def test_batches_visit_every_sample_once_and_labels_stay_with_them() -> None:
-    loader = sample_data(batch_size=4, seed=3).train_dataloader()
-    assert len(loader) == 3
-    orders = []
-    for epoch in range(2):
-        loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
-        batches = list(loader)
-        assert [len(labels) for _, labels in batches] == [4, 4, 2]
-        inputs, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
-        index = (inputs[:, 0] / 24).round().long()
-        assert sorted(index.tolist()) == list(range(10))
-        assert torch.equal(labels, index % 3)
-        orders.append(index.tolist())
-    assert orders[0] != orders[1]
-    again = sample_data(batch_size=4, seed=3).train_dataloader()
-    assert (torch.cat([inputs for inputs, _ in again])[:, 0] / 24).round().long().tolist() == orders[0]
-
-
-def test_test_set_keeps_its_order() -> None:
-    ((inputs, labels),) = sample_data(seed=3).val_dataloader()
-    assert torch.equal(inputs, samples().test_inputs.float())
-    assert torch.equal(labels, samples().test_labels)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"pixels": "white"}, "data.pixels must be one of: raw, scaled. Found 'white'."),
-        ({"batch_size": 0}, "data.batch_size must be an integer of at least 1. Found 0."),
-    ],
-)
-def test_errors_of_samples(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        SampleData(samples, **options)
-
-
-def test_mnist_that_is_not_there_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import torchvision.datasets  # type: ignore[import-untyped, unused-ignore]
-
-    from eckart.data.samples import mnist
-
-    def unreachable(*_: Any, **__: Any) -> None:
-        raise RuntimeError("Error downloading train-images-idx3-ubyte.gz")
-
-    monkeypatch.setattr(torchvision.datasets.MNIST, "download", unreachable)
-    with pytest.raises(FileNotFoundError, match=rf"^MNIST is not under data\.root={tmp_path} .* take data=digits"):
-        mnist(str(tmp_path))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from eckart.results import figures
+from eckart.results.style import save
 
 Matrix = NDArray[np.float64]
 CAPTIONS = (
@@ -266,7 +267,7 @@ def test_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
     occupied = tmp_path / "figure.png"
     occupied.mkdir()
     with pytest.raises(OSError, match=r"figure\.png"):
-        figures.save(Figure(), occupied)
+        save(Figure(), occupied)
     assert list(tmp_path.iterdir()) == [occupied]
 
 

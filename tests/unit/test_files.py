@@ -2,6 +2,7 @@ import gzip
 import io
 import os
 import struct
+import time
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -439,3 +440,60 @@ def test_strings_and_npz_with_foreign_members(tmp_path: Path) -> None:
         archive.writestr("A.npy", buffer.getvalue())
         archive.writestr("A", "a note")
     assert torch.equal(read_matrix(str(tmp_path / "a.npz")), torch.from_numpy(A))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "law"),
+    [
+        ("a.jpg", "PNG", "must be a JPEG image, as its extension says. Found PNG."),
+        ("a.TIF", "JPEG", "must be a TIFF image, as its extension says. Found JPEG."),
+        ("a.png", "TIFF", "must be a PNG image, as its extension says. Found TIFF."),
+    ],
+)
+def test_an_image_of_another_format_than_its_name_says(tmp_path: Path, name: str, kind: str, law: str) -> None:
+    gradient("L").save(tmp_path / name, format=kind)
+    refuse(tmp_path / name, law)
+
+
+def test_a_list_of_pages_without_an_end(tmp_path: Path) -> None:
+    gradient("L").save(tmp_path / "a.tif")
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    (first,) = struct.unpack("<I", content[4:8])
+    (count,) = struct.unpack("<H", content[first : first + 2])
+    end = first + 2 + 12 * count
+    content[end : end + 4] = struct.pack("<I", first)
+    (tmp_path / "a.tif").write_bytes(content)
+    refuse(tmp_path / "a.tif", r"list of pages must end after one page\. Found a loop")
+
+
+@pytest.mark.parametrize("filler", [b"\n", b"%\n", b"%", b"\0", b"0\n", b"0"])
+def test_a_small_file_that_unpacks_to_much_takes_seconds(tmp_path: Path, filler: bytes) -> None:
+    head = b"%%MatrixMarket matrix array real general\n5 5\n"
+    (tmp_path / "a.mtx.gz").write_bytes(gzip.compress(head + filler * (10**8 // len(filler)), compresslevel=1))
+    began = time.process_time()
+    refuse(tmp_path / "a.mtx.gz", "Cannot read")
+    assert time.process_time() - began < 10
+
+
+def test_matrix_market_across_blocks(tmp_path: Path) -> None:
+    lines = [f"{value:.17g}" for value in np.random.default_rng(2).standard_normal(90_000)]
+    # Blocks of a megabyte end within lines; here the second one has a comment and an empty line.
+    text = "\n".join(["%%MatrixMarket matrix array real general", "% note", "", "300 300", *lines[:60_000], "", "% x"])
+    (tmp_path / "a.mtx").write_text("\n".join([text, *lines[60_000:]]))
+    check(tmp_path / "a.mtx", np.array(lines, dtype=float).reshape(300, 300).T)
+    for number, wrong in ((70_000, "1_0"), (70_000, "x"), (70_000, "1 2")):
+        broken = [*lines]
+        broken[number] = wrong
+        (tmp_path / "a.mtx").write_text("\n".join([text.replace("\n\n% x", "", 1), "", "% x", *broken[60_000:]]))
+        refuse(tmp_path / "a.mtx", rf"line {number + 7}\b")
+
+
+def test_libraries_do_not_warn_beside_the_line(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    gradient("L").save(tmp_path / "a.tif")
+    whole = (tmp_path / "a.tif").read_bytes()
+    for part in range(1, 10):
+        (tmp_path / "a.tif").write_bytes(whole[: len(whole) * part // 10])
+        refuse(tmp_path / "a.tif", "Cannot read")
+    torch.save(torch.from_numpy(A).to_sparse_csr(), tmp_path / "a.pt")
+    check(tmp_path / "a.pt", A)
+    assert not [warned for warned in recwarn if "beta" not in str(warned.message)]

@@ -39,6 +39,7 @@ def test_fingerprint_ignores_what_does_not_decide_the_result(path: str, value: A
         ("method._target_", "a.E"),
         ("optimizer.lr", 0.02),
         ("trainer.precision", "32-true"),
+        ("callbacks", {"timer": {"_target_": "a.F"}}),
     ],
 )
 def test_fingerprint_changes_with_what_decides_the_result(path: str, value: Any) -> None:

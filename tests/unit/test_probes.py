@@ -158,9 +158,9 @@ def test_probes_are_float64_on_the_cpu(law: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"law": "cauchy"}, "method.probes must be one of: gaussian, uniform, orthogonal. Found 'cauchy'."),
-        ({"vectors": 0}, "method.vectors must be an integer of at least 1. Found 0."),
-        ({"batch_size": -2}, "method.batch_size must be an integer of at least 1. Found -2."),
+        ({"law": "cauchy"}, "probes must be one of: gaussian, uniform, orthogonal. Found 'cauchy'."),
+        ({"vectors": 0}, "vectors must be an integer of at least 1. Found 0."),
+        ({"batch_size": -2}, "batch_size must be an integer of at least 1. Found -2."),
     ],
 )
 def test_errors_state_the_law_and_the_value(options: dict[str, Any], message: str) -> None:

@@ -63,8 +63,8 @@ class Kept(Logger):
         self.rows: list[tuple[int | None, dict[str, float]]] = []
         self.ended: list[str] = []
 
-    def log_hyperparams(self, *_: Any, **__: Any) -> None:
-        raise AssertionError("the run does this")
+    def log_hyperparams(self, params: dict[str, Any], *_: Any, **__: Any) -> None:
+        self.params = params
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         self.rows.append((step, metrics))
@@ -76,12 +76,14 @@ class Kept(Logger):
 def test_each_member_has_its_own_metrics() -> None:
     loggers = [Kept(), Kept()]
     stack = StackLogger([History(None), History(None)], [None, None], [[logger] for logger in loggers])
+    stack.begin(Trainer(logger=False, accelerator="cpu", enable_checkpointing=False), [{"seed": 0}, {"seed": 1}])
     stack.log_metrics({"loss": torch.tensor([1.0, 2.0]), "lr": 0.5, "step": torch.tensor([3, 4])}, step=9)
     stack.log_metrics({"loss": torch.tensor([5.0, 6.0]), "moved": torch.tensor([True, False])}, step=10)
     stack.finalize("success")
     assert loggers[0].rows == [(3, {"loss": 1.0, "lr": 0.5}), (10, {"loss": 5.0})]
     assert loggers[1].rows == [(4, {"loss": 2.0, "lr": 0.5})]
     assert stack.histories[0].rows == [{"step": 3, "loss": 1.0, "lr": 0.5}, {"step": 10, "loss": 5.0}]
+    assert [logger.params for logger in loggers] == [{"seed": 0}, {"seed": 1}]
     assert [logger.ended for logger in loggers] == [["success"], ["success"]]
 
 
@@ -94,6 +96,7 @@ def test_a_logger_of_lightning_writes_its_file(tmp_path: Path) -> None:
 
 def test_callbacks_find_the_metrics_of_the_run() -> None:
     stack = StackLogger([History(None)], [None])
-    stack.trainer = Trainer(logger=False, accelerator="cpu", enable_checkpointing=False)
+    trainer = Trainer(logger=False, accelerator="cpu", enable_checkpointing=False)
+    stack.begin(trainer, [{}])
     stack.log_metrics({"accuracy": 0.5, "step": torch.tensor([1])})
-    assert {name: float(value) for name, value in stack.trainer.callback_metrics.items()} == {"accuracy": 0.5}
+    assert {name: float(value) for name, value in trainer.callback_metrics.items()} == {"accuracy": 0.5}

@@ -118,9 +118,7 @@ class Result:
 
         with tempfile.TemporaryDirectory() as folder:
             pictures = _PICTURES[: 1 if self._target is not None else 2]
-            drawn = draw(
-                Path(folder), self.fields, self._measurements, self._target, *self._factors, None, pictures
-            )
+            drawn = draw(Path(folder), self.fields, self._measurements, self._target, *self._factors, None, pictures)
             return drawn[0].read_bytes() if drawn else None
 
     def __repr__(self) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pytorch_lightning import LightningDataModule
 
+from eckart.allowed import check_target
 from eckart.linalg.operators import Operator, as_operator
 
 
@@ -14,21 +15,24 @@ class OperatorData(LightningDataModule):
 
     Args:
         source: A callable, or its importable name ``package.module.function``, that returns the operator: anything
-            that has a ``shape (m, n)`` and gives products by ``@``, a :class:`MatrixFree`, an array, or a sparse matrix.
+            that has a ``shape (m, n)`` and gives products by ``@``, a :class:`MatrixFree`, an array, or a sparse
+            matrix. A name outside this package must be listed in the environment variable ``ECKART_ALLOW``.
         arguments: Keyword arguments of the callable.
         **parameters: What the config keeps beside them; not used here.
 
     Raises:
-        ValueError: If the name cannot be imported, or what it gives is no operator.
+        ValueError: If the name is not allowed or cannot be imported, or the callable returns no operator.
 
     Example:
-        >>> data = OperatorData("torch.eye", {"n": 3})
+        >>> data = OperatorData("eckart.data.targets.identity", {"rows": 3, "cols": 3})
         >>> data.setup()
         >>> data.operator().shape
         (3, 3)
     """
 
-    def __init__(self, source: str | Callable[..., Any], arguments: Mapping[str, Any] | None = None, **parameters: Any) -> None:
+    def __init__(
+        self, source: str | Callable[..., Any], arguments: Mapping[str, Any] | None = None, **parameters: Any
+    ) -> None:
         super().__init__()
         self._source, self._arguments = source, dict(arguments or {})
         self._operator: Operator | None = None
@@ -54,6 +58,7 @@ class OperatorData(LightningDataModule):
 
     @staticmethod
     def _imported(path: str) -> Callable[..., Any]:
+        check_target(path, "data.source")
         module, _, name = path.rpartition(".")
         try:
             return getattr(importlib.import_module(module), name)

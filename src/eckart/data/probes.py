@@ -1,7 +1,7 @@
-"""Probes: random vectors whose images a net learns a matrix from.
+"""Probes: random vectors x. A net learns a matrix A from their images Ax.
 
-With probes of second moment ``C = E[x xᵀ]`` the expected loss of a net that stands for ``W`` is
-``‖(W - A) C^½‖²``, so the law of the probes decides what "best" means.
+With probes of second moment ``C = E[x xᵀ]`` the expected loss of a net that represents ``W`` is
+``‖(W - A) C^½‖²``, so the distribution of the probes decides which ``W`` is best.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from eckart.linalg.random import stream
 
 
 def gaussian(count: int, size: int, generator: torch.Generator) -> Tensor:
-    """Probes with entries from N(0, 1): ``C = I``, but a finite batch has gradient noise. Shape ``(count, size)``."""
+    """Probes with entries from N(0, 1): ``C = I``, but finite batches have noisy gradients. Shape ``(count, size)``."""
     return torch.randn(count, size, generator=generator, dtype=torch.float64)
 
 
@@ -26,8 +26,8 @@ def uniform(count: int, size: int, generator: torch.Generator) -> Tensor:
 def orthogonal(count: int, size: int, generator: torch.Generator) -> Tensor:
     """Probes that are orthogonal in sets of ``size``, each of norm ``√size``. Shape ``(count, size)``.
 
-    A whole set has ``XᵀX = size · I`` exactly, so one batch gives the exact gradient of the population loss: no noise
-    is left. A batch smaller than a set does not.
+    A whole set has ``XᵀX = size · I`` exactly, so the gradient of one such batch is that of the expected loss, without
+    noise. The gradient of a batch smaller than a set is noisy.
 
     Example:
         >>> x = orthogonal(4, 4, stream(0, "probes"))
@@ -49,24 +49,24 @@ LAWS: dict[str, Callable[[int, int, torch.Generator], Tensor]] = {
 
 
 class Probes:
-    """The probes of a stack, batch by batch.
+    """The probes of a stack, in batches.
 
-    A member's batch follows from its seed and the step alone, so a resumed run sees the same ones, and a member of a
-    stack the same as when it runs alone. Members of one seed share one set of probes.
+    The batch of a member depends only on its seed and on the step: a resumed run and a run of the member alone draw the
+    same batches. Members with the same seed share one set of probes.
 
     Args:
         law: ``gaussian``, ``uniform`` or ``orthogonal``.
         size: Length n of a probe.
-        vectors: How many are drawn once and passed over in epochs, newly shuffled for each; None draws fresh ones at
-            each step. Orthogonal probes are one set of ``size`` unless told otherwise.
-        batch_size: Probes a step; None takes all, or 32 of fresh ones.
+        vectors: Number of probes that are drawn once and used in epochs, in a new order in each; None draws new probes
+            at each step, or, if they are orthogonal, one set of ``size``.
+        batch_size: Probes in a step; None takes all, or 32 if they are new at each step.
         seeds: Seed of each of the J members.
-        dtype: Type that they are kept in; they are drawn in float64.
+        dtype: Type of the probes; they are drawn in float64 and rounded to it.
 
     Attributes:
-        fixed: Whether they are drawn once.
-        sets: What is drawn once, one set for each seed that occurs, shape ``(seeds, vectors, n)``.
-        members: Which set is whose, shape ``(J,)``.
+        fixed: Whether the probes are drawn once.
+        sets: Probes that are drawn once, one set for each different seed, shape ``(seeds, vectors, n)``.
+        members: Index of the set of each member, shape ``(J,)``.
 
     Raises:
         ValueError: For an unknown law, or counts below 1.
@@ -90,10 +90,10 @@ class Probes:
         seeds: Sequence[int],
         dtype: torch.dtype = torch.float64,
     ) -> None:
-        require_one_of("method.probes", law, LAWS)
+        require_one_of("probes", law, LAWS)
         for name, count in (("vectors", vectors), ("batch_size", batch_size)):
             if count is not None:
-                require_count(f"method.{name}", count)
+                require_count(name, count)
         self._draw, self.size, self._seeds = LAWS[law], size, list(dict.fromkeys(seeds))
         self.members = torch.tensor([self._seeds.index(seed) for seed in seeds])
         if vectors is None and law == "orthogonal":
@@ -108,15 +108,15 @@ class Probes:
 
     @property
     def all(self) -> Tensor:
-        """Every probe of each member, shape ``(J, vectors, n)``; none where they are fresh at each step."""
+        """All probes of each member, shape ``(J, vectors, n)``; ``vectors`` is 0 if they are new at each step."""
         return self._of_members(self.sets)
 
     def to(self, device: torch.device) -> None:
-        """Move them to where they are trained on."""
+        """Move the probes to the device of the training."""
         self.sets, self.members, self._order = (part.to(device) for part in (self.sets, self.members, self._order))
 
     def places(self, step: int) -> Tensor | None:
-        """Which of its fixed probes each member takes at a step, shape ``(J, batch)``; None where it takes all."""
+        """Indices of the fixed probes of each member in a step, shape ``(J, batch)``; None if the step uses all."""
         if not self.fixed or self.batch_size == self.count:
             return None
         epoch, place = divmod(step, -(-self.count // self.batch_size))
@@ -125,11 +125,11 @@ class Probes:
         return self._order[:, place * self.batch_size : (place + 1) * self.batch_size]
 
     def batch(self, step: int, places: Tensor | None = None) -> Tensor:
-        """The probes of one step, counted from 0, shape ``(J, batch, n)``; the last of an epoch can be smaller.
+        """The probes of a step, counted from 0, shape ``(J, batch, n)``; the last batch of an epoch can be smaller.
 
         Args:
-            step: The step.
-            places: Which of the fixed ones, as of :meth:`places`; None for all of the step's.
+            step: Number of the step.
+            places: Indices of fixed probes, from :meth:`places`; None for those of the step.
         """
         if not self.fixed:
             streams = (stream(seed, "probes", step) for seed in self._seeds)

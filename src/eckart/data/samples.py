@@ -1,13 +1,13 @@
-"""Labeled samples: what a classifier trains on, and as a matrix samples × pixels."""
+"""Labeled samples: the data of a classifier, and as a matrix samples × pixels a target."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
-from eckart.data.matrix import MatrixData
+from eckart.data.matrix import MatrixData, bound
 from eckart.linalg.checks import require_count, require_one_of
 from eckart.linalg.operators import Operator
 from eckart.linalg.random import stream
@@ -24,10 +24,10 @@ class Samples(NamedTuple):
 
 
 def mnist(root: str) -> Samples:
-    """MNIST by torchvision, read from ``root/MNIST/raw`` or downloaded there once.
+    """MNIST from torchvision, read from ``root/MNIST/raw`` or downloaded to it once.
 
     Raises:
-        FileNotFoundError: If it is not there and cannot be downloaded.
+        FileNotFoundError: If it is not in ``root`` and cannot be downloaded.
     """
     from torchvision.datasets import MNIST
 
@@ -35,14 +35,14 @@ def mnist(root: str) -> Samples:
         train, test = (MNIST(root, train=part, download=True) for part in (True, False))
     except (OSError, RuntimeError) as error:
         raise FileNotFoundError(
-            f"MNIST is not under data.root={root} and cannot be downloaded there. "
-            f"Give data.root=FOLDER that holds MNIST/raw, or take data=digits, which needs no download."
+            f"MNIST is not in root={root} and cannot be downloaded to it. "
+            f"Set root to a folder that contains MNIST/raw, or use data=digits, which needs no download."
         ) from error
     return Samples(train.data.flatten(1), train.targets, test.data.flatten(1), test.targets, 255.0)
 
 
 def digits() -> Samples:
-    """scikit-learn's 1797 handwritten digits of 8×8 pixels in 0..16; each fifth is held out for testing."""
+    """scikit-learn's 1797 handwritten digits of 8×8 pixels in 0..16; every fifth is in the test set."""
     from sklearn.datasets import load_digits
 
     inputs, labels = (torch.from_numpy(array) for array in load_digits(return_X_y=True))
@@ -54,11 +54,13 @@ class SampleData(MatrixData):
     """A set of labeled samples in batches, or its training inputs as a target.
 
     Args:
-        source: Loads the samples.
-        pixels: ``raw``, as they are stored, or ``scaled`` to [0, 1].
-        batch_size: Samples a batch.
-        seed: Draws the order of each epoch, and the observed entries for completion.
-        **common: As in :class:`eckart.data.matrix.MatrixData`.
+        source: Loads the samples, from its own parameters.
+        pixels: ``raw``, the stored values, or ``scaled`` to [0, 1].
+        batch_size: Samples in a batch.
+        seed: Seed of the order of each epoch, and of the observed entries for completion.
+        scale: As in :class:`eckart.data.matrix.MatrixData`, as ``observed`` and ``own_mask`` are.
+        labeled: True: a classifier can be trained on them.
+        **parameters: Parameters of ``source``.
 
     Raises:
         ValueError: For an unknown ``pixels``, or a batch size below 1.
@@ -66,17 +68,23 @@ class SampleData(MatrixData):
 
     def __init__(
         self,
-        source: Callable[[], Samples],
+        source: Callable[..., Samples],
         *,
         pixels: str = "raw",
         batch_size: int = 64,
         seed: int = 0,
-        **common: Any,
+        scale: float = 1.0,
+        observed: float | str | None = None,
+        own_mask: Sequence[Sequence[int]] | None = None,
+        labeled: bool = True,
+        **parameters: Any,
     ) -> None:
-        require_one_of("data.pixels", pixels, ("raw", "scaled"))
-        require_count("data.batch_size", batch_size)
-        super().__init__(lambda: self._inputs(self.samples.train_inputs).double(), seed=seed, **common)
-        self._load, self._pixels, self._batch_size, self._order_seed = source, pixels, batch_size, seed
+        require_one_of("pixels", pixels, ("raw", "scaled"))
+        require_count("batch_size", batch_size)
+        matrix: dict[str, Any] = {"scale": scale, "observed": observed, "own_mask": own_mask}
+        super().__init__(lambda: self._inputs(self.samples.train_inputs).double(), seed=seed, **matrix)
+        self._load, self._pixels, self._batch_size = bound(source, seed, parameters), pixels, batch_size
+        self._order_seed = seed
 
     def setup(self, stage: str | None = None) -> None:
         """Load the samples once."""
@@ -115,8 +123,8 @@ class SampleData(MatrixData):
 
 
 class _Batches(DistributedSampler[Tensor]):
-    # Whole batches are sliced from the tensors at once, many times faster than sample by sample. Every process sees all
-    # of them, and the method takes its share of each; Lightning deals out the batches of samplers of any other kind.
+    # A whole batch is one slice of the tensors, which is many times faster than single samples. Every process gets all
+    # batches, and the method takes its share of each; Lightning would distribute the batches of any other sampler.
     def __init__(self, dataset: TensorDataset, batch_size: int, seed: int | None) -> None:
         super().__init__(dataset, num_replicas=1, rank=0)
         self._count, self._batch_size, self._seed = len(dataset), batch_size, seed

@@ -1,11 +1,13 @@
-"""Targets: the matrices that low-rank models learn, each made by one function of its size and seed."""
+"""Targets: matrices for low-rank models to learn, each from one function of its size and seed."""
 
 import math
 
 import torch
 from torch import Tensor
 
+from eckart.linalg.checks import require_count
 from eckart.linalg.random import stream
+from eckart.linalg.ranks import check_rank
 
 LAB_MASK = torch.tensor([[True, True, True], [False, True, True], [True, False, True]])
 
@@ -13,7 +15,7 @@ LAB_MASK = torch.tensor([[True, True, True], [False, True, True], [True, False, 
 def lab() -> Tensor:
     """The 3 by 3 matrix of the matrix-factorization lab.
 
-    Its best rank-2 approximation leaves a sum of squared residuals of 0.121911.
+    The sum of squared residuals of its best rank-2 approximation is 0.121911.
 
     Returns:
         Float64, shape ``(3, 3)``.
@@ -28,7 +30,7 @@ def lab() -> Tensor:
 
 
 def lab_mask() -> Tensor:
-    """Which entries of ``lab()`` the lab's completion exercise observes: seven of nine.
+    """Entries of ``lab()`` that are observed in the completion exercise of the lab: seven of nine.
 
     Returns:
         Bool, shape ``(3, 3)``, a copy of ``LAB_MASK``; true where the entry is observed.
@@ -46,7 +48,7 @@ def gaussian(rows: int, cols: int, seed: int) -> Tensor:
     Args:
         rows: At least 1.
         cols: At least 1.
-        seed: The run's seed; the same seed gives the same matrix.
+        seed: Seed of the run; the same seed gives the same matrix.
 
     Returns:
         Float64, shape ``(rows, cols)``.
@@ -65,12 +67,12 @@ def gaussian(rows: int, cols: int, seed: int) -> Tensor:
 def uniform(rows: int, cols: int, seed: int) -> Tensor:
     """Independent entries from the uniform distribution on (0, 1).
 
-    Its mean of 1/2 makes one singular value near ``sqrt(rows * cols) / 2``, far above the others.
+    Because of the mean 1/2, the largest singular value is near ``sqrt(rows * cols) / 2``, far above the others.
 
     Args:
         rows: At least 1.
         cols: At least 1.
-        seed: The run's seed; the same seed gives the same matrix.
+        seed: Seed of the run; the same seed gives the same matrix.
 
     Returns:
         Float64, shape ``(rows, cols)``.
@@ -92,7 +94,7 @@ def symmetric(rows: int, seed: int) -> Tensor:
 
     Args:
         rows: At least 1; the matrix is square.
-        seed: The run's seed; the same seed gives the same matrix.
+        seed: Seed of the run; the same seed gives the same matrix.
 
     Returns:
         Float64, shape ``(rows, rows)``, exactly symmetric.
@@ -116,7 +118,7 @@ def low_rank(rows: int, cols: int, rank: int, seed: int) -> Tensor:
         rows: At least 1.
         cols: At least 1.
         rank: Inner size of the product, ``1 <= rank <= min(rows, cols)``.
-        seed: The run's seed; the same seed gives the same matrix.
+        seed: Seed of the run; the same seed gives the same matrix.
 
     Returns:
         Float64, shape ``(rows, cols)``; entries of mean 0 and variance ``rank``.
@@ -129,8 +131,7 @@ def low_rank(rows: int, cols: int, rank: int, seed: int) -> Tensor:
         tensor(2)
     """
     _require_sizes(rows=rows, cols=cols, rank=rank)
-    if rank > min(rows, cols):
-        raise ValueError(f"The target's rank must satisfy 1 <= rank <= min(m, n) = {min(rows, cols)}. Found {rank}.")
+    check_rank(rank, (rows, cols), name="The target's rank")
     generator = stream(seed, "target")
     left = torch.randn(rows, rank, dtype=torch.float64, generator=generator)
     return left @ torch.randn(rank, cols, dtype=torch.float64, generator=generator)
@@ -139,8 +140,8 @@ def low_rank(rows: int, cols: int, rank: int, seed: int) -> Tensor:
 def identity(rows: int, cols: int) -> Tensor:
     """Ones on the main diagonal, zeros elsewhere: every singular value is 1.
 
-    All approximations that keep ``rank < min(rows, cols)`` orthonormal directions are optimal, with relative 2-norm
-    error 1.
+    Every product of k orthonormal directions with their images is a best approximation of rank ``k < min(rows, cols)``,
+    with relative 2-norm error 1.
 
     Args:
         rows: At least 1.
@@ -189,9 +190,9 @@ def diagonal(rows: int, start: int = 0) -> Tensor:
 
 
 def photo(rows: int = 400, cols: int = 400) -> Tensor:
-    """Photograph of a pagoda: scikit-learn's ``china.jpg`` as luminance, its singular values falling slowly.
+    """Luminance of a photograph of a pagoda, scikit-learn's ``china.jpg``. Its singular values decay slowly.
 
-    The largest centered crop of the asked shape is resampled (Lanczos), so nothing is stretched.
+    The largest centered crop with the aspect ratio of the result is resampled (Lanczos), so nothing is stretched.
 
     Args:
         rows: Height in pixels, at least 1.
@@ -223,8 +224,8 @@ def photo(rows: int = 400, cols: int = 400) -> Tensor:
 def logo(rows: int = 256) -> Tensor:
     """White silhouette of a pear with a stem and a leaf, on black, drawn from circles with soft edges.
 
-    Curved edges keep it far from low rank: at 256 pixels the best rank-10 approximation has a relative 2-norm error of
-    0.071.
+    Because of its curved edges it is far from low rank: the relative 2-norm error of its best rank-10 approximation is
+    0.071 at 256 pixels.
 
     Args:
         rows: Height and width in pixels, at least 1.
@@ -296,5 +297,4 @@ def _pixel_centers(rows: int) -> tuple[Tensor, Tensor]:
 
 def _require_sizes(**sizes: int) -> None:
     for name, size in sizes.items():
-        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-            raise ValueError(f"The target's {name} must be an integer of at least 1. Found {size!r}.")
+        require_count(f"The target's {name}", size)

@@ -1,1 +1,1 @@
-"""Matrices and operators: decompositions, norms, ranks and the measures of an approximation. Pure torch."""
+"""Matrices and operators: decompositions, norms, ranks, and the errors of an approximation. Pure torch."""

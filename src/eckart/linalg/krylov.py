@@ -1,4 +1,4 @@
-"""Leading singular triplets from products with a matrix alone."""
+"""Leading singular triplets of a matrix, computed from products with it."""
 
 import warnings
 from collections.abc import Callable
@@ -23,20 +23,21 @@ def randomized_svd(
 ) -> tuple[Tensor, Tensor, Tensor]:
     r"""Leading singular triplets by block Krylov iteration from a random sketch, iterated to a certificate.
 
-    The iteration goes on until every kept triplet satisfies ``||A.T u_i - s_i v_i|| <= tolerance * s_1``, while
-    ``A v_i = s_i u_i`` and orthonormality hold to roundoff. So each ``s_i`` lies within ``tolerance * s_1`` of a
-    singular value, and the approximation is as good as :func:`eckart.linalg.svd.truncated_svd` also where the spectrum
-    decays slowly, which a fixed number of power iterations does not give. Singular values may repeat up to
-    ``rank + oversampling`` times, and may vanish. The basis is restarted with its best triplets and stays within
-    ``8 * (rank + oversampling)`` vectors. The result depends on the matrix and the seed alone.
+    The iteration stops when every kept triplet satisfies ``||A.T u_i - s_i v_i|| <= tolerance * s_1``, while
+    ``A v_i = s_i u_i`` and orthonormality hold to roundoff. So each ``s_i`` is within ``tolerance * s_1`` of a singular
+    value, and the approximation is as good as :func:`eckart.linalg.svd.truncated_svd` also for a spectrum that decays
+    slowly, where a fixed number of power iterations is inaccurate. A singular value may occur up to
+    ``rank + oversampling`` times, and may be zero. The basis is restarted with its best triplets and has at most
+    ``8 * (rank + oversampling)`` vectors. The result depends only on the matrix and the seed.
 
     Args:
-        matrix: Real floating point, shape ``(..., m, n)``; the members of a batch are taken one after another.
+        matrix: Real floating point, shape ``(..., m, n)``; the members of a batch are processed one at a time.
         rank: Number of singular triplets kept, ``1 <= rank <= min(m, n)``.
         seed: Seed of the sketch.
         oversampling: Vectors of the sketch beyond ``rank``; more of them converge in fewer iterations.
-        tolerance: Largest residual relative to ``s_1``. What roundoff allows is its floor, 16 ``eps`` of the dtype.
-        max_iterations: Block steps after which the best triplets so far are returned with a warning.
+        tolerance: Largest residual relative to ``s_1``; at least 16 ``eps`` of the dtype, the roundoff.
+        max_iterations: Largest number of block steps, after which the best triplets so far are returned, with a
+            warning.
 
     Returns:
         ``(u, s, vh)`` as of :func:`eckart.linalg.svd.truncated_svd`.
@@ -45,12 +46,12 @@ def randomized_svd(
         ValueError: If ``rank`` is outside ``[1, min(m, n)]``.
 
     Warns:
-        RuntimeWarning: If ``max_iterations`` is hit; it states the residual that was reached.
+        RuntimeWarning: If ``max_iterations`` is reached; it states the residual of the result.
 
     Note:
         A matrix with fewer than ``5 * (rank + oversampling)`` rows or columns is decomposed exactly, which is faster.
-        Otherwise ``O(m n (rank + oversampling))`` per iteration. That the triplets found are the *leading* ones holds
-        with probability one over the sketch.
+        Otherwise ``O(m n (rank + oversampling))`` per iteration. The triplets found are the *leading* ones with
+        probability one over the sketch.
 
     Example:
         >>> matrix = torch.diag(torch.arange(100, 0, -1.0, dtype=torch.float64))
@@ -90,7 +91,7 @@ def randomized_svd(
 
 
 class Products(NamedTuple):
-    """Products with a matrix and with its transpose, and a tensor of the shape, dtype and device of the matrix."""
+    """Products with a matrix and with its transpose, and a tensor with the shape, dtype and device of the matrix."""
 
     apply: Callable[[Tensor], Tensor]
     adjoint: Callable[[Tensor], Tensor]
@@ -104,7 +105,18 @@ def block_lanczos(
     converged: Callable[[Tensor, Tensor], bool],
     max_iterations: int,
 ) -> tuple[Tensor, Tensor, Tensor, bool]:
-    """Golub-Kahan-Lanczos by blocks, fully reorthogonalized, restarted thick; all Ritz triplets of the last basis."""
+    """Block Golub-Kahan-Lanczos bidiagonalization with full reorthogonalization and thick restarts.
+
+    Args:
+        operator: The matrix A, shape ``(m, n)`` with ``min(m, n) >= 2 * width``.
+        width: Vectors in a block.
+        generator: Draws the first block, and replacements for directions that are exhausted.
+        converged: Whether to stop, from the Ritz values and the norms of ``A.T u_i - s_i v_i`` of all Ritz triplets.
+        max_iterations: Largest number of block steps.
+
+    Returns:
+        ``(u, s, v, done)``: all Ritz triplets of the last basis, as columns, and whether ``converged`` said to stop.
+    """
     apply, adjoint, like = operator
     m, n = like.shape
     largest = min(8 * width, min(m, n) - width)
@@ -113,7 +125,7 @@ def block_lanczos(
     iteration = 0
     while True:
         iteration += 1
-        # left @ core = A @ right, and A.T @ left = right @ core.T, but for the last block's remainder.
+        # left @ core = A @ right, and A.T @ left = right @ core.T except for the remainder of the last block.
         coupling, new_left, corner = _split(apply(block), left, generator)
         core = torch.nn.functional.pad(torch.cat([core, coupling], dim=1), (0, 0, 0, width))
         core[-width:, -width:] = corner
@@ -138,7 +150,7 @@ def _split(block: Tensor, basis: Tensor, generator: torch.Generator) -> tuple[Te
     fresh, triangle = torch.linalg.qr(rest)
     p, s, qh = torch.linalg.svd(triangle)
     fresh, remainder = fresh @ p, s[:, None] * qh
-    # Directions that the basis already holds are replaced by random ones: the width stays, and nothing is missed.
+    # Directions that the basis already spans are replaced by random ones, so that the block keeps its width.
     spent = s <= 10 * torch.finfo(s.dtype).eps * torch.linalg.matrix_norm(block)
     count = int(spent.sum())
     if count:

@@ -1,4 +1,4 @@
-"""Norms of a residual ``target - left @ right`` that is never formed."""
+"""Norms of a residual ``target - left @ right`` that is not stored as a whole."""
 
 import warnings
 
@@ -8,34 +8,35 @@ from torch import Tensor
 from eckart.linalg.krylov import Products, block_lanczos
 from eckart.linalg.random import stream
 
-# Beyond this smaller side, Krylov iteration takes less time than the Gram matrix of the residual.
+# If the smaller side is larger than this, Krylov iteration is faster than the Gram matrix of the residual.
 EXACT_SIDE = 1024
 
-
-# Numbers of a residual that are held at a time.
+# Largest number of entries of a residual that are in memory at a time.
 CHUNK = 2**20
 
 
 def residual_norms(target: Tensor, left: Tensor, right: Tensor, *, tolerance: float = 1e-12) -> tuple[Tensor, Tensor]:
-    r"""Spectral and Frobenius norm of ``target - left @ right``, without forming it where it is large.
+    r"""Spectral and Frobenius norm of ``target - left @ right``, without storing it as a whole where it is large.
 
-    The residual is computed entry by entry, some rows at a time, never from an expansion of the square, which would
-    cancel where the fit is good. Up to ``min(m, n) = 1024`` its Gram matrix is summed up and decomposed; beyond, a
-    block Krylov iteration on ``x -> target @ x - left @ (right @ x)`` runs until its error bound is met.
+    The residual is computed entry by entry, some rows at a time, and not from an expansion of the square, which cancels
+    where the fit is good. Up to ``min(m, n) = 1024`` its Gram matrix is accumulated and decomposed; for larger sides a
+    block Krylov iteration on ``x -> target @ x - left @ (right @ x)`` runs until its error bound is small enough.
 
     Args:
         target: Real floating point, shape ``(..., m, n)``. Leading dimensions of all three broadcast.
         left: Shape ``(..., m, k)``, in the dtype and on the device of ``target``.
-        right: Shape ``(..., k, n)``, likewise. With ``k = 0`` the norms are those of ``target``.
-        tolerance: Largest relative error of an iterated spectral norm.
+        right: Shape ``(..., k, n)``, in the same dtype and on the same device. With ``k = 0`` the norms are those of
+            ``target``.
+        tolerance: Largest relative error of a spectral norm that is iterated.
 
     Returns:
         ``(two_norm, frobenius)``, each of shape ``(...)``, in the units of ``target``. Both are inf or nan where the
-        residual is not finite, so that a diverged member of a stack does not stop the others.
+        residual is not finite, so that a diverged member of a stack does not affect the others.
 
     Note:
         Roundoff adds up to a few ``eps * (||target|| + ||left|| * ||right||)`` to either norm, whatever the tolerance:
-        a residual smaller than that is noise. The iteration starts from a fixed stream, so calls repeat.
+        a residual smaller than that is noise. The iteration starts from a fixed random stream, so that equal calls give
+        equal results.
 
     Example:
         >>> left, right = torch.tensor([[1.0], [0.0]]), torch.tensor([[1.0, 0.0]])
@@ -82,8 +83,8 @@ def _residual_two_norm(target: Tensor, left: Tensor, right: Tensor, tolerance: f
     max_iterations = 1000
 
     def converged(s: Tensor, residuals: Tensor) -> bool:
-        # The value errs by no more than its residual r and, if the p leading values are apart from the rest by a gap,
-        # by no more than r_p^2 / gap: the second holds once the rest is known to a digit, hence the factor 10.
+        # The error of the value is at most its residual r, and at most r_p^2 / gap if a gap separates the p leading
+        # values from the others. The others are known to about one digit only, hence the factor 10.
         joint = residuals.square().cumsum(0)[:-1]
         gaps = (s[0] - s[1:]).clamp(min=torch.finfo(s.dtype).tiny)
         error = torch.minimum(residuals[0], 10 * (joint / gaps).min())

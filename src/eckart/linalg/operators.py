@@ -230,18 +230,16 @@ def as_operator(matrix: Any) -> Operator:
     if isinstance(matrix, Tensor):
         matrix = matrix if matrix.is_floating_point() else matrix.double()
         return Dense(matrix) if matrix.layout == torch.strided else Sparse(matrix)
-    shape = getattr(matrix, "shape", ())
+    shape: Any = getattr(matrix, "shape", ())
     if len(shape) != 2:
         raise TypeError(f"An operator must have a shape (m, n). Found {type(matrix).__name__} of shape {tuple(shape)}.")
     if isinstance(matrix, np.ndarray):
         return Dense(torch.from_numpy(np.ascontiguousarray(matrix, dtype=np.float64)))
     if hasattr(matrix, "tocsr"):
         csr = matrix.tocsr()
-        parts = [
-            torch.from_numpy(np.asarray(part, dtype=kind))
-            for part, kind in ((csr.indptr, np.int64), (csr.indices, np.int64), (csr.data, np.float64))
-        ]
-        return Sparse(torch.sparse_csr_tensor(*parts, size=tuple(shape)))
+        starts, columns = (torch.from_numpy(np.asarray(part, dtype=np.int64)) for part in (csr.indptr, csr.indices))
+        values = torch.from_numpy(np.asarray(csr.data, dtype=np.float64))
+        return Sparse(torch.sparse_csr_tensor(starts, columns, values, size=(int(shape[0]), int(shape[1]))))
     if not hasattr(matrix, "__matmul__"):
         raise TypeError(f"An operator must give products by @. Found {type(matrix).__name__}.")
 
@@ -258,7 +256,8 @@ def as_operator(matrix: Any) -> Operator:
     def transpose(y: Tensor) -> Tensor:
         try:
             return product(adjoint)(y)
-        except NotImplementedError as error:
+        except (NotImplementedError, AttributeError, TypeError) as error:
+            # SciPy calls what it was not given.
             raise ValueError("Images of the transpose need an operator that has one. Found none.") from error
 
     return MatrixFree(product(matrix), (int(shape[0]), int(shape[1])), transpose if adjoint is not None else None)

@@ -1,4 +1,4 @@
-"""Random streams: every draw of a run comes from a generator named by what it is for."""
+"""Random streams: each purpose in a run draws from a generator of its own."""
 
 import hashlib
 
@@ -8,16 +8,16 @@ import torch
 def stream(seed: int, *purpose: str | int) -> torch.Generator:
     """Generator of one random stream of a run.
 
-    Streams of different purposes are independent of each other, so a target and the initial factors that are to learn
-    it never share numbers though both follow from the same seed. They live on the CPU: a run draws the same numbers
-    on every accelerator, and a member of a stack the same as when it runs alone.
+    Streams of different purposes are independent of each other, so a target and the initial factors of its
+    approximation have no numbers in common, although both follow from the same seed. The generators are on the CPU: a
+    run draws the same numbers with every accelerator, and a member of a stack the same numbers as alone.
 
     Args:
-        seed: The run's seed.
-        purpose: What the stream is for, and which part of it, such as ``("probes", block)``.
+        seed: Seed of the run.
+        purpose: Purpose of the stream, and which part of it, such as ``("probes", block)``.
 
     Returns:
-        A generator on the CPU that always starts at the same state for the same arguments.
+        A generator on the CPU, in a state that depends only on the arguments.
 
     Example:
         >>> a, b = stream(0, "target"), stream(0, "target")

@@ -1,15 +1,15 @@
-"""The rank of a matrix: what it can be, and what it is to rounding."""
+"""The rank of a matrix: the ranks that its shape allows, and its numerical rank."""
 
 import torch
 from torch import Tensor
 
 
 def numerical_rank(singular_values: Tensor, shape: tuple[int, ...]) -> Tensor:
-    r"""Count the singular values that roundoff cannot explain: those above ``max(m, n) * eps * s_1``.
+    r"""Count the singular values that are larger than roundoff: those above ``max(m, n) * eps * s_1``.
 
     Args:
         singular_values: Shape ``(..., r)``, nonincreasing. Their dtype gives ``eps``, so pass them in the precision
-            that the matrix was computed in.
+            in which the matrix was computed.
         shape: Shape of the matrix, ``(..., m, n)``.
 
     Returns:
@@ -26,12 +26,13 @@ def numerical_rank(singular_values: Tensor, shape: tuple[int, ...]) -> Tensor:
     return (singular_values > threshold).sum(-1)
 
 
-def check_rank(rank: int, shape: tuple[int, ...]) -> None:
+def check_rank(rank: int, shape: tuple[int, ...], *, name: str = "The rank") -> None:
     """Refuse a rank that no matrix of this shape can have.
 
     Args:
-        rank: The rank asked for.
-        shape: Shape of the matrix, ``(..., m, n)``.
+        rank: The rank to check.
+        shape: Shape of the matrix, ``(..., m, n)``, or the smaller of its sides alone, ``(min(m, n),)``.
+        name: How the message calls the rank.
 
     Raises:
         ValueError: If ``rank`` is outside ``[1, min(m, n)]``.
@@ -42,4 +43,4 @@ def check_rank(rank: int, shape: tuple[int, ...]) -> None:
         ValueError: The rank must satisfy 1 <= rank <= min(m, n) = 2. Found 3.
     """
     if not 1 <= rank <= min(shape[-2:]):
-        raise ValueError(f"The rank must satisfy 1 <= rank <= min(m, n) = {min(shape[-2:])}. Found {rank}.")
+        raise ValueError(f"{name} must satisfy 1 <= rank <= min(m, n) = {min(shape[-2:])}. Found {rank}.")

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from eckart.linalg.checks import require_nonzero
 from eckart.linalg.krylov import Products, block_lanczos
-from eckart.linalg.metrics import optimum
 from eckart.linalg.norms import residual_norms
 from eckart.linalg.operators import Dense, Operator
+from eckart.linalg.optimality import errors_of, optimum
 from eckart.linalg.random import stream
 from eckart.linalg.ranks import check_rank
 from eckart.linalg.svd import singular_values
@@ -93,9 +94,7 @@ class Reference:
             two_norm, frobenius = residual_norms(self.matrix, left, right, tolerance=tolerance)
         else:
             two_norm, frobenius = self._estimated(left, right)
-        errors = {"relative_2norm": two_norm / self.norms[0], "relative_frobenius": frobenius / self.norms[1]}
-        errors["excess_2norm"] = errors["relative_2norm"] - self.optimum[0]
-        errors["excess_frobenius"] = errors["relative_frobenius"] - self.optimum[1]
+        errors = errors_of((two_norm, frobenius), self.norms, self.optimum)
         if self.observed is not None and self.matrix is not None:
             residual = self.matrix - left @ right
             for name, part in (("relative_observed", self.observed), ("relative_held_out", ~self.observed)):
@@ -179,7 +178,7 @@ class ObservedReference:
         {'relative_observed': tensor([0.8000], dtype=torch.float64)}
     """
 
-    how = "on the observed entries"
+    how = "known on the observed entries alone"
     matrix = spectrum = None
 
     def __init__(self, entries: Tensor, ranks: Sequence[int]) -> None:
@@ -202,9 +201,8 @@ class ObservedReference:
 
 
 def _require_scale(norms: Tensor, limit: float) -> None:
+    require_nonzero(norms)
     for norm in norms.tolist():
-        if norm == 0:
-            raise ValueError("The target must not be all zero: relative errors are undefined for it. Found norm 0.")
         if not 1 / limit < norm < limit:
             law = (
                 f"The target's 2-norm must be between {1 / limit:.0e} and {limit:.0e}, for squares of it to be numbers"

@@ -10,8 +10,8 @@ def truncated_svd(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
     r"""Best rank-``rank`` approximation of a matrix, in factored form.
 
     No matrix of rank at most ``rank`` is closer to ``matrix`` in the Frobenius or the spectral norm
-    (Eckart-Young-Mirsky). The discarded energy ``(s[rank:] ** 2).sum()`` is the floor that every trained
-    factorization of this package is measured against.
+    (Eckart-Young-Mirsky). The error ``(s[rank:] ** 2).sum()`` of the best approximation is
+    the optimum with which every trained factorization of this package is compared.
 
     Args:
         matrix: Real floating point, shape ``(..., m, n)``; leading dimensions are a batch.
@@ -25,7 +25,7 @@ def truncated_svd(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
         ValueError: If ``rank`` is outside ``[1, min(m, n)]``.
 
     Note:
-        Dense SVD, ``O(m n min(m, n))``. The signs of ``(u_i, vh_i)`` are arbitrary: compare products, never factors.
+        Dense SVD, ``O(m n min(m, n))``. The signs of ``(u_i, vh_i)`` are arbitrary: compare products, not factors.
 
     Example:
         >>> matrix = torch.diag(torch.tensor([3.0, 2.0, 1.0]))
@@ -44,10 +44,10 @@ def truncated_svd(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
 def gram_svd(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
     r"""Leading singular triplets of a tall or wide matrix, from the eigenvectors of its smaller Gram matrix.
 
-    One product ``matrix.mT @ matrix`` (or ``matrix @ matrix.mT``, whichever is smaller) replaces the dense SVD, and
-    the triplets are the singular triplets of ``matrix`` restricted to the leading eigenvectors. So ``u`` and ``vh``
-    are orthonormal to roundoff whatever the spectrum, zero singular values included, and the approximation is of rank
-    ``rank`` with the least error that those eigenvectors allow.
+    One product ``matrix.mT @ matrix`` (or ``matrix @ matrix.mT``, if that is smaller) replaces the dense SVD. The
+    triplets are those of ``matrix`` restricted to the leading eigenvectors. So ``u`` and ``vh`` are orthonormal to
+    roundoff for any spectrum, also with zero singular values, and the approximation has the least error that is
+    possible with those eigenvectors.
 
     Args:
         matrix: Real floating point, shape ``(..., m, n)``; leading dimensions are a batch.
@@ -62,7 +62,7 @@ def gram_svd(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
     Note:
         The Gram matrix squares the spectrum: a singular value ``s_i`` is accurate to about
         ``eps * s_1 ** 2 / s_i``, and those below ``sqrt(eps) * s_1`` (``1e-8`` of the largest in double precision,
-        ``3e-4`` in single) are lost. ``O(m n min(m, n))`` as the dense SVD, but at the speed of a matrix product and
+        ``3e-4`` in single) are lost. ``O(m n min(m, n))`` like the dense SVD, but as fast as a matrix product, and
         with ``min(m, n) ** 2 + (m + n) * rank`` numbers of extra memory.
 
     Example:
@@ -80,18 +80,18 @@ def gram_svd(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
         return uh.mT, s, v.mT
     _, vectors = torch.linalg.eigh(matrix.mT @ matrix)
     leading = vectors[..., -rank:].flip(-1)
-    # The image is taken apart by QR, not divided by s: it stays orthonormal where s vanishes.
+    # QR in place of a division by s: the columns are orthonormal also where s is zero.
     basis, triangle = torch.linalg.qr(matrix @ leading)
     u, s, vh = torch.linalg.svd(triangle)
     return basis @ u, s, vh @ leading.mT
 
 
 def singular_values(matrix: Tensor) -> Tensor:
-    r"""All singular values of a matrix, to backward stability.
+    r"""All singular values of a matrix, computed in a backward stable way.
 
-    Each value is within a small multiple of ``eps * s_1`` of the exact one, small ones included; the Gram matrix of
-    :func:`gram_svd` is not used. A matrix at least twice as long as wide is first reduced to a triangle, block of rows
-    by block of rows, so that no temporary grows with its long side.
+    Each value, also a small one, is within a small multiple of ``eps * s_1`` of the exact one, unlike those of
+    :func:`gram_svd`. A matrix whose long side is at least twice its short side is first reduced to a triangle, one
+    block of rows at a time, so that the extra memory does not grow with the long side.
 
     Args:
         matrix: Real floating point, shape ``(..., m, n)``; leading dimensions are a batch.
@@ -123,15 +123,15 @@ def singular_values(matrix: Tensor) -> Tensor:
 def factor_singular_values(left: Tensor, right: Tensor) -> Tensor:
     r"""Singular values of ``left @ right``, without forming the product.
 
-    Both factors are reduced to triangles by QR and only the product of the triangles is decomposed. The values are
-    backward stable in the factors: the error is a small multiple of ``eps * ||left|| * ||right||``.
+    Both factors are reduced to triangles by QR, and the product of the triangles is decomposed. The error is a small
+    multiple of ``eps * ||left|| * ||right||``.
 
     Args:
         left: Real floating point, shape ``(..., m, k)``.
         right: Shape ``(..., k, n)``, in the dtype of ``left``; ``k`` may exceed ``m`` and ``n``.
 
     Returns:
-        Shape ``(..., min(m, k, n))``, nonnegative, nonincreasing; the others are zero.
+        Shape ``(..., min(m, k, n))``, nonnegative, nonincreasing; all other singular values are zero.
 
     Example:
         >>> left, right = torch.tensor([[3.0], [4.0]]), torch.tensor([[0.0, 2.0, 0.0]])
@@ -168,7 +168,9 @@ def factor_svd(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def balance(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-    """Factors of the same product that share its singular values evenly, without forming it.
+    """Factors of the same product whose singular values are the square roots of those of the product.
+
+    The product is not formed.
 
     Args:
         left: Shape ``(..., m, k)``.
@@ -186,6 +188,6 @@ def balance(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     root = s.sqrt()
     missing = left.shape[-1] - s.shape[-1]
     balanced = u * root[..., None, :], root[..., :, None] * vh
-    # Fewer singular values than columns where the rank exceeds a side; zeros fill the shape up.
+    # If k exceeds a side, there are fewer singular values than columns: the remaining columns are zero.
     pad = torch.nn.functional.pad
     return pad(balanced[0], (0, missing)), pad(balanced[1], (0, 0, 0, missing))

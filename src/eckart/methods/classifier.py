@@ -129,8 +129,7 @@ class Classifier(Method):
             self.net.load_state_dict(self._finite_state)
             self.trainer.should_stop = True
 
-    def on_validation_end(self) -> None:
-        """Sum the epoch up, before the callbacks of its end log it and keep the state."""
+    def _end_epoch(self) -> None:
         if self.diverged:
             return
         total = float(self._sum)
@@ -151,7 +150,10 @@ class Classifier(Method):
 
     def fields(self, member: int) -> dict[str, Any]:
         """Status, why it stopped, the loss of each epoch and the accuracy."""
-        reason = "diverged: its loss is no longer finite" if self.diverged else f"ran method.epochs={self.max_epochs}"
+        done, limit = len(self.train_loss_sum_per_epoch), f"method.epochs={self.max_epochs}"
+        reason = f"ran {limit}" if done >= self.max_epochs else f"stopped by a callback after {done} of {limit}"
+        if self.diverged:
+            reason = "diverged: its loss is no longer finite"
         return {
             "status": "diverged" if self.diverged else "completed",
             "error": reason if self.diverged else None,
@@ -181,10 +183,11 @@ class Classifier(Method):
         self._seen += len(labels)
 
     def on_validation_epoch_end(self) -> None:
-        """Take the accuracy on the test set."""
+        """Take the accuracy on the test set, and record the epoch."""
         counts = torch.tensor([self._correct, self._seen], device=self.device)
         self.processes.sum([counts])
         self.accuracy = float(counts[0] / counts[1])
+        self._end_epoch()
 
     def describe(self) -> str:
         """What a checkpoint must be of to be resumed."""

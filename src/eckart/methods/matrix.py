@@ -14,12 +14,12 @@ from eckart.linalg.checks import require_one_of
 from eckart.linalg.ranks import check_rank
 from eckart.methods.method import Method
 from eckart.methods.optimizers import OptimizerFactory, is_lbfgs, restore_settings, solver_class
+from eckart.methods.problems import LossProblem, SolverProblem
 from eckart.optim import schedules
-from eckart.optim.fit import Driver, PairProblem, Problem
-from eckart.optim.objectives import KnownTarget, Objective
+from eckart.optim.driver import Driver, Problem
+from eckart.optim.objectives import Objective
 from eckart.optim.schedules import Schedule
-from eckart.optim.second_order import leave_saddles
-from eckart.optim.solver import PairSolver, stationarity
+from eckart.optim.solver import PairSolver
 
 # Seconds of steps after which a block ends, so that the state of a long run is kept again and again.
 _PATIENCE = 10.0
@@ -227,6 +227,8 @@ class MatrixMethod(Method):
     def stop_reason(self, member: int) -> str:
         """Why a member stopped, in words for the terminal."""
         driver = self.driver
+        if driver.active[member] and driver.step_count < driver.max_steps:
+            return f"stopped by a callback after {driver.step_count} of method.max_steps={driver.max_steps}"
         if driver.active[member]:
             return f"stopped at method.max_steps={driver.max_steps}"
         if driver.diverged[member] or driver.stationarity[member] <= self.tolerance or self.stop == "gradient":
@@ -290,7 +292,7 @@ class MatrixMethod(Method):
 
     def _make_problem(self) -> Problem:
         optimizer = self._optimizer()
-        return _SolverProblem(self, optimizer) if isinstance(optimizer, PairSolver) else _LossProblem(self)
+        return SolverProblem(self, optimizer) if isinstance(optimizer, PairSolver) else LossProblem(self)
 
     def _must_pause(self, began: float) -> bool:
         # Processes that share a training have to take the same steps.
@@ -316,64 +318,3 @@ class MatrixMethod(Method):
         count = torch.tensor(self.driver.step_count, device=self.device)
         self.processes.follow_first([count, *self.state_dict().values()])
         self.driver.step_count = int(count)
-
-
-class _SolverProblem(PairProblem):
-    """A method that a :class:`PairSolver` trains, with its schedule and the unit of its loss."""
-
-    def __init__(self, method: MatrixMethod, solver: PairSolver) -> None:
-        super().__init__(solver, method.ranks)
-        self._method = method
-
-    def advance(self, step: int, active: Tensor) -> Tensor:
-        self.solver.active = active
-        return self._method.loss_unit * self._method.scheduled(step).step()
-
-    def loss(self, step: int) -> Tensor:
-        return self._method.loss_unit * super().loss(step)
-
-
-class _LossProblem:
-    """A method that an optimizer of ``torch.optim`` trains, as a problem of the driver."""
-
-    def __init__(self, method: MatrixMethod) -> None:
-        self._method = method
-
-    def advance(self, step: int, active: Tensor) -> Tensor:
-        method = self._method
-        optimizer, losses = method.scheduled(step), method.loss_unit
-
-        def closure() -> float:
-            nonlocal losses
-            losses = method.descend(step)
-            return losses.sum()  # type: ignore[return-value]
-
-        optimizer.step(closure)
-        return 2 * method.loss_unit * losses
-
-    def tensors(self) -> list[Tensor]:
-        return [parameter.data for parameter in self._method.parameters()]
-
-    def loss(self, step: int) -> Tensor:
-        return 2 * self._method.loss_unit * self._method.losses(step)
-
-    def certificate(self) -> Tensor | None:
-        problem = self._method.pair_problem()
-        return None if problem is None else stationarity(*problem)
-
-    def leave_saddles(self, members: Tensor, *, always: bool) -> Tensor:
-        problem = self._method.pair_problem() if members.any() else None
-        if problem is None or always or not isinstance(problem[0], KnownTarget):
-            # A momentum that was gathered elsewhere would undo a move in the middle of the way.
-            return torch.zeros_like(members)
-        objective, left, right = problem[0], problem[1].detach().clone(), problem[2].detach().clone()
-        method = self._method
-        moved = leave_saddles(objective, left, right, method.ranks, members, tolerance=method.tolerance)
-        if moved.any():
-            with torch.no_grad():
-                before = [parameter.detach().clone() for parameter in method.parameters()]
-                method.set_factors(left, right)
-                for old, parameter in zip(before, method.parameters(), strict=True):
-                    kept = moved.view(-1, *[1] * (parameter.ndim - 1))
-                    parameter.copy_(torch.where(kept, parameter, old))
-        return moved

@@ -11,7 +11,7 @@ from eckart.linalg.krylov import randomized_svd
 from eckart.linalg.operators import Operator
 from eckart.linalg.svd import gram_svd, truncated_svd
 from eckart.methods.matrix import MatrixMethod
-from eckart.optim.fit import Problem
+from eckart.optim.driver import Problem
 from eckart.optim.objectives import KnownTarget
 
 Solver = Callable[[Tensor, int, int], tuple[Tensor, Tensor, Tensor]]
@@ -96,6 +96,9 @@ class _Decomposition:
 
     def loss(self, step: int) -> Tensor:
         return self._loss
+
+    def size(self) -> Tensor:
+        return torch.zeros(self._method.stack)
 
     def certificate(self) -> None:
         return None

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 class Bottleneck(nn.Module):
     """Stack of linear nets without bias or activation, one for each of J targets.
 
-    The narrowest width is the rank of what the net can stand for: the product of its layers. Members of lower rank
-    than the widest have zeros in the units beyond it.
+    A net represents a matrix, the product of its layers, whose rank is at most the smallest width. A member whose rank
+    is below that width has zeros in the remaining units.
 
     Args:
         widths: Units of each layer from the input n to the output m, at least three.
-        bottleneck: Place in ``widths`` of the layer that holds the rank.
+        bottleneck: Index in ``widths`` of the layer whose width is the rank.
         stack: Number of nets J.
         dtype: Type of the weights.
 
@@ -48,16 +48,17 @@ class Bottleneck(nn.Module):
         return x
 
     def factors(self) -> tuple[Tensor, Tensor]:
-        """What the nets stand for: ``left (J, m, k)`` and ``right (J, k, n)``."""
+        """Factors of the product of the layers: ``left (J, m, k)`` and ``right (J, k, n)``."""
         weights = list(self.weights)
         return _product(weights[self.bottleneck :]), _product(weights[: self.bottleneck])
 
     @torch.no_grad()
     def assign(self, left: Tensor, right: Tensor) -> None:
-        """Change the first and the last layer as little as possible so that the nets stand for ``left @ right``.
+        """Change the first and the last layer as little as possible so that their product is ``left @ right``.
 
-        The layers between stay as they are. To train the factors and lift them this way is to train those two layers
-        in the scaled metric: the directions that differ between the two are those that do not change the product.
+        The other layers do not change. Training the factors and assigning them to the net this way is the same as
+        training the first and the last layer in the scaled metric: the two differ only in directions that do not
+        change the product.
         """
         weights = list(self.weights)
         first, last = weights[0], weights[-1]
@@ -76,12 +77,12 @@ class Bottleneck(nn.Module):
     def regress(self, x: Tensor, images: Tensor, scale: float = 1.0) -> Tensor:
         """Least-squares loss ``½ scale ‖net(x) - images‖²`` of each net; leaves its gradient in the weights.
 
-        The gradient is written out: for small nets autograd takes longer than the arithmetic.
+        The gradient is computed without autograd, which takes longer than the arithmetic for small nets.
 
         Args:
             x: A batch for each net, shape ``(J, batch, n)``.
-            images: What they are to make of it, shape ``(J, batch, m)``.
-            scale: One over the batch for a mean.
+            images: The outputs that the nets should have, shape ``(J, batch, m)``.
+            scale: Factor on the loss; ``1 / batch`` gives the mean over the batch.
 
         Returns:
             The losses, shape ``(J,)``; ``weight.grad`` holds the gradient of their sum.

@@ -5,18 +5,19 @@ import math
 import torch
 from torch import Tensor, nn
 
+from eckart.linalg.ranks import check_rank
 from eckart.linalg.svd import truncated_svd
 
 
 class LowRankLinear(nn.Module):
-    """Linear layer ``y = B A x + b`` with ``k (m + n)`` weights in place of ``m n``.
+    """Linear layer ``y = B A x + b`` with ``k (m + n)`` weights instead of ``m n``.
 
     Args:
         in_features: Length n of an input.
         out_features: Length m of an output.
         rank: Width k of the bottleneck, ``1 <= rank <= min(m, n)``.
         bias: Whether the layer adds a learned ``b``.
-        device: Where the weights live.
+        device: Device of the weights.
         dtype: Type of the weights.
 
     Attributes:
@@ -45,9 +46,7 @@ class LowRankLinear(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        if not 1 <= rank <= min(in_features, out_features):
-            limit = min(in_features, out_features)
-            raise ValueError(f"The rank must satisfy 1 <= rank <= min(m, n) = {limit}. Found {rank}.")
+        check_rank(rank, (out_features, in_features))
         self.in_features, self.out_features, self.rank = in_features, out_features, rank
         self.left = nn.Parameter(torch.empty(out_features, rank, device=device, dtype=dtype))
         self.right = nn.Parameter(torch.empty(rank, in_features, device=device, dtype=dtype))
@@ -55,9 +54,9 @@ class LowRankLinear(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the weights so that outputs have the variance that ``nn.Linear`` starts with."""
+        """Draw the weights so that the outputs have the same variance as those of a new ``nn.Linear``."""
         bound = 1 / math.sqrt(self.in_features)
-        # Var(B A) = k Var(B) Var(A) is to be the 1/(3n) of nn.Linear's uniform weights.
+        # Var(B A) = k Var(B) Var(A) must be 1/(3n), the variance of the uniform weights of nn.Linear.
         deviation = (1 / (3 * self.in_features * self.rank)) ** 0.25
         nn.init.normal_(self.left, std=deviation)
         nn.init.normal_(self.right, std=deviation)
@@ -66,7 +65,7 @@ class LowRankLinear(nn.Module):
 
     @classmethod
     def from_linear(cls, linear: nn.Linear, rank: int) -> "LowRankLinear":
-        """Best layer of a given rank: the truncated SVD of the weight, split evenly, and the bias as it is.
+        """Best layer of a given rank: the truncated SVD of the weight, in factors of equal singular values; same bias.
 
         Example:
             >>> linear = nn.Linear(10, 10)
@@ -104,11 +103,11 @@ class LowRankLinear(nn.Module):
         return linear
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(…, n)`` to ``(…, m)`` in ``k (m + n)`` products a row."""
+        """Map ``(…, n)`` to ``(…, m)`` with ``k (m + n)`` multiplications per row."""
         return nn.functional.linear(nn.functional.linear(x, self.right), self.left, self.bias)
 
     def extra_repr(self) -> str:
-        """Describe the layer as ``nn.Linear`` does."""
+        """Describe the layer in the format of ``nn.Linear``."""
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, rank={self.rank}, "
             f"bias={self.bias is not None}"

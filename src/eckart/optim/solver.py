@@ -35,9 +35,14 @@ class PairSolver(Optimizer):
         self.objective, self.left, self.right, self.tolerance = objective, left, right, tolerance
         self.active = torch.ones(len(left), dtype=torch.bool, device=left.device)
         """Members that are still trained, shape ``(J,)``."""
+        self.register_step_pre_hook(_call_closure)
 
     def step(self, closure: Callable[[], float] | None = None) -> Tensor:  # type: ignore[override]
-        """Train every active member by one step and return ``‖residual‖²`` before it, shape ``(J,)``."""
+        """Train every active member by one step and return ``‖residual‖²`` before it, shape ``(J,)``.
+
+        Args:
+            closure: Called before the step; its value is not used. Lightning's callbacks see the step by it.
+        """
         raise NotImplementedError
 
     def restart(self, members: Tensor) -> None:
@@ -66,6 +71,12 @@ class PairSolver(Optimizer):
         """``‖residual‖²`` now, shape ``(J,)``."""
         residual = self.objective.residual(self.left, self.right)
         return inner((residual,), (residual,))
+
+
+def _call_closure(solver: Optimizer, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+    closure = keywords.get("closure", arguments[1] if len(arguments) > 1 else None)
+    if closure is not None:
+        closure()
 
 
 class ALS(PairSolver):

@@ -183,7 +183,9 @@ def _read(path: Path) -> Claim:
     assert isinstance(node, DictConfig)
     data = tuple(f"data.{key}={value}" for key, value in node.get("data", {}).items())
     bases = [OmegaConf.load(path.with_name(f"{base}.yaml")) for base in node.defaults if isinstance(base, str)]
-    settings: dict[str, Any] = config.plain(OmegaConf.merge(*bases, node).get("claim"))
+    merged = OmegaConf.merge(*bases, node)
+    assert isinstance(merged, DictConfig)
+    settings = config.plain(merged.get("claim"))
     if settings:
         # A number loses the zeros at its end, which say how many decimals the document prints.
         written = yaml.load(text, Loader=yaml.BaseLoader)["claim"]

@@ -1,4 +1,4 @@
-"""**Reproduced** is decided by one rule, stated here before the numbers:
+"""One rule, stated before the numbers, decides what counts as reproduced.
 
 1. A document's value is a mean of `of` draws (one, where the document tells of a single run). It is compared with the
    mean over the seeds trained here, never with the median.

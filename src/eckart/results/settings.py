@@ -7,14 +7,14 @@ from typing import Any
 CHOICES = ("method", "data")
 LEADING = (*CHOICES, "rank", "seed")
 """Settings that stand first wherever settings are listed."""
-_DECIDING = ("method", "data", "optimizer", "schedule", "rank", "seed", "ckpt")
+_DECIDING = ("method", "data", "optimizer", "schedule", "callbacks", "rank", "seed", "ckpt")
 
 
 def decides(name: str) -> bool:
     """Whether a setting decides the result: two jobs that are equal in all of these have the same result.
 
-    Loggers, folders, progress bars and the device do not decide; everything of the method, the data, the optimizer and
-    the schedule does, and so do rank, seed, the checkpoint to continue from and the precision.
+    Loggers, folders, progress bars and the device do not decide. Everything of the method, the data, the optimizer, the
+    schedule and the callbacks, which can stop a training, does; so do rank, seed, the checkpoint and the precision.
 
     Args:
         name: Name of the setting, as on the command line.

@@ -108,11 +108,13 @@ def log_scale(axes: Axes, *series: ArrayLike, smallest: float = 0.0) -> None:
     axes.set_ylim(10.0 ** max(low - margin, -200.0), 10.0 ** min(high + margin, 200.0))
     axes.set_yscale("log")
     if high - low < 3:
-        label_decades(axes.yaxis)
+        label_decades(axes.yaxis, fine=high - low < 0.8)
 
 
-def label_decades(axis: Axis) -> None:
-    """Label 1, 2 and 5 of each decade, in plain digits."""
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+def label_decades(axis: Axis, *, fine: bool = False) -> None:
+    """Label 1, 2 and 5 of each decade, or with ``fine`` twice as many values, in plain digits."""
+    axis.set_major_locator(
+        LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0) if fine else (1.0, 2.0, 5.0), numticks=12)
+    )
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(NullFormatter())

@@ -48,12 +48,17 @@ def table(result: Mapping[str, Any], folder: Path | None) -> str:
     for name, key in (("relative 2-norm error", "2norm"), ("relative Frobenius error", "frobenius")):
         best, error, excess = (result[f"{kind}_{key}"] for kind in ("optimum", "relative", "excess"))
         lines.append(f"{name:<28}{fixed(best, 10):>16}{fixed(error, 10):>16}{scientific(excess):>12}")
-    best_rank = NONE if result["target_rank"] is None else min(result["rank"], result["target_rank"])
+    target_rank = result["target_rank"]
+    best_rank = NONE if target_rank is None else min(result["rank"], target_rank)
     lines.append(f"{'numerical rank':<28}{best_rank:>16}{result['numerical_rank']:>16}")
     lines.append(
         f"{'parameters of the factors':<28}{result['parameters']:>16}{result['parameters']:>16}"
         f"{'':>4}in place of {result['dense_parameters']}"
     )
+    if result["images"] is not None:
+        transposed = result["transpose_images"]
+        of_both = f" and {transposed} of the transpose" if transposed else ""
+        lines.append(f"{'images that training asked for':<44}{result['images']:>16}{of_both}")
     for name, key in (
         ("on the observed entries", "relative_observed"),
         ("on the held-out entries", "relative_held_out"),
@@ -61,6 +66,8 @@ def table(result: Mapping[str, Any], folder: Path | None) -> str:
     ):
         if result[key] is not None:
             lines.append(f"{name:<44}{fixed(result[key], 10):>16}")
+    if result["measured"] not in (None, "exact"):
+        lines += ["", f"errors are {result['measured']}"]
     if result["accuracy"] is not None:
         sums = ", ".join(f"{value:.2f}" for value in result["train_loss_sum_per_epoch"])
         lines += ["", f"test accuracy {result['accuracy']:.4f}; cross-entropy summed over batches, by epoch: {sums}"]
@@ -197,4 +204,4 @@ def _spread(spread: Spread, name: str) -> tuple[str, str, str]:
         return f"{mean:.3f}", "±", NONE if deviation is None else f"{deviation:.3f}"
     if name.startswith("excess"):
         return scientific(mean), "±", scientific(deviation)
-    return fixed(mean, 6), "±", fixed(deviation, 4, significant=2)
+    return fixed(mean, 6, significant=3), "±", fixed(deviation, 4, significant=2)

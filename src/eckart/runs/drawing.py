@@ -1,4 +1,4 @@
-"""The figures of one result."""
+"""The figures of one result: which are drawn, and from which arrays."""
 
 from pathlib import Path
 from typing import Any
@@ -20,21 +20,24 @@ def draw(
     spectrum: Tensor | None,
     pictures: tuple[str, ...],
 ) -> list[Path]:
-    """Draw what a result has to show.
+    """Draw the figures of a result.
+
+    The approximation beside the truncated SVD, the singular values, accuracy by epoch where the history has an
+    accuracy, and loss and errors by step where it has more than one step.
 
     Args:
-        folder: Where the figures are written.
+        folder: Folder that the figures are written to.
         result: The result, as in ``result.json``.
-        history: The run's measurements.
+        history: The measurements of the run.
         target: The target, shape ``(m, n)``; None where its entries are not known.
         left: Trained factor, shape ``(m, k)``.
         right: Trained factor, shape ``(k, n)``.
-        spectrum: Singular values of the target; None where they are not known.
-        pictures: Which pictures have a meaning for the method: ``approximation``, ``singular_values``,
-            ``convergence``, ``accuracy``.
+        spectrum: Singular values of the target, shape ``(min(m, n),)``; None where they are not known.
+        pictures: Figures that have a meaning for the method: ``approximation``, ``singular_values``, ``convergence``,
+            ``accuracy``.
 
     Returns:
-        The files.
+        Paths of the figures.
     """
     drawn = []
     if target is not None and "approximation" in pictures:

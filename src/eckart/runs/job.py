@@ -99,8 +99,8 @@ class Job:
         names = [asked] if isinstance(asked, str) else list(asked)
         if result["status"] != "completed" or any(result[name] is None for name in names):
             return None
-        figures = tuple(float(result[name]) for name in names)
-        return figures[0] if isinstance(asked, str) else figures
+        values = tuple(float(result[name]) for name in names)
+        return values[0] if isinstance(asked, str) else values
 
     def conflict(self) -> str | None:
         """First setting in which an earlier run in the folder differs; None if none does, or there is no such run."""

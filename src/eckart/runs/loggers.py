@@ -21,9 +21,8 @@ class StackLogger(Logger):
         runs: W&B run of each member, or None. The list may be filled later.
         loggers: Lightning loggers of each member; None for no loggers.
 
-    Attributes:
-        trainer: Lightning's trainer, if it trains one member: the metrics are also put into its ``callback_metrics``,
-            where callbacks such as ``EarlyStopping`` look for them.
+    The metrics of a single member are also put into the trainer's ``callback_metrics``, where callbacks such as
+    ``EarlyStopping`` look for them.
     """
 
     def __init__(
@@ -35,7 +34,7 @@ class StackLogger(Logger):
         super().__init__()
         self.histories, self.runs = histories, runs
         self.loggers = [[] for _ in histories] if loggers is None else loggers
-        self.trainer: Trainer | None = None
+        self._trainer: Trainer | None = None
 
     @property
     def name(self) -> str:
@@ -47,8 +46,20 @@ class StackLogger(Logger):
         """Empty, since each run has a folder of its own."""
         return ""
 
+    def begin(self, trainer: Trainer, configs: Sequence[dict[str, Any]]) -> None:
+        """Give the Lightning loggers of each member its config as hyperparameters.
+
+        Args:
+            trainer: The trainer of the stack.
+            configs: Config of each member.
+        """
+        self._trainer = trainer if len(self.histories) == 1 else None
+        for own, config in zip(self.loggers, configs, strict=True):
+            for logger in own:
+                logger.log_hyperparams(config)
+
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the run logs its whole config itself."""
+        """Nothing: the hyperparameters of a member are its config."""
 
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
         """Log metrics.
@@ -71,8 +82,8 @@ class StackLogger(Logger):
                 run.log(row, step=int(steps[member]))
             for logger in self.loggers[member]:
                 logger.log_metrics(row, step=int(steps[member]))
-            if self.trainer is not None:
-                self.trainer.callback_metrics.update({name: torch.tensor(value) for name, value in row.items()})
+            if self._trainer is not None:
+                self._trainer.callback_metrics.update({name: torch.tensor(value) for name, value in row.items()})
 
     def save(self) -> None:
         """Have the Lightning loggers write what they hold."""

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from eckart.linalg.reference import Reference
+from eckart.linalg.reference import ObservedReference, Reference
 from eckart.methods.method import Method
 
 
@@ -16,7 +16,7 @@ class Recorder(Callback):
         reference: The targets.
     """
 
-    def __init__(self, reference: Reference) -> None:
+    def __init__(self, reference: Reference | ObservedReference) -> None:
         self._reference = reference
         self._measured = False
         self.last: dict[str, Any] = {}
@@ -33,6 +33,10 @@ class Recorder(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Log what a block of steps came to."""
+        self._log(trainer, pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log what an epoch came to, before other callbacks look at it."""
         self._log(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

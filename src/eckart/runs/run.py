@@ -10,7 +10,9 @@ from hydra.utils import instantiate
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
 from pytorch_lightning import Trainer
+from pytorch_lightning.loggers.logger import Logger
 
+from eckart.config import plain
 from eckart.data.matrix import MatrixData
 from eckart.errors import concerns_all, prefixed
 from eckart.linalg.operators import Dense, Operator, Stacked
@@ -21,12 +23,14 @@ from eckart.runs import tracking
 from eckart.runs.callbacks import Interruption, LastState, Progress
 from eckart.runs.checkpoint import check, form_of, read_checkpoint
 from eckart.runs.interruption import Interrupted, before_exit, claim_exit
-from eckart.runs.loggers import StackLogger
+from eckart.runs.job import Job
+from eckart.runs.loggers import StackLogger, logger_settings
 from eckart.runs.measuring import measure
 from eckart.runs.outcome import Outcome
 from eckart.runs.process import accelerator, quiet, threads
 from eckart.runs.recorder import Recorder
 from eckart.runs.stack import Stack
+from eckart.runs.user_callbacks import sees_steps, trainer_options
 
 _DTYPES = {"64": torch.float64, "64-true": torch.float64}
 
@@ -178,28 +182,40 @@ def _conductor(stack: Stack, method: Method, reference: Reference, outcome: Outc
     factory = instantiate(OmegaConf.masked_copy(node, [key for key in node if key != "enable_progress_bar"]))
     histories = [History(job.folder / HISTORY if config.logger.history else None) for job in stack.jobs]
     recorder, last_state = Recorder(reference), LastState(stack.checkpoint, stack.identity)
-    callbacks: list[Any] = [recorder, last_state, Interruption()]
-    if node.enable_progress_bar:
+    asked = [instantiate(callback, _convert_="all") for callback in config.callbacks.values()]
+    if any(map(sees_steps, asked)):
+        method.block_steps = 1
+    options = trainer_options(asked)
+    # The config's callbacks find the metrics of the step, and the state that is saved after them holds theirs.
+    callbacks: list[Any] = [recorder, *asked, last_state, Interruption()]
+    if node.enable_progress_bar and not options["enable_progress_bar"]:
         callbacks.append(Progress(recorder))
+    logger = StackLogger(histories, outcome.runs, [_loggers(job) for job in stack.jobs])
     try:
         trainer = factory(
             accelerator=device,
             precision=precision,
             max_epochs=method.max_epochs,
-            logger=StackLogger(histories, outcome.runs),
+            logger=logger,
             callbacks=callbacks,
             default_root_dir=stack.jobs[0].folder,
-            enable_checkpointing=False,
             enable_model_summary=False,
-            enable_progress_bar=False,
             num_sanity_val_steps=0,
+            **options,
         )
     except MisconfigurationException as error:
         raise ValueError(f"trainer.accelerator={device} is not available on this machine. {error}") from error
     if not trainer.is_global_zero:
         for silent in histories:
             silent.path = None
+    else:
+        logger.begin(trainer, [plain(job.config) for job in stack.jobs])
     return _Conductor(trainer, histories, last_state)
+
+
+def _loggers(job: Job) -> list[Logger]:
+    nodes = plain(job.config.logger.get("lightning")).values()
+    return [instantiate(logger_settings(node, job.folder), _convert_="all") for node in nodes]
 
 
 def _checkpoint(stack: Stack, method: Method, conductor: _Conductor) -> Path | None:

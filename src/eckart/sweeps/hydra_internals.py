@@ -1,10 +1,10 @@
 """All that eckart uses of Hydra's undocumented parts; a new version of Hydra is tried against this file first."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from hydra._internal.config_loader_impl import get_overrides_dirname
+from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, open_dict
@@ -27,6 +27,27 @@ def set_task_overrides(config: DictConfig, overrides: Sequence[Override]) -> Non
         config.hydra.job.override_dirname = get_overrides_dirname(
             task, exclude_keys=names.exclude_keys, item_sep=names.item_sep, kv_sep=names.kv_sep
         )
+
+
+@contextlib.contextmanager
+def checked_as_composed(check: Callable[[DictConfig], None]) -> Iterator[None]:
+    """Check each config when Hydra has composed it, before Hydra sets up logging, callbacks or launchers.
+
+    Args:
+        check: Raises an error if a config, with Hydra's node, must not be used.
+    """
+    load = ConfigLoaderImpl.load_configuration
+
+    def checked(self: ConfigLoaderImpl, *args: Any, **kwargs: Any) -> DictConfig:
+        composed = load(self, *args, **kwargs)
+        check(composed)
+        return composed
+
+    ConfigLoaderImpl.load_configuration = checked  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        ConfigLoaderImpl.load_configuration = load  # type: ignore[method-assign]
 
 
 @contextlib.contextmanager

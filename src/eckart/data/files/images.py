@@ -1,8 +1,11 @@
 """Images as matrices of luminance."""
 
+import contextlib
+import os
 import re
+import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +52,7 @@ def read_image(
             raise ValueError(_too_large(found[0] if found else "more")) from error
         except UnidentifiedImageError as error:
             raise ValueError("the file must be a PNG, JPEG or TIFF image. Found none of them.") from error
-    with opened:
+    with opened, _silent():
         if opened.format != expected:
             raise ValueError(f"the file must be a {expected} image, as its extension says. Found {opened.format}.")
         if opened.width * opened.height > limits.MAX_PIXELS:
@@ -75,6 +78,20 @@ def read_image(
     resized = Image.fromarray(luminance.astype(np.float32)).resize((size[1], size[0]), Image.Resampling.LANCZOS)
     # Lanczos has negative lobes, which overshoot at edges.
     return np.asarray(resized, dtype=np.float64).clip(0, 1)
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    # The C library that decodes TIFF writes its own warnings to standard error.
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _luminance(image: Image.Image, deep: bool) -> npt.NDArray[np.float64]:

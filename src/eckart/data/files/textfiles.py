@@ -132,6 +132,9 @@ def _banner(line: str) -> tuple[str, str, str]:
     return words[2], words[3], words[4]
 
 
+_COMMENT = ord("%")
+
+
 class _Lines:
     """Lines of a Matrix Market file, read in blocks: a line at a time, 100 MB of empty ones would take minutes.
 
@@ -174,7 +177,8 @@ class _Lines:
                 values.extend(found)
             else:
                 for number, line in enumerate(block, start=self._number + 1):
-                    if _is_content(line):
+                    # Most lines to skip are told at once; millions of them must not take minutes.
+                    if line and line[0] != _COMMENT and _is_content(line):
                         yield number, _decoded(line)
             self._number += len(block)
 

@@ -1,30 +1,18 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
+from matrices import gaussian, with_spectrum
 from torch import Tensor
 
-from eckart.linalg.ranks import numerical_rank
 from eckart.linalg.svd import factor_singular_values, gram_svd, singular_values, truncated_svd
 
 Solver = Callable[[Tensor, int], tuple[Tensor, Tensor, Tensor]]
 SHAPES = [(12, 7), (7, 12), (9, 9), (1, 6), (6, 1), (1, 1), (3000, 5), (5, 3000), (2, 3, 8, 5), (4, 5, 8)]
 DTYPES = [(torch.float64, 1e-10), (torch.float32, 2e-5)]
-
-
-def gaussian(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
-
-
-def with_spectrum(shape: tuple[int, int], spectrum: Sequence[float] | NDArray[np.float64], seed: int = 0) -> Tensor:
-    rng = np.random.default_rng(seed)
-    r = len(spectrum)
-    u, v = (np.linalg.qr(rng.standard_normal((side, r)))[0] for side in shape)
-    return torch.from_numpy((u * np.asarray(spectrum)) @ v.T)
 
 
 def assert_orthonormal(columns: Tensor, tolerance: float) -> None:
@@ -66,7 +54,7 @@ def test_impossible_rank_is_refused(solver: Solver, rank: int) -> None:
 def test_gram_svd_of_a_deficient_matrix_is_finite_and_orthonormal(
     shape: tuple[int, int], spectrum: list[float]
 ) -> None:
-    matrix = with_spectrum(shape, spectrum)
+    matrix = with_spectrum(*shape, spectrum)
     u, s, vh = gram_svd(matrix, 5)
     np.testing.assert_allclose(s, spectrum + [0.0] * (5 - len(spectrum)), atol=1e-14)
     assert_orthonormal(u, 1e-13)
@@ -76,7 +64,7 @@ def test_gram_svd_of_a_deficient_matrix_is_finite_and_orthonormal(
 
 def test_gram_svd_holds_its_stated_accuracy() -> None:
     spectrum = np.logspace(0, -7, 8)
-    _, s, _ = gram_svd(with_spectrum((200, 8), spectrum), 8)
+    _, s, _ = gram_svd(with_spectrum(200, 8, spectrum), 8)
     assert np.all(np.abs(s.numpy() - spectrum) <= 100 * np.finfo(float).eps / spectrum)
 
 
@@ -93,27 +81,10 @@ def test_spectrum_agrees_with_lapack(shape: tuple[int, ...], dtype: torch.dtype,
 @pytest.mark.parametrize("transposed", [False, True])
 def test_spectrum_of_a_long_matrix_keeps_small_values(transposed: bool) -> None:
     spectrum = np.logspace(0, -13, 12)
-    matrix = with_spectrum((5000, 12), spectrum)
+    matrix = with_spectrum(5000, 12, spectrum)
     found = singular_values(matrix.mT if transposed else matrix)
     np.testing.assert_allclose(found, spectrum, atol=5e-15)
     assert abs(float(found[-2]) / spectrum[-2] - 1) < 0.05
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    m=st.integers(1, 9), n=st.integers(1, 9), rank=st.integers(0, 9), batch=st.integers(1, 3), seed=st.integers(0, 9)
-)
-def test_numerical_rank_counts_the_factors(m: int, n: int, rank: int, batch: int, seed: int) -> None:
-    matrix = gaussian(batch, m, rank, seed=seed) @ gaussian(batch, rank, n, seed=seed + 1)
-    found = numerical_rank(singular_values(matrix), matrix.shape)
-    assert found.tolist() == np.linalg.matrix_rank(matrix.numpy()).tolist()
-
-
-def test_numerical_rank_depends_on_the_precision() -> None:
-    spectrum = torch.tensor([1.0, 1e-3, 1e-9], dtype=torch.float64)
-    assert numerical_rank(spectrum, (10, 3)) == 3
-    assert numerical_rank(spectrum.float(), (10, 3)) == 2
-    assert numerical_rank(torch.zeros(2, 3), (2, 10, 3)).tolist() == [0, 0]
 
 
 @settings(max_examples=60, deadline=None)

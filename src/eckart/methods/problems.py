@@ -1,0 +1,87 @@
+"""A matrix method as a problem of the driver: trained by a solver of factor pairs, or along a gradient."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from eckart.optim.fit import PairProblem
+from eckart.optim.objectives import KnownTarget
+from eckart.optim.second_order import leave_saddles
+from eckart.optim.solver import PairSolver, stationarity
+
+if TYPE_CHECKING:
+    from eckart.methods.matrix import MatrixMethod
+
+
+class SolverProblem(PairProblem):
+    """A method that a :class:`PairSolver` trains, with its schedule and the unit of its loss."""
+
+    def __init__(self, method: "MatrixMethod", solver: PairSolver) -> None:
+        super().__init__(solver, method.ranks)
+        self._method = method
+
+    def advance(self, step: int, active: Tensor) -> Tensor:
+        """One step of the solver, at the learning rate of its schedule."""
+        self.solver.active = active
+        return self._method.loss_unit * self._method.scheduled(step).step()
+
+    def loss(self, step: int) -> Tensor:
+        """``‖residual‖²`` in the unit of the loss."""
+        return self._method.loss_unit * super().loss(step)
+
+
+class LossProblem:
+    """A method that an optimizer of ``torch.optim`` trains, as a problem of the driver."""
+
+    def __init__(self, method: "MatrixMethod") -> None:
+        self._method = method
+
+    def advance(self, step: int, active: Tensor) -> Tensor:
+        """One step of the optimizer; the losses before it."""
+        method = self._method
+        optimizer, losses = method.scheduled(step), method.loss_unit
+
+        def closure() -> float:
+            nonlocal losses
+            losses = method.descend(step)
+            return losses.sum()  # type: ignore[return-value]
+
+        optimizer.step(closure)
+        return 2 * method.loss_unit * losses
+
+    def tensors(self) -> list[Tensor]:
+        """The parameters."""
+        return [parameter.data for parameter in self._method.parameters()]
+
+    def loss(self, step: int) -> Tensor:
+        """Losses of the batch of a step."""
+        return 2 * self._method.loss_unit * self._method.losses(step)
+
+    def size(self) -> Tensor:
+        """Product of the norms of both factors."""
+        left, right = self._method.factors()
+        return torch.linalg.matrix_norm(left) * torch.linalg.matrix_norm(right)
+
+    def certificate(self) -> Tensor | None:
+        """The gradient of the factors in the scaled metric; None where the loss changes from step to step."""
+        problem = self._method.pair_problem()
+        return None if problem is None else stationarity(*problem)
+
+    def leave_saddles(self, members: Tensor, *, always: bool) -> Tensor:
+        """By the leading residual directions, where the loss is that of a target known in full."""
+        problem = self._method.pair_problem() if members.any() else None
+        if problem is None or always or not isinstance(problem[0], KnownTarget):
+            # A momentum that was gathered elsewhere would undo a move in the middle of the way.
+            return torch.zeros_like(members)
+        objective, left, right = problem[0], problem[1].detach().clone(), problem[2].detach().clone()
+        method = self._method
+        moved = leave_saddles(objective, left, right, method.ranks, members, tolerance=method.tolerance)
+        if moved.any():
+            with torch.no_grad():
+                before = [parameter.detach().clone() for parameter in method.parameters()]
+                method.set_factors(left, right)
+                for old, parameter in zip(before, method.parameters(), strict=True):
+                    kept = moved.view(-1, *[1] * (parameter.ndim - 1))
+                    parameter.copy_(torch.where(kept, parameter, old))
+        return moved
