@@ -341,16 +341,9 @@ def _check_fit(cfg: DictConfig, choices: dict[str, str]) -> None:
         raise ConfigError(f"method={method} needs labeled samples: data=mnist or data=digits. Found data={data}.")
     if needs != "mask" and cfg.data.get("observed") is not None:
         raise ConfigError(
-            f"method={method} uses every entry of the target; data.observed is for method=completion. "
-            f"Found data.observed={cfg.data.observed}."
+            "data.observed is for methods that train on observed entries, such as method=completion. "
+            f"Found data.observed={cfg.data.observed} with method={method}."
         )
     if choices.get("schedule", "constant") != "constant" and "lr" not in cfg.optimizer:
         found = f"schedule={choices['schedule']}"
         raise ConfigError(f"optimizer={choices['optimizer']} has no learning rate: schedule=constant. Found {found}.")
-    if (choices.get("optimizer") == "none") != (method == "svd"):
-        law = (
-            "method=svd computes and is not trained: optimizer=none"
-            if method == "svd"
-            else f"method={method} is trained"
-        )
-        raise ConfigError(f"{law}. Found optimizer={choices.get('optimizer')}.")

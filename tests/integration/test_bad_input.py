@@ -64,7 +64,7 @@ ARGUMENTS = [
     (["method.probes=some", *SMALL, "rank=2"], "orthogonal. Found 'some'."),
     (["optimizer=adam", "optimizer.lr=fast"], "optimizer.lr must be a number. Found 'fast'."),
     (["optimizer=adam", "optimizer.betas=3"], "optimizer.betas must be a list, as in [1,2]. Found 3."),
-    (["optimizer=none"], "method=bottleneck is trained. Found optimizer=none."),
+    (["optimizer=none"], "method=bottleneck needs an optimizer. Found optimizer=none."),
     (["method=svd", "optimizer=adam"], "optimizer=none. Found optimizer=adam."),
     (["method=svd", "data.observed=0.5"], "data.observed is for method=completion. Found data.observed=0.5."),
     (["method=svd", "method.solver=magic", *SMALL, "rank=2"], "exact, gram, randomized. Found 'magic'."),
@@ -119,7 +119,7 @@ FILES = [
     ("objects.npy", save(np.array([[1, None]], dtype=object)), "must hold real numbers. Found dtype object."),
     ("short.npy", cut_off(save(ARRAY), 0.9), "need 160 bytes of data. Found "),
     ("damaged.png", cut_off(draw, 0.5), "must be a sound .png file. Found OSError: image file is truncated"),
-    ("zeros.npy", save(np.zeros((4, 4))), "all zeros, so relative errors are undefined. Found norm 0."),
+    ("zeros.npy", save(np.zeros((4, 4))), "relative errors are undefined for it. Found norm 0."),
     ("matrix.docx", write(b"PK"), "docx"),
 ]
 
@@ -171,8 +171,7 @@ def test_a_job_of_a_sweep_that_names_what_is_not_allowed(train: Train) -> None:
     ended = train(
         "-m", "method=factorization", "optimizer=als", f"optimizer._target_={names}", *SMALL, "rank=2", *QUIET
     )
-    refused, counted, *_ = ended.stderr.splitlines()
-    assert ended.code == 1 and "Found 'torch.load'." in refused and counted.startswith("1 of 2 jobs failed")
+    assert ended.code == 1 and "Found 'torch.load'." in ended.stderr and "1 of 2 jobs failed" in ended.stderr
 
 
 def test_nothing_that_a_config_names_is_called(train: Train, tmp_path: Path) -> None:

@@ -225,15 +225,15 @@ def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def changed(content: Any, path: tuple[Any, ...], value: Any) -> Any:
-    content = copy.deepcopy(content)
-    *above, last = path
-    place = content
-    for key in above:
-        place = place[key]
-    if value is ...:
-        del place[last]
+    """The content with another value at a path, or without it for an ellipsis; the rest is shared."""
+    key, *rest = path
+    content = copy.copy(content)
+    if rest:
+        content[key] = changed(content[key], tuple(rest), value)
+    elif value is ...:
+        del content[key]
     else:
-        place[last] = value
+        content[key] = value
     return content
 
 
@@ -259,9 +259,8 @@ def test_every_field_of_a_checkpoint(name: str, train: Train, tmp_path: Path) ->
             continue
         # The counters of Lightning's loops are many and alike.
         for value in (*WRONG[:: 4 if path[0] == "loops" else 1], ...):
-            torch.save(changed(form, path, value), tmp_path / "hostile.ckpt")
             try:
-                check(read_checkpoint(tmp_path / "hostile.ckpt"), checked)
+                check(changed(form, path, value), checked)
             except ValueError as error:
                 assert str(error).isprintable() and len(str(error)) < 700, (path, value)
             else:
@@ -279,8 +278,8 @@ def test_every_field_of_a_checkpoint_on_the_command_line(name: str, tmp_path: Pa
     for number, path in enumerate(leaves(content)):
         if path[0] == "loops" and path[1:2] != ("fit_loop",):
             continue
-        # Each value in turn, and all of them for what the method itself keeps.
-        values = WRONG if path[0] in ("eckart", "state_dict") else (WRONG[number % len(WRONG)], ...)
+        # All values for what the method itself keeps, and one after the other for what Lightning keeps.
+        values = (*WRONG, ...) if path[0] == "eckart" else (WRONG[number % len(WRONG)],)
         for value in values:
             changed_path = tmp_path / f"{len(commands)}.ckpt"
             torch.save(changed(content, path, value), changed_path)

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import scipy.sparse  # type: ignore[import-untyped, unused-ignore]
 import torch
+from pytorch_lightning import Trainer
 
 from eckart.data.operator import OperatorData
 from eckart.linalg import reference
 from eckart.linalg.operators import Dense, MatrixFree, Stacked, as_operator
 from eckart.linalg.reference import Reference
+from eckart.methods.svd import SVD
 
 
 @pytest.fixture
@@ -104,3 +106,26 @@ def test_errors_of_a_large_operator_are_estimated_and_say_so(transpose: bool, mo
     else:
         assert found["relative_2norm"].isnan() and found["excess_frobenius"].isnan()
         assert measured.optimum[0].isnan()
+
+
+def test_the_randomized_svd_of_an_operator_asks_for_products_alone() -> None:
+    generator = torch.Generator().manual_seed(1)
+    u, v = (torch.linalg.qr(torch.randn(size, 80, generator=generator).double()).Q for size in (120, 100))
+    matrix = (u * torch.logspace(0, -3, 80).double()) @ v.T
+
+    class ProductsAlone(MatrixFree):
+        def dense(self) -> torch.Tensor:
+            raise AssertionError("the entries must not be asked for")
+
+    operator = ProductsAlone(lambda x: x @ matrix.T, (120, 100), lambda y: y @ matrix)
+    method = SVD(operator, ranks=[4], seeds=[0], solver="randomized")
+    quiet: dict[str, Any] = dict.fromkeys(
+        ["logger", "enable_checkpointing", "enable_model_summary", "enable_progress_bar"], False
+    )
+    Trainer(accelerator="cpu", max_epochs=-1, num_sanity_val_steps=0, **quiet).fit(method)
+    left, right = method.factors()
+    best = (u[:, :4] * torch.logspace(0, -3, 80).double()[:4]) @ v.T[:4]
+    np.testing.assert_allclose(left[0] @ right[0], best, atol=1e-9)
+    fields = method.fields(0)
+    assert fields["status"] == "completed"
+    assert np.isnan(fields["loss"])

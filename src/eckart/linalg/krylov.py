@@ -2,18 +2,18 @@
 
 import warnings
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from eckart.linalg.operators import Dense, Operator
 from eckart.linalg.random import stream
 from eckart.linalg.ranks import check_rank
 from eckart.linalg.svd import truncated_svd
 
 
 def randomized_svd(
-    matrix: Tensor,
+    matrix: Tensor | Operator,
     rank: int,
     *,
     seed: int = 0,
@@ -66,59 +66,72 @@ def randomized_svd(
     check_rank(rank, matrix.shape)
     width = rank + oversampling
     if min(matrix.shape[-2:]) < 5 * width:
-        return truncated_svd(matrix, rank)
-    tolerance = max(tolerance, 16 * torch.finfo(matrix.dtype).eps)
-
-    def converged(s: Tensor, residuals: Tensor) -> bool:
-        return bool(residuals[:rank].max() <= tolerance * s[0])
-
-    members = []
-    for member in matrix.reshape(-1, *matrix.shape[-2:]):
-        operator = Products(member.matmul, member.mT.matmul, member)
-        u, s, v, done = block_lanczos(operator, width, stream(seed, "sketch"), converged, max_iterations)
-        u, s, v = u[:, :rank], s[:rank], v[:, :rank]
-        if not done:
-            certificate = torch.linalg.vector_norm(member.mT @ u - v * s, dim=0).max() / s[0]
-            warnings.warn(
-                f"The relative residual must fall to {tolerance:.1e} within max_iterations = {max_iterations}. "
-                f"Found {certificate.item():.1e}.",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-        members.append((u, s, v.mT))
+        if isinstance(matrix, Tensor):
+            return truncated_svd(matrix, rank)
+        u, s, vh = truncated_svd(matrix.dense()[0], rank)
+        return u, s, vh
+    if isinstance(matrix, Operator):
+        return _leading(matrix, rank, width, seed, tolerance, max_iterations, like=torch.empty(0, dtype=torch.float64))
+    members = [
+        _leading(Dense(member), rank, width, seed, tolerance, max_iterations, like=member)
+        for member in matrix.reshape(-1, *matrix.shape[-2:])
+    ]
     u, s, vh = (torch.stack(parts).reshape(*matrix.shape[:-2], *parts[0].shape) for parts in zip(*members, strict=True))
     return u, s, vh
 
 
-class Products(NamedTuple):
-    """Products with a matrix and with its transpose, and a tensor with the shape, dtype and device of the matrix."""
+def _leading(
+    operator: Operator, rank: int, width: int, seed: int, tolerance: float, max_iterations: int, *, like: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    tolerance = max(tolerance, 16 * torch.finfo(like.dtype).eps)
 
-    apply: Callable[[Tensor], Tensor]
-    adjoint: Callable[[Tensor], Tensor]
-    like: Tensor
+    def converged(s: Tensor, residuals: Tensor) -> bool:
+        return bool(residuals[:rank].max() <= tolerance * s[0])
+
+    u, s, v, done = block_lanczos(operator, width, stream(seed, "sketch"), converged, max_iterations, like=like)
+    u, s, v = u[:, :rank], s[:rank], v[:, :rank]
+    if not done:
+        images = operator.transpose_images(u.mT[None])[0].mT
+        certificate = torch.linalg.vector_norm(images - v * s, dim=0).max() / s[0]
+        warnings.warn(
+            f"The relative residual must fall to {tolerance:.1e} within max_iterations = {max_iterations}. "
+            f"Found {certificate.item():.1e}.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return u, s, v.mT
 
 
 def block_lanczos(
-    operator: Products,
+    operator: Operator,
     width: int,
     generator: torch.Generator,
     converged: Callable[[Tensor, Tensor], bool],
     max_iterations: int,
+    *,
+    like: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, bool]:
     """Block Golub-Kahan-Lanczos bidiagonalization with full reorthogonalization and thick restarts.
 
     Args:
-        operator: The matrix A, shape ``(m, n)`` with ``min(m, n) >= 2 * width``.
+        operator: A single matrix A, shape ``(m, n)`` with ``min(m, n) >= 2 * width``.
         width: Vectors in a block.
         generator: Draws the first block, and replacements for directions that are exhausted.
         converged: Whether to stop, from the Ritz values and the norms of ``A.T u_i - s_i v_i`` of all Ritz triplets.
         max_iterations: Largest number of block steps.
+        like: Any tensor of the dtype and on the device that are computed in.
 
     Returns:
         ``(u, s, v, done)``: all Ritz triplets of the last basis, as columns, and whether ``converged`` said to stop.
     """
-    apply, adjoint, like = operator
-    m, n = like.shape
+    m, n = operator.shape
+
+    def apply(x: Tensor) -> Tensor:
+        return operator.images(x.mT[None])[0].mT
+
+    def adjoint(y: Tensor) -> Tensor:
+        return operator.transpose_images(y.mT[None])[0].mT
+
     largest = min(8 * width, min(m, n) - width)
     right = block = torch.linalg.qr(torch.randn(n, width, generator=generator, dtype=like.dtype).to(like.device)).Q
     left, core = like.new_empty(m, 0), like.new_empty(0, 0)

@@ -5,7 +5,8 @@ import warnings
 import torch
 from torch import Tensor
 
-from eckart.linalg.krylov import Products, block_lanczos
+from eckart.linalg.krylov import block_lanczos
+from eckart.linalg.operators import Dense, Residual
 from eckart.linalg.random import stream
 
 # If the smaller side is larger than this, Krylov iteration is faster than the Gram matrix of the residual.
@@ -90,10 +91,8 @@ def _residual_two_norm(target: Tensor, left: Tensor, right: Tensor, tolerance: f
         error = torch.minimum(residuals[0], 10 * (joint / gaps).min())
         return bool(error <= torch.maximum(tolerance * s[0], noise))
 
-    operator = Products(
-        lambda x: target @ x - left @ (right @ x), lambda y: target.mT @ y - right.mT @ (left.mT @ y), target
-    )
-    _, s, _, done = block_lanczos(operator, 8, stream(0, "residual"), converged, max_iterations)
+    residual = Residual(Dense(target), left, right)
+    _, s, _, done = block_lanczos(residual, 8, stream(0, "residual"), converged, max_iterations, like=target)
     if not done:
         warnings.warn(
             f"The spectral norm of a residual must converge to {tolerance:.1e} within {max_iterations} iterations. "

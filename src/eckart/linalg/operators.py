@@ -159,6 +159,61 @@ class Stacked(Operator):
         return torch.cat([member.transpose_images(own) for member, own in zip(self.members, parts, strict=True)])
 
 
+class Residual(Operator):
+    """What factors leave of one matrix, ``A - left @ right``, as an operator; it is never formed.
+
+    Args:
+        operator: The matrix A.
+        left: Shape ``(m, k)``.
+        right: Shape ``(k, n)``.
+
+    Example:
+        >>> residual = Residual(Dense(torch.eye(2)), torch.tensor([[1.0], [0.0]]), torch.tensor([[1.0, 0.0]]))
+        >>> residual.images(torch.tensor([[[1.0, 2.0]]]))
+        tensor([[[0., 2.]]])
+    """
+
+    stack = 1
+
+    def __init__(self, operator: Operator, left: Tensor, right: Tensor) -> None:
+        self.operator, self.left, self.right, self.shape = operator, left, right, operator.shape
+
+    def images(self, x: Tensor) -> Tensor:
+        """``A x - left (right x)``."""
+        return self.operator.images(x) - (x @ self.right.mT) @ self.left.mT
+
+    def transpose_images(self, y: Tensor) -> Tensor:
+        """``Aᵀ y - rightᵀ (leftᵀ y)``."""
+        return self.operator.transpose_images(y) - (y @ self.left) @ self.right
+
+
+class Member(Operator):
+    """One matrix of a stack.
+
+    Args:
+        operator: The stack.
+        member: Place of the matrix in it.
+    """
+
+    stack = 1
+
+    def __init__(self, operator: Operator, member: int) -> None:
+        self.operator, self.member, self.shape = operator, member, operator.shape
+
+    def images(self, x: Tensor) -> Tensor:
+        """Images by this matrix; the others are asked for those of zeros."""
+        return self.operator.images(self._alone(x))[self.member : self.member + 1]
+
+    def transpose_images(self, y: Tensor) -> Tensor:
+        """Images by the transpose of this matrix."""
+        return self.operator.transpose_images(self._alone(y))[self.member : self.member + 1]
+
+    def _alone(self, x: Tensor) -> Tensor:
+        rows = x.new_zeros(self.operator.stack, *x.shape[1:])
+        rows[self.member] = x[0]
+        return rows
+
+
 class Images:
     """All that training may ask of an operator: images of vectors, a batch at a time. They are counted.
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from eckart.linalg.checks import require_nonzero
-from eckart.linalg.krylov import Products, block_lanczos
+from eckart.linalg.krylov import block_lanczos
 from eckart.linalg.norms import residual_norms
-from eckart.linalg.operators import Dense, Operator
+from eckart.linalg.operators import Dense, Member, Operator, Residual
 from eckart.linalg.optimality import errors_of, optimum
 from eckart.linalg.random import stream
 from eckart.linalg.ranks import check_rank
@@ -139,25 +139,16 @@ class Reference:
         except ValueError:
             return None
 
-        def of(member: int) -> Tensor:
-            def apply(x: Tensor) -> Tensor:
-                rows = torch.zeros(self.stack, x.shape[1], self.shape[1], dtype=torch.float64)
-                rows[member] = x.mT
-                return self.operator.images(rows)[member].mT - left[member] @ (right[member] @ x)
+        def converged(s: Tensor, residuals: Tensor) -> bool:
+            return bool(residuals[:count].max() <= 1e-6 * s[0])
 
-            def transpose(y: Tensor) -> Tensor:
-                rows = torch.zeros(self.stack, y.shape[1], self.shape[0], dtype=torch.float64)
-                rows[member] = y.mT
-                return self.operator.transpose_images(rows)[member].mT - right[member].mT @ (left[member].mT @ y)
-
-            def converged(s: Tensor, residuals: Tensor) -> bool:
-                return bool(residuals[:count].max() <= 1e-6 * s[0])
-
-            products = Products(apply, transpose, torch.empty(1, dtype=torch.float64).expand(*self.shape))
-            _, s, _, _ = block_lanczos(products, count + 8, stream(0, "measuring"), converged, 200)
-            return s[:count]
-
-        return torch.stack([of(member) for member in range(self.stack)])
+        found = []
+        for member in range(self.stack):
+            residual = Residual(Member(self.operator, member), left[member], right[member])
+            generator = stream(0, "measuring")
+            _, s, _, _ = block_lanczos(residual, count + 8, generator, converged, 200, like=left)
+            found.append(s[:count])
+        return torch.stack(found)
 
 
 class ObservedReference:
@@ -194,9 +185,16 @@ class ObservedReference:
         unknown = torch.full_like(self._norms, torch.nan)
         self.norms = self.optimum = unknown, unknown
 
+    def to(self, device: torch.device) -> None:
+        """Measure on a device, where it has float64."""
+        if device.type != "mps":
+            self._entries, self._observed = self._entries.to(device), self._observed.to(device)
+            self._norms = self._norms.to(device)
+
     def errors(self, left: Tensor, right: Tensor, *, tolerance: float = 1e-12) -> dict[str, Tensor]:
         """Relative Frobenius error of ``left @ right`` on the observed entries, shape ``(J,)``, float64."""
-        residual = (self._entries - left.detach().double() @ right.detach().double()) * self._observed
+        left, right = (factor.detach().to(self._entries.device).double() for factor in (left, right))
+        residual = (self._entries - left @ right) * self._observed
         return {"relative_observed": torch.linalg.matrix_norm(residual) / self._norms}
 
 
@@ -204,7 +202,5 @@ def _require_scale(norms: Tensor, limit: float) -> None:
     require_nonzero(norms)
     for norm in norms.tolist():
         if not 1 / limit < norm < limit:
-            law = (
-                f"The target's 2-norm must be between {1 / limit:.0e} and {limit:.0e}, for squares of it to be numbers"
-            )
+            law = f"The target's 2-norm must be between {1 / limit:.0e} and {limit:.0e}, so that its square is a number"
             raise ValueError(f"{law}. Found {norm:.1e}.")

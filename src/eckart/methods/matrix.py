@@ -164,7 +164,8 @@ class MatrixMethod(Method):
             restore_settings(self._optimizer())
         self._problem = self._make_problem()
         if not resumed or not driver.active.any() or driver.step_count == driver.next_record(driver.step_count - 1):
-            self._take_record(torch.ones_like(driver.active))
+            driver.recorded.fill_(-1)
+            self._take_record(resumed=resumed)
         self._stop_when_done()
 
     def training_step(self, _: int) -> None:
@@ -175,12 +176,11 @@ class MatrixMethod(Method):
         """
         assert self._problem is not None
         driver, began = self.driver, time.perf_counter()
-        moved = driver.active.clone()
         stop = None if self.block_steps is None else driver.step_count + self.block_steps
         whole = driver.block(self._problem, stop=stop, pauses=lambda: self._must_pause(began))
         self._follow_first()
         if whole:
-            self._take_record(moved)
+            self._take_record()
         self._stop_when_done()
 
     def learn(self, on_record: Callable[[], None] = lambda: None) -> None:
@@ -302,12 +302,17 @@ class MatrixMethod(Method):
         if self.driver.done and not self._alone:
             self.trainer.should_stop = True
 
-    def _take_record(self, moved: Tensor) -> None:
+    def _take_record(self, *, resumed: bool = False) -> None:
         assert self._problem is not None
         driver = self.driver
         driver.record(self._problem)
         self.processes.follow_first([driver.active])
-        self.on_block_end()
+        if not resumed:
+            # A resumed model is up to date, and its last bits can depend on how often it was updated.
+            self.on_block_end()
+        # A block can end early, so members that stopped in an earlier part of it count as well.
+        moved = driver.steps != driver.recorded
+        driver.recorded.copy_(driver.steps)
         self.fit_seconds = driver.seconds
         self._record = {"train/loss": driver.loss, **self.own_figures(), "step": driver.steps, "moved": moved}
 

@@ -8,13 +8,13 @@ from torch import Tensor
 
 from eckart.linalg.checks import require_one_of
 from eckart.linalg.krylov import randomized_svd
-from eckart.linalg.operators import Operator
+from eckart.linalg.operators import Dense, Member, Operator
 from eckart.linalg.svd import gram_svd, truncated_svd
 from eckart.methods.matrix import MatrixMethod
 from eckart.optim.driver import Problem
 from eckart.optim.objectives import KnownTarget
 
-Solver = Callable[[Tensor, int, int], tuple[Tensor, Tensor, Tensor]]
+Solver = Callable[[Any, int, int], tuple[Tensor, Tensor, Tensor]]
 
 
 class SVD(MatrixMethod):
@@ -30,6 +30,7 @@ class SVD(MatrixMethod):
         ValueError: For an unknown solver, or as in :class:`MatrixMethod`.
     """
 
+    needs_optimizer = False
     left: Tensor
     right: Tensor
 
@@ -48,7 +49,7 @@ class SVD(MatrixMethod):
             "randomized": lambda matrix, rank, seed: randomized_svd(matrix, rank, seed=seed, tolerance=tolerance),
         }
         require_one_of("solver", solver, solvers)
-        self._operator, self._solve = operator, solvers[solver]
+        self._operator, self._solve, self._randomized = operator, solvers[solver], solver == "randomized"
         (rows, cols), dtype = self.shape, self.trained_dtype
         self.register_buffer("left", torch.zeros(self.stack, rows, self.width, dtype=dtype))
         self.register_buffer("right", torch.zeros(self.stack, self.width, cols, dtype=dtype))
@@ -64,14 +65,22 @@ class SVD(MatrixMethod):
         """One decomposition."""
         return "computed"
 
-    def decompose(self) -> Tensor:
-        """Decompose every target; the squared residual of each, shape ``(J,)``."""
+    def decompose(self) -> Tensor | None:
+        """Decompose every target; the squared residual of each, shape ``(J,)``; None where entries are not known."""
+        if self._randomized and not isinstance(self._operator, Dense):
+            # Nothing but products is asked of an operator that is not stored.
+            for member in range(self.stack):
+                self._keep(member, self._solve(Member(self._operator, member), self.ranks[member], self.seeds[member]))
+            return None
         target = self._operator.dense().to(self.left)
         for member, (rank, seed) in enumerate(zip(self.ranks, self.seeds, strict=True)):
-            u, s, vh = self._solve(target[member], rank, seed)
-            self.left[member, :, :rank] = u * s.sqrt()
-            self.right[member, :rank] = s.sqrt()[:, None] * vh
+            self._keep(member, self._solve(target[member], rank, seed))
         return KnownTarget(target).residual(self.left, self.right).square().sum((1, 2))
+
+    def _keep(self, member: int, triplets: tuple[Tensor, Tensor, Tensor]) -> None:
+        (u, s, vh), rank = triplets, self.ranks[member]
+        self.left[member, :, :rank] = u * s.sqrt()
+        self.right[member, :rank] = s.sqrt()[:, None] * vh
 
     def _make_problem(self) -> Problem:
         return _Decomposition(self)
@@ -87,9 +96,10 @@ class _Decomposition:
         self._method = method
         self._loss = torch.full((method.stack,), torch.nan)
 
-    def advance(self, step: int, active: Tensor) -> Tensor:
-        self._loss = self._method.decompose()
-        return self._loss
+    def advance(self, step: int, active: Tensor) -> Tensor | None:
+        found = self._method.decompose()
+        self._loss = self._loss if found is None else found
+        return found
 
     def tensors(self) -> list[Tensor]:
         return [self._method.left, self._method.right]

@@ -16,8 +16,8 @@ _SLOW = 100
 class Problem(Protocol):
     """What the driver trains: a stack of J members, each with parameters of its own."""
 
-    def advance(self, step: int, active: Tensor) -> Tensor:
-        """Train the active members by one step; the loss of each before it, shape ``(J,)``."""
+    def advance(self, step: int, active: Tensor) -> Tensor | None:
+        """Train the active members by one step; the loss of each before it, shape ``(J,)``; None if it is not known."""
 
     def tensors(self) -> list[Tensor]:
         """Everything that a step changes, each of shape ``(J, …)``; changed in place."""
@@ -61,6 +61,7 @@ class Driver(nn.Module):
     active: Tensor
     diverged: Tensor
     checked: Tensor
+    recorded: Tensor
 
     def __init__(self, stack: int, *, max_steps: int, tolerance: float = 0.0, record_every: int | None = None) -> None:
         super().__init__()
@@ -75,6 +76,8 @@ class Driver(nn.Module):
         self.register_buffer("diverged", torch.zeros(stack, dtype=torch.bool))
         # Step at which a member was last held against a saddle, or moved along its residual.
         self.register_buffer("checked", torch.zeros(stack, dtype=torch.long))
+        # Steps of a member at its last record.
+        self.register_buffer("recorded", torch.full((stack,), -1, dtype=torch.long))
         self.loss = torch.full((stack,), torch.nan, dtype=torch.float64)
         self.stationarity = torch.full((stack,), torch.inf, dtype=torch.float64)
         self.step_count, self.seconds = 0, 0.0
@@ -117,7 +120,7 @@ class Driver(nn.Module):
         frozen, began = ~self.active, time.perf_counter()
         place = self.next_record(self.step_count)
         stop = place if stop is None else min(stop, place)
-        loss = self.loss
+        loss: Tensor | None = self.loss
         while self.step_count < stop:
             loss = problem.advance(self.step_count, self.active)
             if not self.active.any():
@@ -168,16 +171,19 @@ class Driver(nn.Module):
         self.active |= moved
 
     @torch.no_grad()
-    def _freeze(self, problem: Problem, before: list[Tensor], frozen: Tensor, loss: Tensor) -> None:
+    def _freeze(self, problem: Problem, before: list[Tensor], frozen: Tensor, loss: Tensor | None) -> None:
         # Parameters can be finite and their product not.
-        finite = (loss.isfinite() & problem.size().square().isfinite()).to(frozen.device)
+        finite = problem.size().square().isfinite().to(frozen.device)
+        if loss is not None:
+            finite &= loss.isfinite().to(frozen.device)
         for part in problem.tensors():
             finite &= part.flatten(1).isfinite().all(1)
         lost = ~finite & ~frozen
         self.diverged |= lost
         self.active &= ~lost
         keep = frozen | lost
-        self.loss = torch.where(keep.cpu(), self.loss, loss.detach().cpu().double())
+        if loss is not None:
+            self.loss = torch.where(keep.cpu(), self.loss, loss.detach().cpu().double())
         if keep.any():
             for old, part in zip(before, problem.tensors(), strict=True):
                 part.copy_(torch.where(keep.view(-1, *[1] * (part.ndim - 1)), old, part))

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from eckart.linalg.krylov import Products, block_lanczos
+from eckart.linalg.krylov import block_lanczos
+from eckart.linalg.operators import Dense, Residual
 from eckart.linalg.random import stream
 from eckart.linalg.svd import factor_singular_values
 from eckart.optim.objectives import KnownTarget
@@ -93,8 +94,6 @@ def _leading(target: Tensor, left: Tensor, right: Tensor, enough: float, error: 
         bound = torch.minimum(residuals[0], 10 * (residuals.square().cumsum(0)[:-1] / gap).min())
         return bool(s[0] > enough or bound <= error)
 
-    products = Products(
-        lambda x: target @ x - left @ (right @ x), lambda y: target.mT @ y - right.mT @ (left.mT @ y), target
-    )
-    u, s, _, _ = block_lanczos(products, _WIDTH, stream(0, "saddle"), converged, _ITERATIONS)
+    residual = Residual(Dense(target), left, right)
+    u, s, _, _ = block_lanczos(residual, _WIDTH, stream(0, "saddle"), converged, _ITERATIONS, like=target)
     return s[0], u[:, :count]

@@ -90,7 +90,8 @@ def check(found: Mapping[str, Any], form: Mapping[str, Any]) -> None:
         Traceback (most recent call last):
         ValueError: its eckart.step_count must be an integer from 0 to 2^53. Found -1.
     """
-    of, wanted = found["eckart"].get("of"), form["eckart"]["of"]
+    own, wanted = found.get("eckart"), form["eckart"]["of"]
+    of = own.get("of") if isinstance(own, Mapping) else None
     if of != wanted:
         raise ValueError(f"it must be of {wanted}. Found {printable(of, 200)}.")
     # What Lightning adds beside these, such as the state of other loops, is not read.

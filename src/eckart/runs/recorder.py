@@ -70,6 +70,6 @@ class Recorder(Callback):
 
     def _log(self, trainer: Trainer, method: LightningModule) -> None:
         assert isinstance(method, Method)
-        taken = self.take(method)
-        for logger in trainer.loggers if taken is not None else ():
-            logger.log_metrics(taken, step=trainer.global_step)
+        if (taken := self.take(method)) is not None:
+            for logger in trainer.loggers:
+                logger.log_metrics(taken, step=trainer.global_step)
