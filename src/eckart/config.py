@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import Container, DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import eckart
@@ -137,9 +137,7 @@ def check_targets(cfg: DictConfig) -> None:
     try:
         for path, key, value in _entries(cfg, ""):
             logging = path.startswith(("hydra.job_logging.", "hydra.hydra_logging."))
-            # data=operator imports what data.source names.
-            source = key == "source" and path.startswith("data.")
-            if key in _NAMING or source or (logging and key in _NAMING_FOR_LOGGING):
+            if key in _NAMING or (logging and key in _NAMING_FOR_LOGGING):
                 if value is not None:
                     check_target(str(value), path)
             elif logging and isinstance(value, str) and value.startswith("ext://sys.std"):
@@ -220,9 +218,10 @@ def _headline(path: Path) -> str:
     return next((comment for comment in comments if not comment.startswith("@package")), "")
 
 
-def _entries(node: Container, path: str) -> Iterator[tuple[str, Any, Any]]:
+def _entries(node: DictConfig | ListConfig, path: str) -> Iterator[tuple[str, Any, Any]]:
     """Path, key and value of everything that is not a container."""
-    for key in node.keys() if isinstance(node, DictConfig) else range(len(node)):
+    keys: Iterable[Any] = node.keys() if isinstance(node, DictConfig) else range(len(node))
+    for key in keys:
         name = f"{path}[{key}]" if isinstance(node, ListConfig) else f"{path}.{key}".lstrip(".")
         try:
             value = None if OmegaConf.is_missing(node, key) else node[key]
@@ -312,10 +311,17 @@ def _check_fit(cfg: DictConfig, choices: dict[str, str]) -> None:
     if choices.get("schedule", "constant") != "constant" and "lr" not in cfg.optimizer:
         found = f"schedule={choices['schedule']}"
         raise ConfigError(f"optimizer={choices['optimizer']} has no learning rate: schedule=constant. Found {found}.")
-    if (choices.get("optimizer") == "none") != (method == "svd"):
+    trained = _optimizer_of(method) != "none"
+    if trained == (choices.get("optimizer") == "none"):
         law = (
-            "method=svd computes and is not trained: optimizer=none"
-            if method == "svd"
-            else f"method={method} is trained"
+            f"method={method} is trained" if trained else f"method={method} computes and is not trained: optimizer=none"
         )
         raise ConfigError(f"{law}. Found optimizer={choices.get('optimizer')}.")
+
+
+def _optimizer_of(method: str | None) -> str | None:
+    """The optimizer that a method's own file chooses."""
+    path = config_dir() / "method" / f"{method}.yaml"
+    defaults = _yaml(path).get("defaults") or [] if path.is_file() else []
+    chosen = {key: option for entry in defaults if isinstance(entry, DictConfig) for key, option in entry.items()}
+    return next((option for key, option in chosen.items() if str(key).startswith("override /optimizer")), None)
