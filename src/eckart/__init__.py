@@ -12,6 +12,11 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("MKL_CBWR", "AUTO")
 
 if TYPE_CHECKING:
+    from eckart.api.estimators import LowRankApproximation as LowRankApproximation
+    from eckart.api.estimators import MatrixCompletion as MatrixCompletion
+    from eckart.api.fit import fit as fit
+    from eckart.api.result import Result as Result
+    from eckart.api.run import run as run
     from eckart.data.files.reading import read_matrix as read_matrix
     from eckart.linalg.krylov import randomized_svd as randomized_svd
     from eckart.linalg.optimality import excess as excess
@@ -20,17 +25,20 @@ if TYPE_CHECKING:
     from eckart.linalg.svd import truncated_svd as truncated_svd
     from eckart.nn.low_rank_linear import LowRankLinear as LowRankLinear
     from eckart.optim.scaled_gd import ScaledGD as ScaledGD
-    from eckart.results.result import read_result as read_result
 
 _HOME = {
+    "LowRankApproximation": "api.estimators",
     "LowRankLinear": "nn.low_rank_linear",
+    "MatrixCompletion": "api.estimators",
+    "Result": "api.result",
     "ScaledGD": "optim.scaled_gd",
     "excess": "linalg.optimality",
+    "fit": "api.fit",
     "optimum": "linalg.optimality",
     "randomized_svd": "linalg.krylov",
     "read_matrix": "data.files.reading",
-    "read_result": "results.result",
     "relative_errors": "linalg.optimality",
+    "run": "api.run",
     "truncated_svd": "linalg.svd",
 }
 __all__ = sorted(_HOME)

@@ -1,6 +1,7 @@
 """The command line: what ``python train.py`` and ``eckart`` do before and after the run itself."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -55,21 +56,32 @@ class Folders(Callback):
 
 
 def main() -> None:
-    """Compose the config of the command line and run it, or sweep it with ``-m``.
+    """Run the command line of this process; see :func:`command`."""
+    command(sys.argv)
+
+
+def command(typed: Sequence[str]) -> Path | None:
+    """Compose the config of a command line and run it, or sweep it with ``-m``.
 
     An error prints one line on standard error and exits with status 1; ``HYDRA_FULL_ERROR=1`` shows the traceback. A
     process that a signal asks to end keeps its state, prints the command that resumes it, and exits with 128 plus the
     number of the signal.
+
+    Args:
+        typed: The name of the program and its arguments.
+
+    Returns:
+        The folder of the run or the sweep; None for a command that only prints.
     """
     for kept in (_typed, _folders, _sweeps, _failed):
         kept.clear()
-    _typed.extend(sys.argv)
+    _typed.extend(typed)
     config.register()
     app = hydra.main(version_base="1.3", config_path=str(config.config_dir()), config_name="train")(task)
     with raised_by_hydra(), checked_as_composed(config.check_targets):
         try:
             with interruptible(lambda: f"interrupted{_how_to_resume()}"):
-                sys.argv[1:] = arguments.prepared(_typed[1:])
+                sys.argv = [_typed[0], *arguments.prepared(_typed[1:])]
                 app()
                 if _sweeps:
                     _conclude(_sweeps[0])
@@ -81,6 +93,12 @@ def main() -> None:
             claim_exit()
             print(f"interrupted{_how_to_resume()}", file=sys.stderr)
             sys.exit(interrupted.status)
+    return begun()
+
+
+def begun() -> Path | None:
+    """Folder of the run or the sweep that the last command of this process began; None if it began none."""
+    return _folders[0] if _folders else None
 
 
 @stackable

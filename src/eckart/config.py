@@ -120,7 +120,7 @@ def check(cfg: DictConfig, choices: dict[str, str]) -> None:
         raise ConfigError(f"{law}. Found objective={cfg.objective}.")
     for group in GROUPS:
         if isinstance(cfg.get(group), DictConfig) and choices.get(group):
-            _check_types(cfg[group], _defaults(group, choices[group]), group, cfg)
+            _check_types(cfg[group], settings_of(group, choices[group]), group, cfg)
     _check_trainer(cfg.trainer)
     _check_fit(cfg, choices)
 
@@ -195,6 +195,29 @@ def type_law(name: str, kind: Any, value: Any) -> str:
     return f"{name} must be {law}. Found {'null' if value is None else printable(repr(value), 80)}."
 
 
+def options(group: str) -> list[str]:
+    """Names of the options of a group.
+
+    Example:
+        >>> options("schedule")
+        ['constant', 'cosine', 'exponential']
+    """
+    return sorted(path.stem for path in (config_dir() / group).glob("[!_]*.yaml"))
+
+
+def chosen_by(choice: str) -> str:
+    """Name of the optimizer that comes with a method, if the user chooses none.
+
+    Example:
+        >>> chosen_by("bottleneck"), chosen_by("svd")
+        ('riemannian_cg', 'none')
+    """
+    files = [config_dir() / "method" / f"{choice}.yaml", config_dir() / "train.yaml"]
+    entries = [entry for path in files for entry in _yaml(path).defaults or [] if isinstance(entry, DictConfig)]
+    keys = ("override /optimizer@_global_.optimizer", "optimizer")
+    return next(str(entry[key]) for entry in entries for key in keys if key in entry)
+
+
 def describe_choices() -> str:
     """List the options of each group with the line that heads its file."""
     defaults = {
@@ -206,9 +229,9 @@ def describe_choices() -> str:
     lines = []
     for group in GROUPS:
         lines.append(f"  {group}=")
-        for path in sorted((config_dir() / group).glob("[!_]*.yaml")):
-            mark = "*" if defaults.get(group) == path.stem else " "
-            lines.append(f"  {mark} {path.stem:<22} {_headline(path)}")
+        for name in options(group):
+            mark = "*" if defaults.get(group) == name else " "
+            lines.append(f"  {mark} {name:<22} {_headline(config_dir() / group / f'{name}.yaml')}")
         lines.append("")
     return "\n".join(lines).strip()
 
@@ -243,12 +266,18 @@ def _yaml(path: Path) -> DictConfig:
 
 
 @functools.cache
-def _defaults(group: str, choice: str) -> DictConfig:
+def settings_of(group: str, choice: str) -> DictConfig:
+    """The settings of an option, as its file has them; empty where there is no such file.
+
+    Example:
+        >>> settings_of("optimizer", "scaled_gd").damping
+        1e-06
+    """
     path = config_dir() / group / f"{choice}.yaml"
     if not path.is_file():
         return OmegaConf.create({})
     own = _yaml(path)
-    inherited = [_defaults(group, base) for base in own.get("defaults") or [] if isinstance(base, str)]
+    inherited = [settings_of(group, base) for base in own.get("defaults") or [] if isinstance(base, str)]
     merged = OmegaConf.merge(*inherited, OmegaConf.masked_copy(own, [str(key) for key in own if key != "defaults"]))
     assert isinstance(merged, DictConfig)
     return merged
@@ -265,11 +294,17 @@ def _check_types(values: DictConfig, defaults: DictConfig, path: str, root: Dict
             default = OmegaConf.select(root, reference[1])
         if default == "???" and not isinstance(value, str):
             raise ConfigError(type_law(name, str, value))
-        if isinstance(default, bool | int | float | list) and not _is_a(value, type(default)):
+        if isinstance(default, bool | int | float | list) and not is_a(value, type(default)):
             raise ConfigError(type_law(name, type(default), value))
 
 
-def _is_a(value: Any, kind: type) -> bool:
+def is_a(value: Any, kind: type) -> bool:
+    """Whether a value fits the type of its default: an integer is a number too, and true is neither.
+
+    Example:
+        >>> is_a(1, float), is_a(True, float), is_a(1.0, int)
+        (True, False, False)
+    """
     if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     return isinstance(value, ListConfig) if kind is list else type(value) is kind
@@ -305,23 +340,9 @@ def _check_fit(cfg: DictConfig, choices: dict[str, str]) -> None:
         raise ConfigError(f"method={method} needs labeled samples: data=mnist or data=digits. Found data={data}.")
     if needs != "mask" and cfg.data.get("observed") is not None:
         raise ConfigError(
-            f"method={method} uses every entry of the target; data.observed is for method=completion. "
-            f"Found data.observed={cfg.data.observed}."
+            "data.observed is for methods that train on observed entries, such as method=completion. "
+            f"Found data.observed={cfg.data.observed} with method={method}."
         )
     if choices.get("schedule", "constant") != "constant" and "lr" not in cfg.optimizer:
         found = f"schedule={choices['schedule']}"
         raise ConfigError(f"optimizer={choices['optimizer']} has no learning rate: schedule=constant. Found {found}.")
-    trained = _optimizer_of(method) != "none"
-    if trained == (choices.get("optimizer") == "none"):
-        law = (
-            f"method={method} is trained" if trained else f"method={method} computes and is not trained: optimizer=none"
-        )
-        raise ConfigError(f"{law}. Found optimizer={choices.get('optimizer')}.")
-
-
-def _optimizer_of(method: str | None) -> str | None:
-    """The optimizer that a method's own file chooses."""
-    path = config_dir() / "method" / f"{method}.yaml"
-    defaults = _yaml(path).get("defaults") or [] if path.is_file() else []
-    chosen = {key: option for entry in defaults if isinstance(entry, DictConfig) for key, option in entry.items()}
-    return next((option for key, option in chosen.items() if str(key).startswith("override /optimizer")), None)

@@ -64,7 +64,7 @@ ARGUMENTS = [
     (["method.probes=some", *SMALL, "rank=2"], "orthogonal. Found 'some'."),
     (["optimizer=adam", "optimizer.lr=fast"], "optimizer.lr must be a number. Found 'fast'."),
     (["optimizer=adam", "optimizer.betas=3"], "optimizer.betas must be a list, as in [1,2]. Found 3."),
-    (["optimizer=none"], "method=bottleneck is trained. Found optimizer=none."),
+    (["optimizer=none"], "method=bottleneck needs an optimizer. Found optimizer=none."),
     (["method=svd", "optimizer=adam"], "optimizer=none. Found optimizer=adam."),
     (["method=svd", "data.observed=0.5"], "data.observed is for method=completion. Found data.observed=0.5."),
     (["method=svd", "method.solver=magic", *SMALL, "rank=2"], "exact, gram, randomized. Found 'magic'."),

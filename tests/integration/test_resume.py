@@ -41,7 +41,7 @@ STACK = ("-m", "method=factorization", *SHAPE, "rank=1,2,3", "seed=0,1", "method
 STACKS = {
     "exact": (24, (*STACK, "method.tolerance=1e-6")),
     "adam": (54, (*STACK, "optimizer=adam", "optimizer.lr=0.05", "method.tolerance=1e-2", "method.max_steps=200")),
-    "diverging": (144, (*STACK, "optimizer=entrywise_sgd", "optimizer.lr=0.04", "method.max_steps=200")),
+    "diverging": (144, (*STACK, "optimizer=entrywise_sgd", "optimizer.lr=0.045", "method.max_steps=200")),
 }
 SWEEP = ("-m", "method=svd,factorization", *SMALL, "rank=1,2", "logger=none", "hydra.sweep.dir=sweep")
 ALL = {f"method={method},rank={rank}" for method in ("svd", "factorization") for rank in (1, 2)}

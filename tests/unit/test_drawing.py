@@ -115,7 +115,7 @@ def test_a_result_of_one_step_has_no_curve(tmp_path: Path) -> None:
 
 def test_accuracy_and_loss_are_drawn_by_epoch(drawn: dict[str, Figure], tmp_path: Path) -> None:
     epochs: dict[str, Any] = {"train/loss": [0.9, 0.5], "accuracy": [0.8, 0.9]}
-    files = draw(tmp_path, RESULT, history(**epochs), *problem(), PICTURES)
+    files = draw(tmp_path, RESULT, history(**epochs), *problem(), ("approximation", "singular_values", "accuracy"))
     assert files[-1].name == "accuracy.png"
     left, right = drawn["accuracy.png"].axes
     np.testing.assert_array_equal(left.lines[0].get_xdata(), [1, 2])

@@ -1,7 +1,7 @@
 """A matrix-free target: an operator that gives images, from any importable callable."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pytorch_lightning import LightningDataModule
@@ -14,9 +14,9 @@ class OperatorData(LightningDataModule):
     """A target that is known by its images alone.
 
     Args:
-        source: Importable name of a callable, ``package.module.function``, that returns the operator: anything that
-            has a ``shape (m, n)`` and gives products by ``@``, a :class:`MatrixFree`, an array, or a sparse matrix. A
-            callable outside this package must be listed in the environment variable ``ECKART_ALLOW``.
+        source: A callable, or its importable name ``package.module.function``, that returns the operator: anything
+            with a ``shape (m, n)`` that gives products by ``@``, a :class:`MatrixFree`, an array, or a sparse matrix.
+            A name outside this package must be listed in the environment variable ``ECKART_ALLOW``.
         arguments: Keyword arguments of the callable.
         **parameters: What the config keeps beside them; not used here.
 
@@ -30,20 +30,16 @@ class OperatorData(LightningDataModule):
         (3, 3)
     """
 
-    def __init__(self, source: str, arguments: Mapping[str, Any] | None = None, **parameters: Any) -> None:
+    def __init__(
+        self, source: str | Callable[..., Any], arguments: Mapping[str, Any] | None = None, **parameters: Any
+    ) -> None:
         super().__init__()
         self._source, self._arguments = source, dict(arguments or {})
         self._operator: Operator | None = None
 
     def setup(self, stage: str | None = None) -> None:
         """Make the operator."""
-        check_target(self._source, "data.source")
-        module, _, name = self._source.rpartition(".")
-        try:
-            make = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError, ValueError) as error:
-            law = "data.source must name an importable callable, as in package.module.function"
-            raise ValueError(f"{law}. Found {self._source}: {error}.") from error
+        make = self._imported(self._source) if isinstance(self._source, str) else self._source
         try:
             self._operator = as_operator(make(**self._arguments))
         except TypeError as error:
@@ -59,3 +55,13 @@ class OperatorData(LightningDataModule):
         """The target as it is measured against."""
         assert self._operator is not None
         return self._operator
+
+    @staticmethod
+    def _imported(path: str) -> Callable[..., Any]:
+        check_target(path, "data.source")
+        module, _, name = path.rpartition(".")
+        try:
+            return getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError, ValueError) as error:
+            law = "data.source must name an importable callable, as in package.module.function"
+            raise ValueError(f"{law}. Found {path}: {error}.") from error

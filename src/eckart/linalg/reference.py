@@ -151,6 +151,46 @@ class Reference:
         return torch.stack(found)
 
 
+class ObservedReference:
+    """A stack of targets of which only some entries exist: there is no optimum, and no error on the others.
+
+    It answers what :class:`Reference` answers; what is not known is NaN or None.
+
+    Args:
+        entries: The entries, and NaN in the place of those that are missing, shape ``(J, m, n)``.
+        ranks: Rank of each member, ``1 <= rank <= min(m, n)``.
+
+    Raises:
+        ValueError: If a rank does not fit the shape, an entry is infinite, or no entry differs from 0.
+
+    Example:
+        >>> reference = ObservedReference(torch.tensor([[[3.0, torch.nan], [torch.nan, 4.0]]]), [1])
+        >>> reference.errors(torch.tensor([[[3.0], [0.0]]]), torch.tensor([[[1.0, 9.0]]]))
+        {'relative_observed': tensor([0.8000], dtype=torch.float64)}
+    """
+
+    how = "on the observed entries"
+    matrix = spectrum = None
+
+    def __init__(self, entries: Tensor, ranks: Sequence[int]) -> None:
+        self.stack, self.shape, self.ranks = len(entries), (entries.shape[1], entries.shape[2]), list(ranks)
+        for rank in ranks:
+            check_rank(rank, self.shape)
+        self._observed = ~entries.isnan()
+        self._entries = entries.double().nan_to_num(0, posinf=torch.inf, neginf=-torch.inf)
+        if not self._entries.isfinite().all():
+            raise ValueError("The observed entries must be finite. Found infinite ones.")
+        self._norms = torch.linalg.matrix_norm(self._entries)
+        _require_scale(self._norms, 1e140)
+        unknown = torch.full_like(self._norms, torch.nan)
+        self.norms = self.optimum = unknown, unknown
+
+    def errors(self, left: Tensor, right: Tensor, *, tolerance: float = 1e-12) -> dict[str, Tensor]:
+        """Relative Frobenius error of ``left @ right`` on the observed entries, shape ``(J,)``, float64."""
+        residual = (self._entries - left.detach().double() @ right.detach().double()) * self._observed
+        return {"relative_observed": torch.linalg.matrix_norm(residual) / self._norms}
+
+
 def _require_scale(norms: Tensor, limit: float) -> None:
     require_nonzero(norms)
     for norm in norms.tolist():

@@ -144,6 +144,29 @@ def factor_singular_values(left: Tensor, right: Tensor) -> Tensor:
     return values
 
 
+def factor_svd(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Singular value decomposition of ``left @ right``, without forming the product.
+
+    Args:
+        left: Real floating point, shape ``(..., m, k)``.
+        right: Shape ``(..., k, n)``, in the dtype of ``left``.
+
+    Returns:
+        ``(u, s, vh)`` of shapes ``(..., m, r)``, ``(..., r)``, ``(..., r, n)`` with ``r = min(m, k, n)``, as of
+        :func:`truncated_svd`.
+
+    Example:
+        >>> u, s, vh = factor_svd(torch.tensor([[3.0], [4.0]]), torch.tensor([[0.0, 2.0, 0.0]]))
+        >>> s, ((u * s) @ vh).round(decimals=4)
+        (tensor([10.]), tensor([[0., 6., 0.],
+                [0., 8., 0.]]))
+    """
+    q_left, triangle_left = torch.linalg.qr(left)
+    q_right, triangle_right = torch.linalg.qr(right.mT)
+    u, s, vh = torch.linalg.svd(triangle_left @ triangle_right.mT, full_matrices=False)
+    return q_left @ u, s, vh @ q_right.mT
+
+
 def balance(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     """Factors of the same product whose singular values are the square roots of those of the product.
 
@@ -161,12 +184,10 @@ def balance(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         >>> torch.equal(left.abs(), torch.tensor([[4.0]])), left @ right
         (True, tensor([[16.]]))
     """
-    q_left, triangle_left = torch.linalg.qr(left)
-    q_right, triangle_right = torch.linalg.qr(right.mT)
-    u, s, vh = torch.linalg.svd(triangle_left @ triangle_right.mT, full_matrices=False)
+    u, s, vh = factor_svd(left, right)
     root = s.sqrt()
     missing = left.shape[-1] - s.shape[-1]
-    balanced = q_left @ (u * root[..., None, :]), (root[..., :, None] * vh) @ q_right.mT
+    balanced = u * root[..., None, :], root[..., :, None] * vh
     # If k exceeds a side, there are fewer singular values than columns: the remaining columns are zero.
     pad = torch.nn.functional.pad
     return pad(balanced[0], (0, missing)), pad(balanced[1], (0, 0, 0, missing))

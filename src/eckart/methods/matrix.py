@@ -3,7 +3,7 @@
 import itertools
 import os
 import time
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -61,6 +61,9 @@ class MatrixMethod(Method):
 
     automatic_optimization = False
     loss_unit: Tensor
+    # The optimizer is kept by Lightning's trainer, or here where there is none.
+    _alone = False
+    _own_optimizer: Any = None
 
     def __init__(
         self,
@@ -161,7 +164,8 @@ class MatrixMethod(Method):
             restore_settings(self._optimizer())
         self._problem = self._make_problem()
         if not resumed or not driver.active.any() or driver.step_count == driver.next_record(driver.step_count - 1):
-            self._take_record(torch.ones_like(driver.active))
+            driver.recorded.fill_(-1)
+            self._take_record(resumed=resumed)
         self._stop_when_done()
 
     def training_step(self, _: int) -> None:
@@ -172,13 +176,29 @@ class MatrixMethod(Method):
         """
         assert self._problem is not None
         driver, began = self.driver, time.perf_counter()
-        moved = driver.active.clone()
         stop = None if self.block_steps is None else driver.step_count + self.block_steps
         whole = driver.block(self._problem, stop=stop, pauses=lambda: self._must_pause(began))
         self._follow_first()
         if whole:
-            self._take_record(moved)
+            self._take_record()
         self._stop_when_done()
+
+    def learn(self, on_record: Callable[[], None] = lambda: None) -> None:
+        """Train to the end in this process, without Lightning's trainer; a method learns once.
+
+        The steps, the records and the numbers are those of a trainer on the CPU, to the last bit.
+
+        Args:
+            on_record: Called at the start and after each block of steps: :meth:`record` may have new figures.
+        """
+        self._alone = True
+        self._own_optimizer = self.configure_optimizers()
+        self.on_fit_start()
+        self.on_train_start()
+        on_record()
+        while not self.driver.done:
+            self.training_step(0)
+            on_record()
 
     def record(self) -> dict[str, Any] | None:
         """Loss and own figures of the last record, once."""
@@ -263,11 +283,12 @@ class MatrixMethod(Method):
         Lightning's wrapper of it counts the steps and tells callbacks of them, which takes longer than a small step;
         it is used where a callback sees each step.
         """
-        schedules.apply(self.schedule, self._optimizer(), step / self.driver.max_steps)
-        return self.optimizers(use_pl_optimizer=self.block_steps is not None)
+        optimizer = self._optimizer()
+        schedules.apply(self.schedule, optimizer, step / self.driver.max_steps)
+        return optimizer if self.block_steps is None else self.optimizers()
 
     def _optimizer(self) -> Any:
-        return self.optimizers(use_pl_optimizer=False)
+        return self._own_optimizer if self._alone else self.optimizers(use_pl_optimizer=False)
 
     def _make_problem(self) -> Problem:
         optimizer = self._optimizer()
@@ -278,15 +299,20 @@ class MatrixMethod(Method):
         return self.processes.count == 1 and (self.interrupted or time.perf_counter() - began > _PATIENCE)
 
     def _stop_when_done(self) -> None:
-        if self.driver.done:
+        if self.driver.done and not self._alone:
             self.trainer.should_stop = True
 
-    def _take_record(self, moved: Tensor) -> None:
+    def _take_record(self, *, resumed: bool = False) -> None:
         assert self._problem is not None
         driver = self.driver
         driver.record(self._problem)
         self.processes.follow_first([driver.active])
-        self.on_block_end()
+        if not resumed:
+            # A resumed model is up to date, and its last bits can depend on how often it was updated.
+            self.on_block_end()
+        # A block can end early, so members that stopped in an earlier part of it count as well.
+        moved = driver.steps != driver.recorded
+        driver.recorded.copy_(driver.steps)
         self.fit_seconds = driver.seconds
         self._record = {"train/loss": driver.loss, **self.own_figures(), "step": driver.steps, "moved": moved}
 

@@ -26,6 +26,7 @@ class Method(LightningModule):
         tolerance: What ``stop`` is held against.
         interrupted: Whether the training is asked to end after the step it is at.
         fit_seconds: Time that the training took.
+        needs_optimizer: Whether the optimizer of the config trains it; where it does not, the config must name none.
         reads_batches: Whether Lightning feeds it the batches of the data.
         trains_factors: Whether training changes the approximation; it is measured once where it does not.
         saves_between_blocks: Whether its state can be kept after each batch, and not only after an epoch.
@@ -41,6 +42,7 @@ class Method(LightningModule):
     pictures: tuple[str, ...] = ("approximation", "singular_values", "convergence")
     stop = "gradient"
     tolerance = 0.0
+    needs_optimizer = True
     reads_batches = False
     trains_factors = True
     saves_between_blocks = True
@@ -95,11 +97,15 @@ class Method(LightningModule):
 
     def describe(self) -> str:
         """What a checkpoint must be of to be resumed."""
-        raise NotImplementedError
+        return f"{type(self).__name__}, rank {', '.join(map(str, self.ranks))}"
 
     def left_to_do(self, checkpoint: Mapping[str, Any]) -> tuple[str, int, int]:
         """Name and value of the setting that limits the training, and how much of it a checkpoint has done."""
-        raise NotImplementedError
+        raise ValueError(f"{type(self).__name__} cannot be resumed from a checkpoint. Found one.")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what is no tensor of the model, under ``eckart``, and what the checkpoint is of."""
+        checkpoint["eckart"] = {"of": self.describe(), "fit_seconds": self.fit_seconds}
 
     def setup(self, stage: str) -> None:
         """Learn who shares the training, before an optimizer is made."""

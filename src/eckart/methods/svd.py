@@ -30,6 +30,7 @@ class SVD(MatrixMethod):
         ValueError: For an unknown solver, or as in :class:`MatrixMethod`.
     """
 
+    needs_optimizer = False
     left: Tensor
     right: Tensor
 

@@ -61,6 +61,7 @@ class Driver(nn.Module):
     active: Tensor
     diverged: Tensor
     checked: Tensor
+    recorded: Tensor
 
     def __init__(self, stack: int, *, max_steps: int, tolerance: float = 0.0, record_every: int | None = None) -> None:
         super().__init__()
@@ -75,6 +76,8 @@ class Driver(nn.Module):
         self.register_buffer("diverged", torch.zeros(stack, dtype=torch.bool))
         # Step at which a member was last held against a saddle, or moved along its residual.
         self.register_buffer("checked", torch.zeros(stack, dtype=torch.long))
+        # Steps of a member at its last record.
+        self.register_buffer("recorded", torch.full((stack,), -1, dtype=torch.long))
         self.loss = torch.full((stack,), torch.nan, dtype=torch.float64)
         self.stationarity = torch.full((stack,), torch.inf, dtype=torch.float64)
         self.step_count, self.seconds = 0, 0.0

@@ -195,7 +195,8 @@ def damped(gram: Tensor, damping: float) -> Tensor:
     """
     diagonal = gram.diagonal(dim1=-2, dim2=-1)
     trace, padded = diagonal.sum(-1, keepdim=True), diagonal == 0
-    rank = (~padded).sum(-1, keepdim=True).clamp(min=1)
+    # In the dtype of the matrix: an integer times a float would be of torch's default dtype.
+    rank = (~padded).sum(-1, keepdim=True).clamp(min=1).to(gram.dtype)
     shift = (damping + rank * torch.finfo(gram.dtype).eps) * trace / rank
     shift = torch.where(padded, trace, shift)
     return gram + torch.diag_embed(torch.where(trace > 0, shift, 1))

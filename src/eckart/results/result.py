@@ -58,10 +58,21 @@ FIELDS: dict[str, type] = {
 }
 
 
-def write_result(folder: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Write ``result.json``: every field of ``FIELDS``, null where it is not given, and any others.
+def whole(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Every field of ``FIELDS``, None where it is not given, and any others.
 
-    Numbers that are not finite are written as null, because JSON has no text for them. The file is complete or absent.
+    Numbers that are not finite become None, because JSON has no text for them.
+
+    Example:
+        >>> result = whole({"rank": 2, "loss": math.nan})
+        >>> result["rank"], result["loss"], result["seed"]
+        (2, None, None)
+    """
+    return {field: _plain(value) for field, value in (dict.fromkeys(FIELDS) | dict(fields)).items()}
+
+
+def write_result(folder: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Write ``result.json``, with :func:`whole` fields. The file is complete or absent.
 
     Args:
         folder: The run's folder.
@@ -78,7 +89,7 @@ def write_result(folder: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
         >>> result["status"], result["rank"], result["loss"]
         ('completed', 2, None)
     """
-    result = {field: _plain(value) for field, value in (dict.fromkeys(FIELDS) | dict(fields)).items()}
+    result = whole(fields)
     with replacing(folder / RESULT) as partial:
         partial.write_text(json.dumps(result, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
     return result

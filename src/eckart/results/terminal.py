@@ -31,18 +31,19 @@ def shown(folder: Path) -> str:
     return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
 
 
-def table(result: Mapping[str, Any], folder: Path) -> str:
+def table(result: Mapping[str, Any], folder: Path | None) -> str:
     """Table of a result: the optimum, the trained approximation, and the excess of the second over the first.
 
     Args:
         result: The result, as in ``result.json``.
-        folder: The run's folder.
+        folder: The run's folder; None where it has none.
 
     Returns:
         The lines, to be printed as they are.
     """
     rows, cols = result["shape"]
-    lines = [f"{result['method']} on {result['data']}, {rows}×{cols}, rank {result['rank']}, seed {result['seed']}", ""]
+    what = result["method"] if result["data"] is None else f"{result['method']} on {result['data']}"
+    lines = [f"{what}, {rows}×{cols}, rank {result['rank']}, seed {result['seed']}", ""]
     lines.append(f"{'':<28}{'truncated SVD':>16}{_trained(result):>16}{'excess':>12}")
     for name, key in (("relative 2-norm error", "2norm"), ("relative Frobenius error", "frobenius")):
         best, error, excess = (result[f"{kind}_{key}"] for kind in ("optimum", "relative", "excess"))
@@ -74,9 +75,9 @@ def table(result: Mapping[str, Any], folder: Path) -> str:
         "",
         f"{result['stop_reason']}; {result['steps']} steps in {result['fit_seconds']:.2f} s, "
         f"{result['total_seconds']:.1f} s in all",
-        shown(folder),
-        "  " + "  ".join(_files(folder)),
     ]
+    if folder is not None:
+        lines += [shown(folder), "  " + "  ".join(_files(folder))]
     return "\n".join(lines)
 
 

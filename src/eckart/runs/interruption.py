@@ -61,10 +61,15 @@ def interruptible(message: Callable[[], str]) -> Iterator[None]:
     called :func:`claim_exit` after 1.5 seconds, another thread runs what :func:`before_exit` registered, prints the
     message on standard error and ends the process with status 128 + the signal's number.
 
+    Only the main thread can receive signals; in any other thread nothing is done.
+
     Args:
         message: Makes the line that the other thread prints.
     """
     global _exit_lock
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     _exit_lock = threading.RLock()
     reader, writer = socket.socketpair()
     writer.setblocking(False)

@@ -50,7 +50,10 @@ def quiet() -> Iterator[None]:
         logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric|torch.utils.data")
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        for beta in ("Sparse CSR tensor support is in beta", "Sparse invariant checks are implicitly disabled"):
+            warnings.filterwarnings("ignore", message=beta)
+        # No target is written to.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         try:
             yield
         finally:

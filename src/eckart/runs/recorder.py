@@ -47,20 +47,29 @@ class Recorder(Callback):
         """Log what is left."""
         self._log(trainer, pl_module)
 
-    def _log(self, trainer: Trainer, method: LightningModule) -> None:
-        assert isinstance(method, Method)
+    def take(self, method: Method) -> dict[str, Any] | None:
+        """Measure what a method has recorded; None where it has recorded nothing new.
+
+        Returns:
+            The method's own figures and the errors, as :class:`~eckart.runs.loggers.StackLogger` takes them.
+        """
         recorded = method.record()
         if recorded is None:
-            return
+            return None
         errors: dict[str, Any] = {}
         if method.trains_factors or not self._measured:
             errors = dict(self._reference.errors(*method.factors(), tolerance=max(method.tolerance / 10, 1e-12)))
             method.processes.follow_first(errors.values())
             self._measured = True
         self.last = recorded | errors
-        for logger in trainer.loggers:
-            logger.log_metrics(self.last, step=trainer.global_step)
         if method.stop == "excess" and errors:
             excess = torch.maximum(errors["excess_2norm"], errors["excess_frobenius"])
             # Without a tolerance nothing is good enough, not even an excess that rounding makes negative.
             method.stop_members((excess <= method.tolerance) & (method.tolerance > 0))
+        return self.last
+
+    def _log(self, trainer: Trainer, method: LightningModule) -> None:
+        assert isinstance(method, Method)
+        taken = self.take(method)
+        for logger in trainer.loggers if taken is not None else ():
+            logger.log_metrics(taken, step=trainer.global_step)

@@ -143,6 +143,10 @@ def _method(stack: Stack, data: Sequence[MatrixData]) -> Method:
             keywords["schedule"] = instantiate(config.schedule) if config.schedule._target_ else None
     factory = instantiate(OmegaConf.masked_copy(node, [key for key in node if key != "needs"]), _convert_="all")
     kind = factory.func
+    if kind.needs_optimizer != ("optimizer" in keywords):
+        choices = stack.jobs[0].choices
+        law = "needs an optimizer" if kind.needs_optimizer else "takes no optimizer: optimizer=none"
+        raise ValueError(f"method={choices.get('method')} {law}. Found optimizer={choices.get('optimizer')}.")
     precision = str(config.trainer.precision or kind.precision)
     if kind.precisions and precision not in kind.precisions:
         law = f"{kind.__name__} computes in trainer.precision=64-true or 32-true"

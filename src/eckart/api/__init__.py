@@ -1,0 +1,1 @@
+"""What the package is in Python: fit, run, and estimators for scikit-learn."""

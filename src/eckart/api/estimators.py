@@ -1,0 +1,202 @@
+"""Estimators for scikit-learn: low-rank approximation of samples, and completion of missing entries."""
+
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.extmath import safe_sparse_dot, svd_flip
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from eckart.api.fit import fit
+
+Array = NDArray[np.float64]
+# Rows of a least-squares problem each, solved at once.
+_BLOCK = 256
+
+
+class _Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """What both estimators share: they learn ``X ≈ U Σ Vᵀ`` by :func:`eckart.fit`, and keep Σ and Vᵀ."""
+
+    rank: int
+    random_state: Any
+
+    def _learn(self, X: Any, method: str) -> None:
+        rows, cols = X.shape
+        if not 1 <= self.rank <= min(rows, cols):
+            law = f"The rank must satisfy 1 <= rank <= min(n_samples={rows}, n_features={cols})"
+            raise ValueError(f"{law}. Found {self.rank}.")
+        seed = self.random_state
+        if not isinstance(seed, int | np.integer):
+            seed = check_random_state(seed).randint(2**31 - 1)
+        named = {name: getattr(self, name) for name in ("optimizer", "max_steps", "tolerance")}
+        options = {name: value for name, value in named.items() if value is not None}
+        result = fit(X, int(self.rank), method, seed=int(seed), **options, **(self.options or {}))
+        u, s, vh = (part.double().numpy() for part in result.svd())
+        _, self.components_ = svd_flip(u, vh, u_based_decision=False)
+        self.singular_values_ = s
+        self.errors_, self.optimum_ = result.errors, result.optimum
+        self.n_steps_ = result.fields["steps"]
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.components_)
+
+    def inverse_transform(self, X: Any) -> Array:
+        """Samples of given coordinates, ``(n_samples, rank)`` to ``(n_samples, n_features)``."""
+        check_is_fitted(self)
+        coordinates = np.asarray(X, dtype=np.float64)
+        if coordinates.ndim != 2 or coordinates.shape[1] != len(self.components_):
+            law = f"X must have {len(self.components_)} columns, one for each component"
+            raise ValueError(f"{law}. Found shape {coordinates.shape}.")
+        return coordinates @ self.components_
+
+
+class LowRankApproximation(_Estimator):
+    """Low-rank approximation of samples, trained by a method of this package; the data are not centered.
+
+    It does what scikit-learn's ``TruncatedSVD`` does, and its factors reach the same optimum.
+
+    Args:
+        rank: Number of components, ``1 <= rank <= min(n_samples, n_features)``.
+        method: As of :func:`eckart.fit`; ``svd`` computes and is not trained.
+        optimizer: As of :func:`eckart.fit`; None for the one that comes with the method.
+        max_steps: Steps at most; None for the method's own number.
+        tolerance: Where the training stops; None for the method's own.
+        options: Further options of the method and the optimizer, by name.
+        random_state: Seed; an instance of ``RandomState``, or None for numpy's own, draws one.
+
+    Attributes:
+        components_: Right singular vectors of the approximation, shape ``(rank, n_features)``, rows orthonormal.
+        singular_values_: Its singular values, shape ``(rank,)``, nonincreasing.
+        errors_: Relative errors and their excess over the optimum, as ``errors`` of :class:`eckart.Result`.
+        optimum_: Relative errors of the best approximation.
+        n_steps_: Steps of the training.
+        n_features_in_: Number of features.
+
+    Example:
+        >>> X = np.outer(np.arange(1.0, 5.0), [3.0, 4.0])
+        >>> model = LowRankApproximation(rank=1).fit(X)
+        >>> model.components_.round(6), round(model.score(X), 6)
+        (array([[0.6, 0.8]]), 1.0)
+    """
+
+    def __init__(
+        self,
+        rank: int = 2,
+        *,
+        method: str = "factorization",
+        optimizer: Any = None,
+        max_steps: int | None = None,
+        tolerance: float | None = None,
+        options: dict[str, Any] | None = None,
+        random_state: Any = 0,
+    ) -> None:
+        self.rank, self.method, self.optimizer, self.max_steps = rank, method, optimizer, max_steps
+        self.tolerance, self.options, self.random_state = tolerance, options, random_state
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn the components of samples, an array or a sparse matrix of shape ``(n_samples, n_features)``."""
+        self._learn(validate_data(self, X, accept_sparse=("csr", "csc"), dtype=np.float64), self.method)
+        return self
+
+    def transform(self, X: Any) -> Array:
+        """Coordinates of samples in the components, shape ``(n_samples, rank)``."""
+        return np.asarray(safe_sparse_dot(self._checked(X), self.components_.T))
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Share of the sum of squares that lies in the span of the components, from 0 to 1."""
+        samples = self._checked(X)
+        total = samples.multiply(samples).sum() if hasattr(samples, "multiply") else np.square(samples).sum()
+        return float(np.square(safe_sparse_dot(samples, self.components_.T)).sum() / total)
+
+    def _checked(self, X: Any) -> Any:
+        check_is_fitted(self)
+        return validate_data(self, X, accept_sparse=("csr", "csc"), dtype=np.float64, reset=False)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+class MatrixCompletion(_Estimator):
+    """Low-rank completion of samples with missing entries, trained on the observed entries alone; NaN means missing.
+
+    ``inverse_transform(transform(X))`` is X with its missing entries filled in, and with the observed ones
+    approximated. The data are not centered.
+
+    Args:
+        rank: Number of components, ``1 <= rank <= min(n_samples, n_features)``.
+        optimizer: As of :func:`eckart.fit`; None for the one that comes with the method.
+        max_steps: Steps at most; None for the method's own number.
+        tolerance: Where the training stops; None for the method's own.
+        options: Further options of the method and the optimizer, by name.
+        random_state: Seed; an instance of ``RandomState``, or None for numpy's own, draws one.
+
+    Attributes:
+        components_: Right singular vectors of the completed matrix, shape ``(rank, n_features)``, rows orthonormal.
+        singular_values_: Its singular values, shape ``(rank,)``, nonincreasing.
+        errors_: ``relative_observed``, and errors against the whole matrix if no entry is missing.
+        n_steps_: Steps of the training.
+        n_features_in_: Number of features.
+
+    Example:
+        >>> X = np.outer(np.arange(1.0, 6.0), [1.0, 2.0, 3.0])
+        >>> X[0, 2] = X[3, 1] = np.nan
+        >>> model = MatrixCompletion(rank=1).fit(X)
+        >>> model.inverse_transform(model.transform(X)).round(4)[[0, 3], [2, 1]]
+        array([3., 8.])
+    """
+
+    def __init__(
+        self,
+        rank: int = 2,
+        *,
+        optimizer: Any = None,
+        max_steps: int | None = None,
+        tolerance: float | None = None,
+        options: dict[str, Any] | None = None,
+        random_state: Any = 0,
+    ) -> None:
+        self.rank, self.optimizer, self.max_steps = rank, optimizer, max_steps
+        self.tolerance, self.options, self.random_state = tolerance, options, random_state
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn the components from the entries of X that are not NaN, shape ``(n_samples, n_features)``."""
+        self._learn(validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan"), "completion")
+        return self
+
+    def transform(self, X: Any) -> Array:
+        """Coordinates of samples, ``(n_samples, rank)``: the least-squares fit to the observed entries of each.
+
+        Of several that fit as well, the one of least norm; zero for a sample without observed entries.
+        """
+        samples = self._checked(X)
+        observed = ~np.isnan(samples)
+        coordinates = np.nan_to_num(samples) @ self.components_.T
+        partly = np.flatnonzero(~observed.all(1))
+        for start in range(0, len(partly), _BLOCK):
+            rows = partly[start : start + _BLOCK]
+            design = torch.from_numpy(self.components_.T[None] * observed[rows, :, None])
+            wanted = torch.from_numpy(np.nan_to_num(samples[rows]))[..., None]
+            coordinates[rows] = torch.linalg.lstsq(design, wanted, driver="gelsd").solution[..., 0].numpy()
+        return coordinates
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Share of the sum of squares of the observed entries that the approximation explains; at most 1."""
+        samples = self._checked(X)
+        residual = samples - self.inverse_transform(self.transform(X))
+        return float(1 - np.nansum(np.square(residual)) / np.nansum(np.square(samples)))
+
+    def _checked(self, X: Any) -> Array:
+        check_is_fitted(self)
+        checked: Array = validate_data(self, X, dtype=np.float64, reset=False, ensure_all_finite="allow-nan")
+        return checked
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags

@@ -1,0 +1,208 @@
+"""Learn one matrix in plain Python: the code of the command line, without its files."""
+
+import operator
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from tqdm import tqdm
+
+from eckart.api.choosing import Choice, choose
+from eckart.api.result import Result
+from eckart.config import type_law
+from eckart.data.matrix import MatrixData
+from eckart.data.operator import OperatorData
+from eckart.linalg.operators import Dense, as_operator
+from eckart.linalg.reference import ObservedReference, Reference
+from eckart.methods.matrix import MatrixMethod
+from eckart.results.history import History
+from eckart.results.result import whole
+from eckart.runs.fingerprint import versions
+from eckart.runs.measuring import measure
+from eckart.runs.process import quiet, threads
+from eckart.runs.recorder import Recorder
+
+
+def fit(
+    target: Any,
+    rank: int = 10,
+    method: str = "bottleneck",
+    *,
+    seed: int = 0,
+    optimizer: str | Callable[..., Optimizer] | None = None,
+    schedule: str | Callable[[float], float] | None = None,
+    observed: Any = None,
+    dtype: torch.dtype = torch.float64,
+    verbose: bool = False,
+    **options: Any,
+) -> Result:
+    """Learn the best rank-k approximation of a matrix, and measure it against the optimum.
+
+    It runs the code of the command line on the CPU: the same method, options and seed give the same numbers, to the
+    last bit. It writes no files, and prints nothing unless asked.
+
+    Args:
+        target: The matrix, shape ``(m, n)``: an array, a tensor, nested lists, a sparse matrix of SciPy or torch, or an
+            operator, which is anything that has a shape and gives products by ``@``, such as a SciPy
+            ``LinearOperator``. With ``method="completion"``, NaN marks the missing entries.
+        rank: Rank k, ``1 <= rank <= min(m, n)``.
+        method: ``bottleneck``, ``factorization``, ``completion``, ``factorized_linear`` or ``svd``.
+        seed: Draws the probes and the initial weights.
+        optimizer: Name of an optimizer, such as ``adam``, or a callable that makes one from parameters; None for the
+            one that comes with the method.
+        schedule: Name of a schedule of the learning rate, or a function of the share of the training that is done.
+        observed: For ``completion``: the fraction of the entries that are observed, or a boolean mask of shape
+            ``(m, n)``; None for all that are not NaN.
+        dtype: Type that is trained in, ``torch.float64`` or ``torch.float32``. Errors are measured in float64.
+        verbose: Whether to show the progress, and to print the table at the end.
+        **options: Settings of the method, the optimizer and the schedule, by their names in ``conf/``: ``max_steps``,
+            ``tolerance``, ``probes``, ``vectors``, ``transpose``, ``lr``, …
+
+    Returns:
+        Factors, errors, optimum and history.
+
+    Raises:
+        ValueError: If an option is not known or out of its range, the rank does not fit the shape, or the target is
+            zero, not finite or not real.
+        TypeError: If the target is not a matrix.
+
+    Example:
+        >>> result = fit([[4.0, 0.0, 0.0], [0.0, 3.0, 0.0]], rank=1, seed=7)
+        >>> (result.left @ result.right).round(decimals=6).abs()
+        tensor([[4., 0., 0.],
+                [0., 0., 0.]], dtype=torch.float64)
+        >>> round(result.optimum["frobenius"], 6), result.errors["excess_frobenius"] < 1e-8
+        (0.6, True)
+        >>> fit([[4.0, 0.0], [0.0, 3.0]], rank=1, max_step=5)
+        Traceback (most recent call last):
+        ValueError: Unknown option max_step. Did you mean max_steps?
+    """
+    began = time.perf_counter()
+    rank, seed = _integer("rank", rank), _integer("seed", seed)
+    chosen = choose(method, optimizer, schedule, options)
+    with quiet(), torch.inference_mode(False), torch.enable_grad():
+        data = _data(target, method, chosen["method"].needs, observed, seed)
+        trained = _method(chosen, data, rank, seed, dtype)
+        reference = _reference(chosen["method"].needs, data, rank, dtype)
+        recorder, history = Recorder(reference), History(None)
+        steps = trained.progress()[1]
+        with threads(one=trained.one_thread), tqdm(total=steps, unit="step", leave=False, disable=not verbose) as bar:
+
+            def record() -> None:
+                _keep(history, recorder.take(trained))
+                bar.update(trained.progress()[0] - bar.n)
+
+            trained.learn(record)
+        ((fields, factors),) = measure(trained, reference)
+    settings = {group: dict(choice.settings) for group, choice in chosen.items()}
+    identity = {"method": method, "rank": rank, "seed": seed, "config": settings, "versions": versions()}
+    fields = whole(identity | fields | {"total_seconds": time.perf_counter() - began})
+    matrix = None if reference.matrix is None else reference.matrix[0]
+    result = Result(fields, factors=(factors["left"], factors["right"]), history=history, target=matrix)
+    if verbose:
+        print(result)
+    return result
+
+
+def _integer(name: str, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise ValueError(type_law(name, int, value)) from None
+
+
+def _data(target: Any, method: str, needs: str, observed: Any, seed: int) -> MatrixData | OperatorData:
+    if observed is not None and needs != "mask":
+        raise ValueError(f"method={method!r} learns every entry; observed is for method='completion'. Found it given.")
+    found = as_operator(_plain(target))
+    if not isinstance(found, Dense):
+        if needs == "mask":
+            raise ValueError(f"method={method!r} needs the entries of an array. Found {type(target).__name__}.")
+        data: MatrixData | OperatorData = OperatorData(lambda: found)
+        data.setup()
+        return data
+    entries = found.matrix[0].cpu()
+    missing = entries.isnan()
+    if missing.any() and needs != "mask":
+        raise ValueError(
+            f"The target must be finite; method='completion' learns from the entries that are not NaN. "
+            f"Found {int(missing.sum())} NaN."
+        )
+    data = _observed(entries, ~missing, observed, seed)
+    data.setup()
+    return data
+
+
+def _observed(entries: Tensor, known: Tensor, observed: Any, seed: int) -> MatrixData:
+    if observed is None:
+        return MatrixData(lambda: entries, own_mask=known)
+    if isinstance(observed, int | float) and not isinstance(observed, bool):
+        if not known.all():
+            raise ValueError("observed must be a mask, or None, where NaN marks the missing entries. Found a fraction.")
+        return MatrixData(lambda: entries, observed=observed, seed=seed)
+    mask = torch.as_tensor(np.asarray(observed))
+    if mask.dtype != torch.bool or mask.shape != known.shape:
+        law = f"observed must be a fraction in (0, 1] or a boolean mask of shape {tuple(known.shape)}"
+        raise ValueError(f"{law}. Found {mask.dtype} of shape {tuple(mask.shape)}.")
+    return MatrixData(lambda: entries, own_mask=mask & known)
+
+
+def _plain(target: Any) -> Any:
+    kind = getattr(target, "dtype", None)
+    if isinstance(target, Tensor):
+        if target.is_complex():
+            raise ValueError(f"The target must be real. Found {kind}.")
+        target = target.detach()
+    elif isinstance(target, list | tuple) or (hasattr(target, "__array__") and not hasattr(target, "tocsr")):
+        # Also data frames, whose products by @ are slow.
+        target = np.asarray(target)
+        kind = target.dtype
+    if getattr(kind, "kind", None) == "c":
+        raise ValueError(f"The target must be real. Found {kind}.")
+    if len(getattr(target, "shape", (0, 0))) != 2:
+        raise TypeError(f"The target must be one matrix, of shape (m, n). Found shape {tuple(target.shape)}.")
+    return target
+
+
+def _method(
+    chosen: dict[str, Choice], data: MatrixData | OperatorData, rank: int, seed: int, dtype: torch.dtype
+) -> MatrixMethod:
+    if dtype not in (torch.float64, torch.float32):
+        raise ValueError(f"dtype must be torch.float64 or torch.float32. Found {dtype}.")
+    choice = chosen["method"]
+    supply = {
+        name: part[None] if isinstance(part, Tensor) else part for name, part in data.supply(choice.needs).items()
+    }
+    common: dict[str, Any] = {"ranks": [rank], "seeds": [seed], "dtype": dtype}
+    if chosen["optimizer"].make is not None:
+        common |= {"optimizer": chosen["optimizer"].partial(), "schedule": chosen["schedule"].partial()}
+    make = choice.partial()
+    assert make is not None
+    method = make(**supply, **common)
+    assert isinstance(method, MatrixMethod)
+    return method
+
+
+def _reference(
+    needs: str, data: MatrixData | OperatorData, rank: int, dtype: torch.dtype
+) -> Reference | ObservedReference:
+    observed = None
+    if needs == "mask" and isinstance(data, MatrixData):
+        if data.target.isnan().any():
+            return ObservedReference(data.supply(needs)["entries"][None], [rank])
+        observed = data.mask()[None]
+    # Squares of float32 numbers overflow sooner.
+    limit = 1e140 if dtype == torch.float64 else 1e15
+    return Reference(data.operator(), [rank], observed=observed, limit=limit)
+
+
+def _keep(history: History, taken: dict[str, Any] | None) -> None:
+    if taken is None:
+        return
+    row = {name: float(value) for name, value in taken.items() if value is not None}
+    if row.pop("moved"):
+        history.add(int(row.pop("step")), row)
