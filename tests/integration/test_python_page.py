@@ -1,4 +1,4 @@
-"""The Python blocks of docs/python.md and of README, run as they stand there, against the output that is printed there."""
+"""The Python blocks of docs/python.md and of README, run as they stand there, against the printed output."""
 
 import ast
 import re
