@@ -104,12 +104,14 @@ def test_iteration_runs_until_the_norm_is_as_accurate_as_asked_and_not_much_long
     exact, errors = float(np.linalg.norm(target.numpy(), 2)), []
     iterate = eckart.linalg.norms.block_lanczos
 
-    def watched(operator: Any, width: int, generator: Any, converged: Callable[..., bool], most: int) -> Any:
+    def watched(
+        operator: Any, width: int, generator: Any, converged: Callable[..., bool], most: int, *, like: Tensor
+    ) -> Any:
         def watch(s: Tensor, residuals: Tensor) -> bool:
             errors.append(abs(float(s[0]) - exact) / exact)
             return converged(s, residuals)
 
-        return iterate(operator, width, generator, watch, most)
+        return iterate(operator, width, generator, watch, most, like=like)
 
     monkeypatch.setattr(eckart.linalg.norms, "block_lanczos", watched)
     for tolerance in (1e-2, 1e-3, 1e-5, 1e-8):
