@@ -34,6 +34,7 @@ from measure_optimum import (
     uniform_moment,
 )
 
+from eckart.data import targets
 from eckart.data.probes import LAWS
 from eckart.linalg.random import stream
 from eckart.results.style import BLACK, BLUE, GRAY, GREEN, ORANGE, PURPLE, STYLE, VERMILLION, save
@@ -102,16 +103,22 @@ def draw_ranks(measured: Measured) -> Figure:
 
 def draw_images(measured: dict[bool, Measured], optimum: tuple[float, float]) -> Figure:
     """Errors on the photograph against the number of images."""
-    two_norm, frobenius = ("relative_2norm", "2-norm", "--"), ("relative_frobenius", "Frobenius", "-")
+    norms = (("relative_frobenius", "Frobenius", "o", "-"), ("relative_2norm", "2-norm", "s", "--"))
     series: list[tuple[Any, Any, dict[str, Any]]] = []
-    for transpose, label, color in ((False, "N images of A", VERMILLION), (True, "and N of its transpose", BLUE)):
-        for name, norm, line in (frobenius, two_norm):
-            style = {"label": f"{label}, {norm}", "color": color, "marker": "o", "linestyle": line}
+    for transpose, label, color in ((False, "A", VERMILLION), (True, "A and Aᵀ", BLUE)):
+        for name, norm, marker, line in norms:
+            style = {"label": f"{label}, {norm}", "color": color, "marker": marker}
+            # Between 100 and 400 images of A alone a straight line would show what was not measured.
+            style["linestyle"] = line if transpose else ""
+            style["markerfacecolor"] = "white" if norm == "2-norm" else color
             series.append((VECTORS, measured[transpose][name].mean(1), style))
-    for value, (_, norm, line) in zip(optimum, (two_norm, frobenius), strict=True):
+    for value, (_, norm, _, line) in zip(reversed(optimum), norms, strict=True):
         series.append(
             (VECTORS, [value] * len(VECTORS), {"label": f"optimum, {norm}", "color": GRAY, "linestyle": line})
         )
+    columns = targets.photo().shape[1]
+    few = np.geomspace(VECTORS[0], columns - 1, 200)
+    series.append((few, np.sqrt(1 - few / columns), {"label": "√(1 - N/n)", "color": BLACK, "linestyle": ":"}))
     figure = draw(series, xscale="log", ylim=(0.02, 1.2), xlabel="images N", ylabel="relative error")
     axes = figure.axes[0]
     axes.set_xticks(VECTORS, [str(vectors) for vectors in VECTORS])

@@ -87,12 +87,13 @@ def test_the_curve_of_images_shows_both_norms_of_both_ways_and_the_optimum() -> 
     lines = {str(line.get_label()): np.asarray(line.get_ydata(), float) for line in axes.lines}
     assert {label: values[0] for label, values in lines.items()} == pytest.approx(
         {
-            "N images of A, 2-norm": 0.1,
-            "N images of A, Frobenius": 0.2,
-            "and N of its transpose, 2-norm": 1.1,
-            "and N of its transpose, Frobenius": 1.2,
+            "A, 2-norm": 0.1,
+            "A, Frobenius": 0.2,
+            "A and Aᵀ, 2-norm": 1.1,
+            "A and Aᵀ, Frobenius": 1.2,
             "optimum, 2-norm": 0.03,
             "optimum, Frobenius": 0.15,
+            "√(1 - N/n)": (1 - 10 / 400) ** 0.5,
         }
     )
     np.testing.assert_array_equal(axes.lines[0].get_xdata(), measure_optimum.VECTORS)

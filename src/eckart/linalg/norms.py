@@ -74,7 +74,7 @@ def residual_norms(target: Tensor, left: Tensor, right: Tensor, *, tolerance: fl
         strict=True,
     )
     two_norms = [
-        _residual_two_norm(*member, tolerance=tolerance) if norm.isfinite() and norm > 0 else norm
+        _residual_two_norm(member[0], member[1], member[2], tolerance) if norm.isfinite() and norm > 0 else norm
         for member, norm in zip(members, frobenius.flatten(), strict=True)
     ]
     return torch.stack(two_norms).reshape(batch), frobenius
