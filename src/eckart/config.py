@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import Container, DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import eckart
@@ -137,9 +137,7 @@ def check_targets(cfg: DictConfig) -> None:
     try:
         for path, key, value in _entries(cfg, ""):
             logging = path.startswith(("hydra.job_logging.", "hydra.hydra_logging."))
-            # data=operator imports what data.source names.
-            source = key == "source" and path.startswith("data.")
-            if key in _NAMING or source or (logging and key in _NAMING_FOR_LOGGING):
+            if key in _NAMING or (logging and key in _NAMING_FOR_LOGGING):
                 if value is not None:
                     check_target(str(value), path)
             elif logging and isinstance(value, str) and value.startswith("ext://sys.std"):
@@ -243,9 +241,10 @@ def _headline(path: Path) -> str:
     return next((comment for comment in comments if not comment.startswith("@package")), "")
 
 
-def _entries(node: Container, path: str) -> Iterator[tuple[str, Any, Any]]:
+def _entries(node: DictConfig | ListConfig, path: str) -> Iterator[tuple[str, Any, Any]]:
     """Path, key and value of everything that is not a container."""
-    for key in node.keys() if isinstance(node, DictConfig) else range(len(node)):
+    keys: Iterable[Any] = node.keys() if isinstance(node, DictConfig) else range(len(node))
+    for key in keys:
         name = f"{path}[{key}]" if isinstance(node, ListConfig) else f"{path}.{key}".lstrip(".")
         try:
             value = None if OmegaConf.is_missing(node, key) else node[key]

@@ -95,10 +95,11 @@ def cases(name: str) -> list[tuple[str, ...]]:
     names = list(COMMANDS)
     before = {key for other in names[: names.index(name)] for key in numeric_keys(composed(*COMMANDS[other]))}
     keys = [key for key in numeric_keys(composed(*COMMANDS[name])) if key not in before]
-    extra = [
-        ("-m", f"{key}={number}") for key in ("hydra.launcher.jobs", "hydra.launcher.memory") for number in NUMBERS
-    ]
-    return [(f"{key}={number}",) for key in keys for number in NUMBERS] + (extra if name == "cg" else [])
+    found: list[tuple[str, ...]] = [(f"{key}={number}",) for key in keys for number in NUMBERS]
+    if name == "cg":
+        launcher = ("hydra.launcher.jobs", "hydra.launcher.memory")
+        found += [("-m", f"{key}={number}") for key in launcher for number in NUMBERS]
+    return found
 
 
 def sound(code: int | None, stdout: str, stderr: str) -> bool:
@@ -205,7 +206,7 @@ def test_damaged_files(
 
 @pytest.mark.hostile
 def test_damaged_files_on_the_command_line(tmp_path: Path) -> None:
-    commands = []
+    commands: list[tuple[str, ...]] = []
     for path in list(matrix_files(tmp_path)):
         for number, content in enumerate(damaged(path.read_bytes(), 3)):
             changed = path.with_name(f"{number}-{path.name}")
@@ -274,7 +275,7 @@ def test_every_field_of_a_checkpoint(name: str, train: Train, tmp_path: Path) ->
 @pytest.mark.parametrize("name", ["cg", "adam", "lbfgs", "classifier"])
 def test_every_field_of_a_checkpoint_on_the_command_line(name: str, tmp_path: Path) -> None:
     content = torch.load(trained(tmp_path, name) / "last.ckpt", weights_only=True)
-    commands = []
+    commands: list[tuple[str, ...]] = []
     for number, path in enumerate(leaves(content)):
         if path[0] == "loops" and path[1:2] != ("fit_loop",):
             continue
@@ -319,7 +320,7 @@ def test_every_field_of_a_result(train: Train, tmp_path: Path) -> None:
 @pytest.mark.hostile
 def test_every_field_of_a_result_on_the_command_line(tmp_path: Path) -> None:
     made = trained(tmp_path, "cg")
-    commands = []
+    commands: list[tuple[str, ...]] = []
     for number, content in enumerate(list(hostile_results(read_result(made)))):
         folder = tmp_path / "results" / str(number)
         folder.mkdir(parents=True)

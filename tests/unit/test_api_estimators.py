@@ -11,7 +11,7 @@ import eckart
 from eckart import LowRankApproximation, MatrixCompletion
 
 
-@parametrize_with_checks([LowRankApproximation(), MatrixCompletion()])
+@parametrize_with_checks([LowRankApproximation(), MatrixCompletion()])  # type: ignore[untyped-decorator]
 def test_scikit_learns_own_checks(estimator: Any, check: Any) -> None:
     check(estimator)
 

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from eckart import config
-from eckart.data.matrix import MatrixData
+from eckart.data.matrix import MatrixData, bound
 from eckart.data.samples import SampleData
 
 CONFIGS = sorted(path.stem for path in (config.config_dir() / "data").glob("[!_]*.yaml"))
@@ -176,3 +176,36 @@ def test_mask_file_of_another_shape_is_refused(tmp_path: Path) -> None:
 def test_mask_file_that_is_missing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         matrix_data(torch.ones(4, 3), observed=str(tmp_path / "none.npy")).supply("mask")
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name != "operator"])
+def test_each_parameter_of_the_data_is_stated_once(name: str) -> None:
+    node = composed(name)
+    assert set(node.source) == {"_target_", "_partial_"}
+    values = OmegaConf.to_container(OmegaConf.load(config.config_dir() / "data" / f"{name}.yaml"))
+    assert "${data." not in str(values).replace("'cols': '${data.rows}'", "")
+
+
+def test_a_source_takes_its_parameters_and_the_seed_if_it_has_one() -> None:
+    def drawn(rows: int, seed: int) -> tuple[int, int]:
+        return rows, seed
+
+    def made(rows: int = 4) -> int:
+        return rows
+
+    def any_of(**parameters: int) -> dict[str, int]:
+        return parameters
+
+    assert bound(drawn, 7, {"rows": 3})() == (3, 7)
+    assert bound(made, 7, {})() == 4
+    assert bound(functools.partial(drawn, rows=2), 7, {})() == (2, 7)
+    assert bound(any_of, 7, {"rows": 3})() == {"rows": 3}
+
+
+def test_a_parameter_that_the_source_does_not_have_is_one_line() -> None:
+    with pytest.raises(
+        ValueError, match=r"^data\.cols must be a parameter of the source, which has rows, seed\. Found cols\.$"
+    ):
+        bound(lambda rows, seed: None, 0, {"rows": 3, "cols": 2})
+    with pytest.raises(ValueError, match=r"which has none\. Found rows\.$"):
+        MatrixData(lambda: torch.ones(1, 1), rows=3)

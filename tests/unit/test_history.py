@@ -64,3 +64,57 @@ def test_history_without_a_file_writes_none(tmp_path: Path, monkeypatch: pytest.
     history.add(0, {"loss": 1.0})
     assert history.rows == [{"step": 0, "loss": 1.0}]
     assert list(tmp_path.iterdir()) == []
+
+
+def written(path: Path, steps: int) -> History:
+    history = History(path)
+    for step in range(steps):
+        history.add(10 * step, {"loss": 1 / (step + 1)})
+    return history
+
+
+def test_a_history_that_is_read_is_the_one_that_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    history, before = written(path, 3), path.read_bytes()
+    read = History.read(path)
+    assert read.rows == history.rows
+    assert read.column("loss") == ([0, 10, 20], [1.0, 0.5, 1 / 3])
+    read.add(30, {"loss": 0.25, "accuracy": 0.5})
+    assert path.read_bytes() == before, "a reader changes no file"
+    with pytest.raises(FileNotFoundError):
+        History.read(tmp_path / "none.csv")
+
+
+def test_rows_after_the_kept_state_are_removed_and_measured_again(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    written(path, 5)
+    resumed = History(path)
+    resumed.resume(20)
+    assert [row["step"] for row in resumed.rows] == [0, 10, 20]
+    assert [row["step"] for row in read_csv(path)] == ["0", "10", "20"]
+    resumed.add(20, {"loss": 7.0})
+    resumed.add(30, {"loss": 0.25})
+    assert resumed.column("loss") == ([0, 10, 20, 30], [1.0, 0.5, 1 / 3, 0.25])
+    assert History.read(path).rows == resumed.rows
+
+
+@pytest.mark.parametrize("torn", ["30,0.2", "30,x\n", "30,0.2\n4", "x,0.2\n"])
+def test_what_a_killed_process_wrote_in_part_is_dropped(torn: str, tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    written(path, 3)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(torn)
+    whole = [0, 10, 20, 30] if torn == "30,0.2\n4" else [0, 10, 20]
+    resumed = History(path)
+    resumed.resume(100)
+    assert [row["step"] for row in resumed.rows] == whole
+    assert [int(row["step"]) for row in read_csv(path)] == whole
+
+
+def test_there_may_be_nothing_to_resume(tmp_path: Path) -> None:
+    for path in (None, tmp_path / "history.csv"):
+        history = History(path)
+        history.resume(10)
+        assert history.rows == []
+        history.add(0, {"loss": 1.0})
+        assert history.column("loss") == ([0], [1.0])

@@ -1,11 +1,19 @@
+import itertools
+import warnings
+
 import numpy as np
 import pytest
 import scipy.sparse.linalg  # type: ignore[import-untyped, unused-ignore]
 import sklearn.utils.extmath  # type: ignore[import-untyped, unused-ignore]
 import torch
 from matrices import gaussian, with_spectrum
+from torch import Tensor
 
-from eckart.linalg.krylov import randomized_svd
+from eckart.linalg.krylov import _split, block_lanczos, randomized_svd
+from eckart.linalg.operators import Dense
+from eckart.linalg.random import stream
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 MATRICES = {
     "slow decay": gaussian(150, 120),
@@ -72,3 +80,97 @@ def test_exhausted_iteration_warns_with_the_residual_it_reached() -> None:
 def test_impossible_rank_is_refused() -> None:
     with pytest.raises(ValueError, match=r"1 <= rank <= min\(m, n\) = 5\. Found 6\."):
         randomized_svd(gaussian(9, 5), 6)
+
+
+BASIS = torch.linalg.qr(gaussian(60, 12)).Q
+BLOCKS = {
+    "independent": gaussian(60, 4, seed=1),
+    "in the span of the basis": BASIS @ gaussian(12, 4, seed=2),
+    "nearly in the span of the basis": BASIS @ gaussian(12, 4, seed=2) + 1e-9 * gaussian(60, 4, seed=3),
+    "of rank 2": gaussian(60, 2, seed=1) @ gaussian(2, 4, seed=2),
+    "of widely different columns": gaussian(60, 4, seed=1) * torch.logspace(0, -12, 4, dtype=torch.float64),
+    "zero": torch.zeros(60, 4, dtype=torch.float64),
+    "tiny": 1e-200 * gaussian(60, 4, seed=1),
+    "one column in the span": torch.cat([gaussian(60, 3, seed=1), BASIS[:, :1]], dim=1),
+}
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+@pytest.mark.parametrize("basis", [BASIS, BASIS[:, :0]], ids=["basis", "no basis"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_block_is_split_into_orthonormal_directions(name: str, basis: Tensor, dtype: torch.dtype) -> None:
+    block, basis, eps = BLOCKS[name].to(dtype), basis.to(dtype), torch.finfo(dtype).eps
+    coefficients, fresh, remainder = _split(block, basis, stream(0, "test"))
+    both = torch.cat([basis, fresh], dim=1)
+    np.testing.assert_allclose(both.mT @ both, torch.eye(both.shape[1]), atol=20 * eps)
+    norm = float(torch.linalg.matrix_norm(block))
+    np.testing.assert_allclose(basis @ coefficients + fresh @ remainder, block, atol=20 * eps * norm)
+
+
+@pytest.mark.parametrize("name", [*MATRICES, "ill-conditioned"])
+@pytest.mark.parametrize("steps", [1, 2, 7, 30])
+def test_triplets_and_residuals_are_true_after_any_number_of_restarts(name: str, steps: int) -> None:
+    matrix = MATRICES[name] if name in MATRICES else with_spectrum(120, 110, np.logspace(0, -12, 110))
+    seen: list[tuple[Tensor, Tensor]] = []
+    calls = 0
+
+    class Counted(Dense):
+        def images(self, x: Tensor) -> Tensor:
+            nonlocal calls
+            calls += 1
+            assert x.shape == (1, 6, matrix.shape[1])
+            return super().images(x)
+
+    def converged(s: Tensor, residuals: Tensor) -> bool:
+        seen.append((s, residuals))
+        return False
+
+    u, s, v, done = block_lanczos(Counted(matrix), 6, stream(0, "test"), converged, steps, like=matrix)
+    assert not done
+    assert calls == steps
+    assert u.shape[1] == v.shape[1] == len(s) <= 8 * 6
+    for basis in (u, v):
+        np.testing.assert_allclose(basis.mT @ basis, np.eye(len(s)), atol=1e-13)
+    scale = max(float(torch.linalg.matrix_norm(matrix)), 1e-300)
+    np.testing.assert_allclose(matrix @ v, u * s, atol=1e-13 * scale)
+    expected = torch.linalg.vector_norm(matrix.mT @ u - v * s, dim=0)
+    np.testing.assert_allclose(seen[-1][1], expected, atol=1e-13 * scale)
+    assert torch.equal(seen[-1][0], s)
+
+
+def test_restarts_keep_the_leading_triplets() -> None:
+    matrix = gaussian(150, 120, seed=7)
+    exact = np.linalg.svd(matrix.numpy(), compute_uv=False)
+    errors: list[float] = []
+
+    def converged(s: Tensor, residuals: Tensor) -> bool:
+        errors.append(abs(float(s[0]) - exact[0]) / exact[0])
+        return False
+
+    _, s, _, _ = block_lanczos(Dense(matrix), 6, stream(0, "test"), converged, 60, like=matrix)
+    np.testing.assert_allclose(s[:6], exact[:6], rtol=1e-12)
+    assert all(after <= before + 1e-14 for before, after in itertools.pairwise(errors))
+
+
+def test_tolerance_is_at_least_roundoff() -> None:
+    # Without a floor the iteration would run to its limit and warn.
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        randomized_svd(gaussian(120, 110).float(), 3, tolerance=1e-15)
+        randomized_svd(gaussian(120, 110), 3, tolerance=0.0)
+
+
+def test_tolerance_decides_how_accurate_the_triplets_are() -> None:
+    matrix = gaussian(200, 180, seed=2)
+    for tolerance in (1e-2, 1e-6):
+        u, s, vh = randomized_svd(matrix, 4, tolerance=tolerance)
+        residual = float(torch.linalg.vector_norm(matrix.mT @ u - vh.mT * s, dim=0).max() / s[0])
+        assert 1e-4 * tolerance < residual <= tolerance
+
+
+def test_warning_states_the_residual_of_what_is_returned() -> None:
+    matrix = gaussian(200, 200)
+    with pytest.warns(RuntimeWarning) as caught:
+        u, s, vh = randomized_svd(matrix, 5, max_iterations=3)
+    residual = float(torch.linalg.vector_norm(matrix.mT @ u - vh.mT * s, dim=0).max() / s[0])
+    assert f"Found {residual:.1e}." in str(caught[0].message)

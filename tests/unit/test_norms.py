@@ -1,13 +1,20 @@
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matrices import gaussian, with_spectrum
+from torch import Tensor
 
 import eckart.linalg.norms
+from eckart.linalg.krylov import block_lanczos
 from eckart.linalg.norms import residual_norms
 from eckart.linalg.svd import truncated_svd
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @settings(max_examples=60, deadline=None)
@@ -81,3 +88,45 @@ def test_member_that_is_not_finite_does_not_stop_the_others(monkeypatch: pytest.
     two_norm, frobenius = residual_norms(target, left, right)
     assert two_norm.isfinite().tolist() == frobenius.isfinite().tolist() == [True, False, False]
     assert float(two_norm[0]) == pytest.approx(np.linalg.norm((target - left[0] @ right[0]).numpy(), 2), rel=1e-10)
+
+
+SLOW: dict[str, Tensor] = {
+    "gaussian": gaussian(200, 200),
+    "equally spaced": with_spectrum(300, 300, 1 - 0.3 * np.linspace(0, 1, 300), seed=2),
+}
+
+
+@pytest.mark.usefixtures("iterated")
+@pytest.mark.parametrize("name", SLOW)
+def test_iteration_runs_until_the_norm_is_as_accurate_as_asked_and_not_much_longer(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, empty = SLOW[name], torch.zeros(len(SLOW[name]), 0, dtype=torch.float64)
+    exact, errors = float(np.linalg.norm(target.numpy(), 2)), []
+
+    def watched(
+        operator: Any, width: int, generator: Any, converged: Callable[..., bool], most: int, *, like: Tensor
+    ) -> Any:
+        def watch(s: Tensor, residuals: Tensor) -> bool:
+            errors.append(abs(float(s[0]) - exact) / exact)
+            return converged(s, residuals)
+
+        return block_lanczos(operator, width, generator, watch, most, like=like)
+
+    monkeypatch.setattr(eckart.linalg.norms, "block_lanczos", watched)
+    for tolerance in (1e-2, 1e-3, 1e-5, 1e-8):
+        errors.clear()
+        found = float(residual_norms(target, empty, empty.mT, tolerance=tolerance)[0])
+        # The first estimates are far off: a bound that is 1000 times too lax would accept one of them.
+        assert errors[0] > 1e-2
+        assert abs(found - exact) <= tolerance * exact
+        # The bound is pessimistic, but does not cost more than the digits that it makes sure of.
+        assert not [error for error in errors[:-1] if error < 1e-5 * tolerance]
+
+
+@pytest.mark.usefixtures("iterated")
+def test_norm_of_a_batch_of_large_targets_needs_no_factors() -> None:
+    target = gaussian(2, 60, 50)
+    two_norm, frobenius = residual_norms(target, target[..., :0], target[..., :0, :])
+    np.testing.assert_allclose(two_norm, np.linalg.norm(target.numpy(), 2, axis=(-2, -1)), rtol=1e-10)
+    np.testing.assert_allclose(frobenius, np.linalg.norm(target.numpy(), axis=(-2, -1)), rtol=1e-10)

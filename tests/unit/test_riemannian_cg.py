@@ -1,5 +1,6 @@
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matrices import starting_factors, with_spectrum
 from numpy.typing import NDArray
+from torch import Tensor
 
+from eckart.optim.line_search import inner
 from eckart.optim.objectives import KnownTarget, Objective, ObservedEntries
 from eckart.optim.riemannian_cg import RiemannianCG
+from eckart.optim.solver import ALS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -202,3 +206,102 @@ def test_member_that_is_done_stays_as_it_is() -> None:
     assert torch.equal(left[0], before[0])
     assert torch.equal(right[0], before[1])
     assert_optimal(solver, targets, [1, 1])
+
+
+def after_warm_up(seed: int = 0, **options: Any) -> tuple[RiemannianCG, dict[str, Any]]:
+    """A solver in the middle of its steps on two targets, and what it remembers of the last one."""
+    targets = torch.from_numpy(np.stack([rng(seed + member).standard_normal((9, 7)) for member in range(2)]))
+    solver = RiemannianCG(KnownTarget(targets), *starting_factors(targets, [3, 3]), warm_up=2, **options)
+    for _ in range(4):
+        solver.step()
+    return solver, solver.state[solver.left]
+
+
+def steepest(solver: RiemannianCG) -> RiemannianCG:
+    """A solver at the same factors that has no past."""
+    return RiemannianCG(solver.objective, solver.left.clone(), solver.right.clone(), warm_up=0)
+
+
+def orthogonal_to_gradient(solver: RiemannianCG) -> tuple[Tensor, Tensor]:
+    """A direction along which the loss neither falls nor rises."""
+    residual = solver.objective.residual(solver.left, solver.right)
+    gradient = solver.objective.gradients(residual, solver.left, solver.right)
+    draws = tuple(torch.from_numpy(rng(5).standard_normal(tuple(part.shape))) for part in gradient)
+    share = inner(draws, gradient) / inner(gradient, gradient)
+    left, right = (draw - share[:, None, None] * part for draw, part in zip(draws, gradient, strict=True))
+    return left, right
+
+
+def test_step_is_conjugate_to_the_last_one() -> None:
+    solver, _ = after_warm_up()
+    fresh = steepest(solver)
+    solver.step()
+    fresh.step()
+    difference = (solver.left @ solver.right - fresh.left @ fresh.right).abs().flatten(1).max(1).values
+    assert (difference > 1e-6).all()
+
+
+def test_direction_that_does_not_descend_is_replaced_by_steepest_descent() -> None:
+    solver, memory = after_warm_up()
+    residual = solver.objective.residual(solver.left, solver.right)
+    uphill = solver.objective.gradients(residual, solver.left, solver.right)
+    # The first member is sent uphill; the second keeps its past.
+    keep = torch.tensor([False, True])[:, None, None]
+    memory["direction"] = tuple(
+        torch.where(keep, own, 1e6 * part) for own, part in zip(memory["direction"], uphill, strict=True)
+    )
+    memory["gradient"] = tuple(
+        torch.where(keep, own, -part) for own, part in zip(memory["gradient"], uphill, strict=True)
+    )
+    fresh = steepest(solver)
+    solver.step()
+    fresh.step()
+    np.testing.assert_allclose(solver.left[0], fresh.left[0], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(solver.right[0], fresh.right[0], rtol=1e-9, atol=1e-12)
+    assert not torch.allclose(solver.left[1], fresh.left[1], rtol=1e-6)
+
+
+def test_negative_beta_is_steepest_descent() -> None:
+    solver, memory = after_warm_up()
+    residual = solver.objective.residual(solver.left, solver.right)
+    gradient = solver.objective.gradients(residual, solver.left, solver.right)
+    # Polak-Ribière's beta is (slope - 10 slope) / last slope, and the direction descends for any sign of it.
+    memory["gradient"] = tuple(10 * part for part in gradient)
+    memory["direction"] = orthogonal_to_gradient(solver)
+    fresh = steepest(solver)
+    solver.step()
+    fresh.step()
+    np.testing.assert_allclose(solver.left, fresh.left, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(solver.right, fresh.right, rtol=1e-9, atol=1e-12)
+
+
+def test_member_that_is_restarted_descends_steepest_and_the_others_do_not() -> None:
+    solver, _ = after_warm_up()
+    fresh = steepest(solver)
+    solver.restart(torch.tensor([True, False]))
+    solver.step()
+    fresh.step()
+    np.testing.assert_allclose(solver.left[0], fresh.left[0], rtol=1e-9, atol=1e-12)
+    assert not torch.allclose(solver.left[1], fresh.left[1], rtol=1e-6)
+
+
+def test_warm_up_is_alternating_least_squares() -> None:
+    target = torch.from_numpy(rng(0).standard_normal((1, 9, 7)))
+    solver = RiemannianCG(KnownTarget(target), *starting_factors(target, [3]), warm_up=3)
+    als = ALS(KnownTarget(target), *starting_factors(target, [3]))
+    for step in range(4):
+        solver.step()
+        als.step()
+        assert torch.equal(solver.left, als.left) == (step < 3)
+
+
+def test_ridge_keeps_a_row_with_few_entries_small() -> None:
+    # Two nearly parallel rows of the other factor decide the second row: without a ridge it grows to 1e8.
+    target = torch.tensor([[[1.0, 1.0, 0.0], [1.0, -1.0, 0.0], [0.0, 1.0, 1.0]]], dtype=torch.float64)
+    observed = torch.tensor([[[True, True, True], [True, True, False], [True, True, True]]])
+    right = torch.tensor([[[1.0, 1.0, 0.5], [0.0, 1e-8, 1.0]]], dtype=torch.float64)
+    objective = ObservedEntries(target, observed)
+    assert objective.best_left(right).abs().max() > 1e5
+    solver = RiemannianCG(objective, torch.ones(1, 3, 2, dtype=torch.float64), right)
+    solver.step()
+    assert (solver.left @ solver.right).abs().max() < 10

@@ -1,8 +1,11 @@
 from typing import Any
 
 import pytest
+from example import CONFIG, changed
 
-from eckart.results.settings import differing, flatten, hashable, names, settings
+from eckart.results.aggregate import by_method_and_rank
+from eckart.results.settings import decides, differing, flatten, hashable, names, settings
+from eckart.runs.fingerprint import fingerprint
 
 UNIFORM = {"data": "uniform", "data.rows": 9, "data.source.rows": 9}
 ADAM = {"optimizer._target_": "torch.optim.Adam", "optimizer.lr": 0.1, "optimizer.eps": 1e-8}
@@ -75,3 +78,28 @@ def test_differing_names_what_tells_jobs_apart(jobs: list[dict[str, Any]], expec
 def test_values_that_look_alike_are_told_apart() -> None:
     values = [1, 2.5, "1", "paper", None, [1], ["1"], [[1]], [1, 1], {"a": 1}, {"a": 2}]
     assert len({hashable(value) for value in values}) == len(values)
+
+
+@pytest.mark.parametrize(
+    ("name", "decided"),
+    [
+        *((name, True) for name in ("rank", "seed", "ckpt", "method.hidden", "data.rows", "data.source.seed")),
+        *((name, True) for name in ("optimizer.lr", "schedule.final", "callbacks.early_stopping.patience")),
+        ("trainer.precision", True),
+        *((name, False) for name in ("name", "figures", "trainer", "trainer.accelerator", "logger.wandb.project")),
+        *((name, False) for name in ("claim.value", "objective", "resume", "methods.hidden", "trainer.precision.x")),
+    ],
+)
+def test_decides(name: str, decided: bool) -> None:
+    assert decides(name) is decided
+
+
+@pytest.mark.parametrize("name", [name for name in flatten(CONFIG) if name not in ("rank", "seed")])
+def test_one_law_decides_the_fingerprint_and_the_rows_of_a_table(name: str) -> None:
+    other = changed(name, "another")
+    assert (fingerprint(other) != fingerprint(CONFIG)) is decides(name)
+    result = {"status": "completed", "method": "svd", "data": "lab", "rank": 2, "seed": 0}
+    rows = by_method_and_rank([result | {"config": CONFIG}, result | {"config": other}])
+    # A target that came from another class, or a seed of the data, is no setting of its own.
+    if name not in ("data._target_", "method._target_", "optimizer._target_", "data.source.seed"):
+        assert (len(rows) == 2) is decides(name)

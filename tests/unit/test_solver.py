@@ -7,11 +7,16 @@ import scipy.optimize  # type: ignore[import-untyped, unused-ignore]
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matrices import starting_factors
+from matrices import gaussian, starting_factors, with_spectrum
 from numpy.typing import NDArray
+from torch import Tensor
 
+import eckart.optim.solver
+from eckart.linalg.svd import balance
 from eckart.optim.objectives import KnownTarget, ObservedEntries
 from eckart.optim.solver import ALS, stationarity
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 Matrix = NDArray[np.float64]
 
@@ -102,3 +107,73 @@ def test_als_solves_each_row_on_its_observed_entries() -> None:
         seen = observed[0, row].numpy()
         expected = np.linalg.lstsq(right[0].numpy().T[seen], target[0, row].numpy()[seen], rcond=None)[0]
         np.testing.assert_allclose(best[0, row], expected, rtol=1e-8)
+
+
+def test_rounding_does_not_reach_columns_beyond_the_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    # LAPACK keeps zero columns exactly; an SVD by rotations, as on accelerators, need not.
+    def rounded(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+        left, right = balance(left, right)
+        return left + 1e-17, right + 1e-17
+
+    monkeypatch.setattr(eckart.optim.solver, "balance", rounded)
+    ranks = [3, 4, 5]
+    targets = gaussian(3, 9, 8)
+    left, right = starting_factors(targets, ranks)
+    solver = ALS(KnownTarget(targets), left, right)
+    for _ in range(3):
+        solver.step()
+    for member, rank in enumerate(ranks):
+        for factor in (left[member].mT, right[member]):
+            assert (factor[rank:] == 0).all()
+            assert (factor[:rank] != 0).any(1).all()
+
+
+def test_least_squares_leaves_factors_of_equal_singular_values() -> None:
+    targets = gaussian(2, 9, 7)
+    left, right = starting_factors(targets, [3, 2])
+    ALS(KnownTarget(targets), left, right).step()
+    np.testing.assert_allclose(left.mT @ left, right @ right.mT, atol=1e-12)
+
+
+def test_ill_conditioned_target_is_solved_in_single_precision() -> None:
+    # Without balanced factors the Gram matrix has the square of the condition, 1e10, and drowns in the damping.
+    target = with_spectrum(15, 11, [1.0, 1e-2, 1e-5], seed=3)[None].float()
+    left, right = (part.float() for part in starting_factors(target, [3]))
+    solver = ALS(KnownTarget(target), left, right)
+    for _ in range(20):
+        solver.step()
+    assert torch.linalg.matrix_norm((left @ right - target).double()) < 1e-6
+
+
+def test_member_that_is_done_or_not_active_is_not_trained() -> None:
+    targets = torch.stack([torch.diag(torch.tensor([2.0, 1.0, 0.0]).double()), gaussian(3, 3), gaussian(3, 3, seed=1)])
+    left, right = starting_factors(targets, [1, 1, 1])
+    left[0, :, 0], right[0, 0] = torch.tensor([2.0, 0.0, 0.0]), torch.tensor([1.0, 0.0, 0.0])
+    before = left.clone(), right.clone()
+    solver = ALS(KnownTarget(targets), left, right, tolerance=1e-9)
+    solver.active[1] = False
+    solver.step()
+    assert solver.active.tolist() == [False, False, True]
+    for old, new in zip(before, (left, right), strict=True):
+        assert torch.equal(old[:2], new[:2])
+        assert not torch.equal(old[2], new[2])
+
+
+def test_without_a_tolerance_no_member_stops() -> None:
+    target = torch.diag(torch.tensor([2.0, 1.0]).double())[None]
+    left = torch.tensor([[[2.0], [0.0]]], dtype=torch.float64)
+    solver = ALS(KnownTarget(target), left, torch.tensor([[[1.0, 0.0]]], dtype=torch.float64))
+    solver.step()
+    assert solver.active.all()
+
+
+def test_member_that_is_not_finite_does_not_stop_the_others() -> None:
+    targets = gaussian(2, 6, 5)
+    left, right = starting_factors(targets, [2, 2])
+    right[0, 0, 0] = torch.nan
+    solver = ALS(KnownTarget(targets), left, right)
+    for _ in range(30):
+        squared = solver.step()
+    assert not squared[0].isfinite()
+    best = np.linalg.svd(targets[1].numpy(), compute_uv=False)[2:]
+    assert float(solver.squared_residual()[1]) == pytest.approx((best**2).sum(), rel=1e-6)

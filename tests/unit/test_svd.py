@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from matrices import gaussian, with_spectrum
 from torch import Tensor
 
-from eckart.linalg.svd import factor_singular_values, gram_svd, singular_values, truncated_svd
+from eckart.linalg.svd import balance, factor_singular_values, gram_svd, singular_values, truncated_svd
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 Solver = Callable[[Tensor, int], tuple[Tensor, Tensor, Tensor]]
 SHAPES = [(12, 7), (7, 12), (9, 9), (1, 6), (6, 1), (1, 1), (3000, 5), (5, 3000), (2, 3, 8, 5), (4, 5, 8)]
@@ -101,3 +103,18 @@ def test_factor_spectrum_of_long_factors_needs_no_product() -> None:
     left, right = gaussian(10**6, 2), gaussian(2, 10**6, seed=1)
     reference = np.sqrt(np.linalg.eigvals(((left.mT @ left) @ (right @ right.mT)).numpy()).real)
     np.testing.assert_allclose(factor_singular_values(left, right), sorted(reference, reverse=True), rtol=1e-10)
+
+
+@settings(max_examples=60, deadline=None)
+@given(m=st.integers(1, 8), n=st.integers(1, 8), k=st.integers(1, 10), seed=st.integers(0, 99))
+def test_balanced_factors_share_the_singular_values_of_their_product(m: int, n: int, k: int, seed: int) -> None:
+    left, right = 1e3 * gaussian(2, m, k, seed=seed), 1e-2 * gaussian(2, k, n, seed=seed + 1)
+    product = left @ right
+    balanced_left, balanced_right = balance(left, right)
+    assert balanced_left.shape == left.shape
+    assert balanced_right.shape == right.shape
+    scale = float(torch.linalg.matrix_norm(product).max())
+    np.testing.assert_allclose(balanced_left @ balanced_right, product, atol=1e-12 * scale)
+    values = torch.nn.functional.pad(factor_singular_values(left, right), (0, k))[..., :k]
+    for gram in (balanced_left.mT @ balanced_left, balanced_right @ balanced_right.mT):
+        np.testing.assert_allclose(gram, torch.diag_embed(values), atol=1e-12 * scale)

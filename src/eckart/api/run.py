@@ -26,7 +26,7 @@ def run(overrides: Sequence[str] = (), *, verbose: bool = False) -> Result | lis
         verbose: Whether to print what the command line prints on standard output.
 
     Returns:
-        The result; of a sweep (``-m``) a list, a result for each job, those of failed jobs with the status ``failed``.
+        The result; of a sweep a list with a result for each job, in which failed jobs have the status ``failed``.
 
     Raises:
         RuntimeError: With the line that the command line prints, if the config is not valid or the run fails.
@@ -36,13 +36,12 @@ def run(overrides: Sequence[str] = (), *, verbose: bool = False) -> Result | lis
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     result = run(["method=svd", "data=lab", "rank=1", "logger=csv", f"hydra.run.dir={folder}"])
-        ...     print(result.fields["status"], result.left.shape, sorted(path.name for path in result.folder.iterdir()))
-        completed torch.Size([3, 1]) ['.hydra', 'factors.safetensors', 'figures', 'history.csv', 'last.ckpt', 'result.json']
+        ...     print(result.fields["status"], result.left.shape, (result.folder / "history.csv").is_file())
+        completed torch.Size([3, 1]) True
     """
     flags = [word for word in overrides if word.startswith("-") and word not in _SWEEP]
     if flags:
         raise ValueError(f"run takes overrides, and -m for a sweep. Found {' '.join(flags)}.")
-    sweeps = bool(_SWEEP & set(overrides))
     folder: Path | None = None
     with _restored(), contextlib.redirect_stdout(sys.stdout if verbose else io.StringIO()):
         try:
@@ -51,14 +50,17 @@ def run(overrides: Sequence[str] = (), *, verbose: bool = False) -> Result | lis
             if isinstance(end.code, int):
                 raise KeyboardInterrupt from None
             folder = cli.begun()
-            if not sweeps or folder is None:
+            if not _is_sweep(folder):
                 raise RuntimeError(end.code) from None
             warnings.warn(str(end.code), stacklevel=2)
     if folder is None:
         raise RuntimeError("The command began no run.")
-    if not sweeps:
-        return Result.read(folder)
-    return [Result.read(job) for job in read_results(folder)]
+    return [Result.read(job) for job in read_results(folder)] if _is_sweep(folder) else Result.read(folder)
+
+
+def _is_sweep(folder: Path | None) -> bool:
+    # An experiment can be a sweep without -m; Hydra writes this file as a sweep begins.
+    return folder is not None and (folder / "multirun.yaml").is_file()
 
 
 @contextlib.contextmanager

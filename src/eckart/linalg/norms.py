@@ -68,11 +68,13 @@ def residual_norms(target: Tensor, left: Tensor, right: Tensor, *, tolerance: fl
     for chunk in chunks:
         squares += chunk.square().sum((-2, -1))
     frobenius = squares.sqrt()
+    # The number of members is given, because -1 is ambiguous where k is 0.
     members = zip(
-        target.reshape(-1, m, n), left.reshape(-1, *left.shape[-2:]), right.reshape(-1, *right.shape[-2:]), strict=True
+        *(part.reshape(batch.numel(), *part.shape[-2:]) for part in (target, left, right)),
+        strict=True,
     )
     two_norms = [
-        _residual_two_norm(*member, tolerance=tolerance) if norm.isfinite() and norm > 0 else norm
+        _residual_two_norm(member[0], member[1], member[2], tolerance) if norm.isfinite() and norm > 0 else norm
         for member, norm in zip(members, frobenius.flatten(), strict=True)
     ]
     return torch.stack(two_norms).reshape(batch), frobenius

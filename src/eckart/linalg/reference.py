@@ -169,7 +169,7 @@ class ObservedReference:
         {'relative_observed': tensor([0.8000], dtype=torch.float64)}
     """
 
-    how = "on the observed entries"
+    how = "known on the observed entries alone"
     matrix = spectrum = None
 
     def __init__(self, entries: Tensor, ranks: Sequence[int]) -> None:
@@ -185,9 +185,16 @@ class ObservedReference:
         unknown = torch.full_like(self._norms, torch.nan)
         self.norms = self.optimum = unknown, unknown
 
+    def to(self, device: torch.device) -> None:
+        """Measure on a device, where it has float64."""
+        if device.type != "mps":
+            self._entries, self._observed = self._entries.to(device), self._observed.to(device)
+            self._norms = self._norms.to(device)
+
     def errors(self, left: Tensor, right: Tensor, *, tolerance: float = 1e-12) -> dict[str, Tensor]:
         """Relative Frobenius error of ``left @ right`` on the observed entries, shape ``(J,)``, float64."""
-        residual = (self._entries - left.detach().double() @ right.detach().double()) * self._observed
+        left, right = (factor.detach().to(self._entries.device).double() for factor in (left, right))
+        residual = (self._entries - left @ right) * self._observed
         return {"relative_observed": torch.linalg.matrix_norm(residual) / self._norms}
 
 

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Files that are complete or absent."""
 
 import os
 from collections.abc import Iterator
@@ -8,9 +8,9 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a path beside ``path`` to write to, and put what was written in its place once it is whole.
+    """Give a path beside ``path`` to write to, and move the written file to ``path`` once it is complete.
 
-    What a process that was killed has left behind when it wrote the same file is removed.
+    Partial files that processes have left behind when they were killed while they wrote the same file are removed.
 
     Raises:
         OSError: If the folder cannot be written to; nothing is left behind then, nor after any other error.
@@ -38,7 +38,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let an error of the disk say which file it is about, which those of writing do not.
+    """Add the name of the file to an error of the disk; errors of writing do not have it.
 
     Example:
         >>> with naming(Path("full/a.csv")):
@@ -68,6 +68,6 @@ def _runs(process: int) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
-        # It is another user's.
+        # The process belongs to another user.
         return True
     return True

@@ -6,12 +6,12 @@ from typing import Any
 from torch import Tensor
 
 from eckart.linalg.ranks import numerical_rank
-from eckart.linalg.reference import Reference
+from eckart.linalg.reference import ObservedReference, Reference
 from eckart.linalg.svd import factor_singular_values
 from eckart.methods.method import Method
 
 
-def measure(method: Method, reference: Reference) -> list[tuple[dict[str, Any], dict[str, Tensor]]]:
+def measure(method: Method, reference: Reference | ObservedReference) -> list[tuple[dict[str, Any], dict[str, Tensor]]]:
     """Measure each member of a trained stack.
 
     Args:
@@ -31,7 +31,12 @@ def measure(method: Method, reference: Reference) -> list[tuple[dict[str, Any], 
 
 
 def _of_member(
-    method: Method, reference: Reference, member: int, left: Tensor, right: Tensor, errors: dict[str, list[float]]
+    method: Method,
+    reference: Reference | ObservedReference,
+    member: int,
+    left: Tensor,
+    right: Tensor,
+    errors: dict[str, list[float]],
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     rank, (rows, cols) = method.ranks[member], reference.shape
     numerical = int(numerical_rank(factor_singular_values(left.double(), right.double()).to(left.dtype), (rows, cols)))

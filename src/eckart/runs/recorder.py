@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from eckart.linalg.reference import Reference
+from eckart.linalg.reference import ObservedReference, Reference
 from eckart.methods.method import Method
 
 
@@ -16,7 +16,7 @@ class Recorder(Callback):
         reference: The targets.
     """
 
-    def __init__(self, reference: Reference) -> None:
+    def __init__(self, reference: Reference | ObservedReference) -> None:
         self._reference = reference
         self._measured = False
         self.last: dict[str, Any] = {}
@@ -70,6 +70,6 @@ class Recorder(Callback):
 
     def _log(self, trainer: Trainer, method: LightningModule) -> None:
         assert isinstance(method, Method)
-        taken = self.take(method)
-        for logger in trainer.loggers if taken is not None else ():
-            logger.log_metrics(taken, step=trainer.global_step)
+        if (taken := self.take(method)) is not None:
+            for logger in trainer.loggers:
+                logger.log_metrics(taken, step=trainer.global_step)
