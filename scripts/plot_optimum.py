@@ -172,14 +172,18 @@ def report(curves: dict[str, Curve], iterations: Measured, ranks: Measured) -> l
         "",
         "50 × 50 uniform, rank 20: steps, final excess, first step at or below 1e-6",
         *(
-            f"  {name:16}{curve.steps[-1]:6d}{max(curve.excess[-1, 0], 0):10.0e}   "
-            f"{next((str(step) for step, value in zip(curve.steps, curve.excess, strict=True) if value[0] <= CLOSE), 'never')}"
+            f"  {name:16}{curve.steps[-1]:6d}{max(curve.excess[-1, 0], 0):10.0e}   {_first_close(curve)}"
             for name, curve in curves.items()
         ),
         "",
         row("iterations; condition number", CONDITIONS, ".3g"),
         *(row(f"  {name}", values, ".0f") for name, values in iterations.items()),
     ]
+
+
+def _first_close(curve: Curve) -> str:
+    pairs = zip(curve.steps, curve.excess, strict=True)
+    return next((str(step) for step, value in pairs if value[0] <= CLOSE), "never")
 
 
 def main() -> None:

@@ -15,8 +15,8 @@ class OperatorData(LightningDataModule):
 
     Args:
         source: A callable, or its importable name ``package.module.function``, that returns the operator: anything
-            that has a ``shape (m, n)`` and gives products by ``@``, a :class:`MatrixFree`, an array, or a sparse
-            matrix. A name outside this package must be listed in the environment variable ``ECKART_ALLOW``.
+            with a ``shape (m, n)`` that gives products by ``@``, a :class:`MatrixFree`, an array, or a sparse matrix.
+            A name outside this package must be listed in the environment variable ``ECKART_ALLOW``.
         arguments: Keyword arguments of the callable.
         **parameters: What the config keeps beside them; not used here.
 
