@@ -29,7 +29,9 @@ def test_the_first_command_prints_what_the_page_shows(train: Train) -> None:
 def test_every_option_that_the_page_names_exists(group: str) -> None:
     table = re.search(rf"^\| `{group}=`.*?\n\n", README, re.DOTALL | re.MULTILINE)
     if table is not None:
-        named = [name for row in table[0].strip().splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+        named = [
+            name for row in table[0].strip().splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])
+        ]
     else:
         listed = re.search(rf"`{group}=` (.*?)[;.]\s", README, re.DOTALL)
         assert listed is not None
