@@ -5,7 +5,14 @@ from eckart.linalg.random import stream
 
 
 def test_a_stream_depends_on_the_seed_and_on_every_part_of_its_purpose() -> None:
-    purposes = [(0, "target"), (1, "target"), (0, "factors"), (0, "probes", 0), (0, "probes", 1), (0, "probes", "0")]
+    purposes: list[tuple[int, *tuple[str | int, ...]]] = [
+        (0, "target"),
+        (1, "target"),
+        (0, "factors"),
+        (0, "probes", 0),
+        (0, "probes", 1),
+        (0, "probes", "0"),
+    ]
     draws = [torch.randn(4, generator=stream(*purpose)).tolist() for purpose in purposes]
     assert len({tuple(draw) for draw in draws}) == len(purposes)
     assert draws == [torch.randn(4, generator=stream(*purpose)).tolist() for purpose in purposes]
