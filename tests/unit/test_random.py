@@ -5,22 +5,20 @@ import torch
 
 from eckart.linalg.random import stream
 
+PURPOSES: list[tuple[Any, ...]] = [
+    (0, "target"),
+    (1, "target"),
+    (0, "factors"),
+    (0, "probes", 0),
+    (0, "probes", 1),
+    (0, "probes", "0"),
+]
+
 
 def test_a_stream_depends_on_the_seed_and_on_every_part_of_its_purpose() -> None:
-    purposes: list[tuple[Any, ...]] = [
-        *((0, "target"), (1, "target"), (0, "factors"), (0, "probes", 0), (0, "probes", 1)),
-        (0, "probes", "0"),
-    ]
-        (0, "target"),
-        (1, "target"),
-        (0, "factors"),
-        (0, "probes", 0),
-        (0, "probes", 1),
-        (0, "probes", "0"),
-    ]
-    draws = [torch.randn(4, generator=stream(*purpose)).tolist() for purpose in purposes]
-    assert len({tuple(draw) for draw in draws}) == len(purposes)
-    assert draws == [torch.randn(4, generator=stream(*purpose)).tolist() for purpose in purposes]
+    draws = [torch.randn(4, generator=stream(*purpose)).tolist() for purpose in PURPOSES]
+    assert len({tuple(draw) for draw in draws}) == len(PURPOSES)
+    assert draws == [torch.randn(4, generator=stream(*purpose)).tolist() for purpose in PURPOSES]
 
 
 @pytest.mark.parametrize(
