@@ -14,6 +14,7 @@ import torch
 from commandline import QUIET, Train, history
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from safetensors.torch import load_file
 
 import eckart
@@ -102,9 +103,10 @@ def test_a_run_leaves_the_process_as_it_was(matrix: Path, train: Train) -> None:
     logging.getLogger().addHandler(handler)
     before = sys.argv, logging.getLogger().handlers[:], logging.getLogger().level, warnings.formatwarning
     with initialize_config_dir(str(config.config_dir()), version_base="1.3"):
-        mine = GlobalHydra.instance().hydra
+        mine, node = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
         eckart.run(["method=svd", "data=file", f"data.path={matrix}", "rank=2", *QUIET])
         assert GlobalHydra.instance().hydra is mine
+        assert HydraConfig.instance().cfg is node
         config.register()
         assert compose("train", ["rank=7"]).rank == 7
     assert (sys.argv, logging.getLogger().handlers[:], logging.getLogger().level, warnings.formatwarning) == before

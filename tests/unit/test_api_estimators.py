@@ -33,6 +33,7 @@ def test_the_numbers_are_those_of_truncated_svd(method: str, sparse: bool, sampl
     theirs = TruncatedSVD(3, algorithm="arpack").fit(samples)
     np.testing.assert_allclose(ours.singular_values_, theirs.singular_values_, rtol=1e-8)
     np.testing.assert_allclose(projector(ours.components_), projector(theirs.components_), atol=1e-6)
+    assert (ours.components_[np.arange(3), np.abs(ours.components_).argmax(1)] > 0).all()
     np.testing.assert_allclose(np.abs(ours.transform(given)), np.abs(theirs.transform(samples)), atol=1e-6)
     back = ours.inverse_transform(ours.transform(given))
     np.testing.assert_allclose(back, theirs.inverse_transform(theirs.transform(samples)), atol=1e-6)
@@ -119,6 +120,8 @@ def test_the_score_of_completion_is_the_share_of_squares_that_is_explained(sampl
 def test_a_wrong_rank_and_wrong_coordinates_are_said_in_one_line(samples: Any) -> None:
     with pytest.raises(ValueError, match=r"min\(n_samples=40, n_features=12\)\. Found 13\.$"):
         LowRankApproximation(rank=13).fit(samples)
+    with pytest.raises(ValueError, match=r"^rank must be an integer\. Found 2\.5\.$"):
+        LowRankApproximation(rank=2.5).fit(samples)  # type: ignore[arg-type]
     model = LowRankApproximation(rank=2, method="svd").fit(samples)
     with pytest.raises(ValueError, match=r"^X must have 2 columns, one for each component\. Found shape \(40, 12\)\.$"):
         model.inverse_transform(samples)

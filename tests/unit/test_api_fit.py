@@ -17,6 +17,7 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 import eckart
 from eckart.api.choosing import matrix_methods
+from eckart.linalg.operators import Dense
 from eckart.linalg.reference import ObservedReference
 from eckart.results import terminal
 
@@ -137,6 +138,16 @@ def test_the_repr_is_the_table_and_a_notebook_shows_it_with_the_picture(matrix: 
         assert image.width > 1000
 
 
+def test_the_errors_of_a_large_operator_are_estimated_and_its_picture_is_the_convergence(
+    matrix: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eckart.linalg.reference.EXACT_ENTRIES", 10)
+    result = eckart.fit(aslinearoperator(matrix), RANK)
+    assert result.fields["measured"].startswith("estimated from")
+    assert f"errors are {result.fields['measured']}" in repr(result)
+    assert (result.picture() or b"").startswith(b"\x89PNG")
+
+
 def test_a_result_is_pickled_with_its_history(matrix: Any) -> None:
     result = eckart.fit(matrix, RANK, max_steps=6)
     again = pickle.loads(pickle.dumps(result))
@@ -243,6 +254,7 @@ FAULTS: list[tuple[Any, dict[str, Any], str]] = [
     (NANS, {"rank": 1, "method": "completion", "observed": 0.5}, r"Found a fraction\.$"),
     (np.array([[1.0, np.inf], [2.0, 3.0]]), {"rank": 1}, r"must be finite\. Found"),
     (np.zeros((3, 3)), {"rank": 1}, r"zero.* Found norm 0\.$"),
+    (np.eye(3) * 1e20, {"rank": 1, "dtype": torch.float32}, r"between 1e-15 and 1e\+15, .* Found 1\.0e\+20\.$"),
     (np.eye(3) * 1j, {"rank": 1}, r"^The target must be real\. Found complex128\.$"),
     (torch.eye(3) * 1j, {"rank": 1}, r"^The target must be real\. Found torch\.complex64\.$"),
     (sp.eye(3).tocsr(), {"rank": 1, "method": "completion"}, r"needs the entries of an array\. Found csr_matrix\.$"),
@@ -256,7 +268,9 @@ def test_a_fault_is_said_in_one_line(target: Any, options: dict[str, Any], line:
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("target", [np.ones(3), torch.ones(2, 3, 4), np.float64(1), "abc", None, object()])
+@pytest.mark.parametrize(
+    "target", [np.ones(3), torch.ones(2, 3, 4), Dense(torch.ones(2, 3, 4)), np.float64(1), "abc", None, object()]
+)
 def test_what_is_no_matrix_is_a_type_error(target: Any) -> None:
     with pytest.raises(TypeError, match="shape") as raised:
         eckart.fit(target, 1)

@@ -52,6 +52,9 @@ def test_experiments_of_the_paper_share_its_title() -> None:
         ({}, [0.80, 0.81, 0.82, 0.81], Verdict.NOT_REPRODUCED),
         # One outlying seed leaves the median where it was, and the mean of a table decides.
         ({}, [0.49, 0.50, 0.51, 9.0], Verdict.UNDECIDED),
+        # The document gives the median of the seeds here where it says that it is a mean.
+        ({"value": "0.1", "of": 1000}, [0.1] * 300 + [0.5] * 100, Verdict.NOT_REPRODUCED),
+        ({"value": "0.2", "of": 1000}, [0.1] * 300 + [0.5] * 100, Verdict.REPRODUCED),
         ({"missing": "its image"}, [0.49, 0.50, 0.51, 0.50], Verdict.UNDECIDED),
         ({"value": None}, [0.5], Verdict.NOT_GIVEN),
         ({"value": "failed outright", "at_least": 0.4}, [0.49, 0.50, 0.51, 0.50], Verdict.REPRODUCED),

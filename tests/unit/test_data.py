@@ -47,7 +47,7 @@ def small(name: str, folder: Path, **options: Any) -> MatrixData:
         np.save(folder / "matrix.npy", np.arange(12.0).reshape(4, 3))
         node.path = str(folder / "matrix.npy")
     if name == "operator":
-        node.source, node.arguments = "torch.eye", {"n": 5}
+        node.source, node.arguments = "eckart.data.targets.identity", {"rows": 5, "cols": 5}
     data: MatrixData = instantiate(node)
     data.prepare_data()
     data.setup()

@@ -95,5 +95,5 @@ def test_entrywise_sgd_leaves_padding_and_inactive_members_alone() -> None:
 
 def test_entrywise_sgd_asks_for_the_cpu() -> None:
     target = torch.zeros(1, 3, 3, device="meta")
-    with pytest.raises(ValueError, match=r"^optimizer=entrywise_sgd runs on the CPU: trainer=cpu\. Found meta\.$"):
+    with pytest.raises(ValueError, match=r"^Entrywise SGD needs factors on the CPU\. Found meta\.$"):
         EntrywiseSGD(KnownTarget(target), target[:, :, :2], target[:, :2])

@@ -1,9 +1,12 @@
 import copy
 
 import numpy as np
+import pytest
 import torch
 from matrices import gaussian
 from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
 from eckart.linalg.metrics import Excess2Norm, ExcessFrobenius, NumericalRank, Relative2Norm, RelativeFrobenius
 from eckart.linalg.optimality import relative_errors
@@ -60,3 +63,8 @@ def test_numerical_rank_counts_against_the_precision_of_the_factors() -> None:
     metric.update(torch.ones(5, 4), left, right)
     metric.update(torch.ones(5, 4), left.float(), right.float())
     assert metric.compute().tolist() == [2, 1]
+
+
+@pytest.mark.parametrize("metric", [Relative2Norm(), NumericalRank(), Excess2Norm(1)], ids=repr)
+def test_figures_of_several_processes_are_joined(metric: Metric) -> None:
+    assert metric._reductions["figures"] is dim_zero_cat

@@ -63,7 +63,7 @@ class Kept(Logger):
         self.rows: list[tuple[int | None, dict[str, float]]] = []
         self.ended: list[str] = []
 
-    def log_hyperparams(self, params: dict[str, Any], *_: Any, **__: Any) -> None:
+    def log_hyperparams(self, params: Any, *_: Any, **__: Any) -> None:
         self.params = params
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:

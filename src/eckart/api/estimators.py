@@ -33,7 +33,7 @@ class _Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             seed = check_random_state(seed).randint(2**31 - 1)
         named = {name: getattr(self, name) for name in ("optimizer", "max_steps", "tolerance")}
         options = {name: value for name, value in named.items() if value is not None}
-        result = fit(X, int(self.rank), method, seed=int(seed), **options, **(self.options or {}))
+        result = fit(X, self.rank, method, seed=int(seed), **options, **(self.options or {}))
         u, s, vh = (part.double().numpy() for part in result.svd())
         _, self.components_ = svd_flip(u, vh, u_based_decision=False)
         self.singular_values_ = s

@@ -119,6 +119,8 @@ def _data(target: Any, method: str, needs: str, observed: Any, seed: int) -> Mat
     if observed is not None and needs != "mask":
         raise ValueError(f"method={method!r} learns every entry; observed is for method='completion'. Found it given.")
     found = as_operator(_plain(target))
+    if found.stack != 1:
+        raise TypeError(f"The target must be one matrix, of shape (m, n). Found a stack of {found.stack}.")
     if not isinstance(found, Dense):
         if needs == "mask":
             raise ValueError(f"method={method!r} needs the entries of an array. Found {type(target).__name__}.")

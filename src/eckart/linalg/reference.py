@@ -1,4 +1,4 @@
-"""The measuring side: what approximations are held against. Training never sees it."""
+"""The targets, their norms and their optimum: the reference of every error. Training has no access to it."""
 
 from collections.abc import Sequence
 
@@ -14,33 +14,33 @@ from eckart.linalg.random import stream
 from eckart.linalg.ranks import check_rank
 from eckart.linalg.svd import singular_values
 
-# Up to so many entries a matrix-free target is written out, by its images of the unit vectors.
+# Largest number of entries of a matrix-free target that is computed entry by entry, from its images of unit vectors.
 EXACT_ENTRIES = 4_000_000
-# Fresh probes that the errors of a larger one are estimated by.
+# Number of fresh probes that estimate the errors for a larger target.
 PROBES = 100
 
 
 class Reference:
-    """A stack of targets, their norms and their optimum, for measuring approximations.
+    """A stack of targets, their norms and their optimum, to measure the errors of approximations.
 
-    The errors are exact where the target is stored entry by entry or has at most 4,000,000 entries. Beyond that they
-    are estimated from fresh Gaussian probes x: the mean of ``‖(A - W) x‖²`` is ``‖A - W‖²`` in the Frobenius norm. The
-    2-norm and the optimum are then iterated where the operator has a transpose, and NaN where it has none.
+    The errors are exact if the target is stored entry by entry or has at most 4,000,000 entries. Otherwise they are
+    estimated from fresh Gaussian probes x: the mean of ``‖(A - W) x‖²`` is ``‖A - W‖²`` in the Frobenius norm. The
+    2-norm and the optimum are then iterated if the operator has a transpose, and NaN if it has none.
 
     Args:
         operator: The targets.
         ranks: Rank of each member, ``1 <= rank <= min(m, n)``.
-        observed: Which entries training sees, boolean, shape ``(J, m, n)``; None where it is not a matter of entries.
+        observed: Entries that training sees, boolean, shape ``(J, m, n)``; None for methods that do not see entries.
 
     Attributes:
-        spectrum: All singular values, shape ``(J, min(m, n))``, float64; None where they are not known.
+        spectrum: All singular values, shape ``(J, min(m, n))``, float64; None if they are not known.
         norms: 2-norm and Frobenius norm, each of shape ``(J,)``.
         optimum: Relative errors of the best approximation, each of shape ``(J,)``.
-        how: In words, how the errors are measured: ``exact`` or ``estimated from 100 fresh probes``.
+        how: Description of how the errors are measured: ``exact`` or ``estimated from 100 fresh probes``.
 
     Raises:
-        ValueError: If a rank does not fit the shape, a target is all zero, or its norm is so large or small that
-            squares of it are no numbers.
+        ValueError: If a rank does not fit the shape, a target is all zero, or its norm is so large or small that its
+            square overflows or underflows.
 
     Example:
         >>> reference = Reference(Dense(torch.diag(torch.tensor([4.0, 3.0]))), [1])
@@ -72,7 +72,7 @@ class Reference:
             self._estimate(limit)
 
     def to(self, device: torch.device) -> None:
-        """Measure on a device, where it has float64."""
+        """Move the targets to a device, if it has float64."""
         if device.type == "mps" or self.matrix is None or self.spectrum is None:
             return
         self.matrix, self.spectrum = self.matrix.to(device), self.spectrum.to(device)
@@ -86,7 +86,7 @@ class Reference:
         Args:
             left: Shape ``(J, m, k)``.
             right: Shape ``(J, k, n)``.
-            tolerance: Relative accuracy of the 2-norm where the target is so large that it is iterated.
+            tolerance: Largest relative error of a 2-norm that is iterated.
         """
         device = self.norms[0].device
         left, right = (factor.detach().to(device).double() for factor in (left, right))
@@ -115,7 +115,7 @@ class Reference:
             _require_scale(frobenius, limit)
             return
         _require_scale(leading[:, 0], limit)
-        # An estimate of the whole cannot be below the part that is known.
+        # The estimate of the whole norm must not be smaller than the part that is known.
         squares = torch.maximum(frobenius.square(), leading.square().sum(1))
         index = torch.tensor(self.ranks)[:, None]
         kept = leading.square().cumsum(1).gather(1, index - 1)[:, 0]
@@ -133,7 +133,7 @@ class Reference:
         return drawn.expand(self.stack, -1, -1)
 
     def _leading(self, left: Tensor, right: Tensor, count: int) -> Tensor | None:
-        """Leading singular values of the residual, to six digits; None where there is no transpose."""
+        """Leading singular values of the residual, to six digits; None if the operator has no transpose."""
         try:
             self.operator.transpose_images(torch.zeros(self.stack, 1, self.shape[0], dtype=torch.float64))
         except ValueError:

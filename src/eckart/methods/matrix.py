@@ -32,8 +32,10 @@ class MatrixMethod(Method):
     stack stops by itself, when its certificate says that it is done or when its loss is no longer finite; it then
     keeps its last finite state while its neighbors continue.
 
-    The certificate is the gradient in the scaled metric, together with a check that the point is no saddle; see
-    :func:`eckart.optim.second_order.leave_saddles` for what that proves. It is computed from what training sees.
+    The certificate is the gradient in the scaled metric, computed from what training sees. Where the loss is that of a
+    target known in full, such as the images of fixed probes, it includes a check that the point is no saddle; see
+    :func:`eckart.optim.second_order.leave_saddles` for what that proves. On observed entries alone there is no such
+    check, and with fresh probes at each step no certificate: the training then takes ``max_steps``.
 
     Args:
         stack: Number of targets J.

@@ -16,14 +16,14 @@ class EntrywiseSGD(PairSolver):
     """Stochastic gradient descent over single entries, in row-major order, as in the lab.
 
     One step passes once over the entries: ``e = A[r, c] - U[r]·V[c]``, ``U[r] += lr e V[c]``, then
-    ``V[c] += lr e U[r]`` with the new ``U[r]``. The loop is compiled without fused multiply-add or reordering, so its
-    iterates are those of a plain Python loop, bit for bit.
+    ``V[c] += lr e U[r]`` with the new ``U[r]``. The loop is compiled without fused multiply-add and without reordering,
+    so its iterates have the same bits as those of a plain Python loop.
 
     Args:
         objective: The entries of a stack of targets, on the CPU.
         left: ``U``, shape ``(J, m, k)``.
         right: ``Vᵀ``, shape ``(J, k, n)``.
-        tolerance: Unused: the lab's algorithm has no certificate of its own.
+        tolerance: Not used: the algorithm of the lab has no stopping criterion.
         lr: Learning rate.
 
     Raises:
@@ -37,7 +37,7 @@ class EntrywiseSGD(PairSolver):
     ) -> None:
         super().__init__(objective, left, right, tolerance=tolerance, lr=lr)
         if left.device.type != "cpu":
-            raise ValueError(f"optimizer=entrywise_sgd runs on the CPU: trainer=cpu. Found {left.device.type}.")
+            raise ValueError(f"Entrywise SGD needs factors on the CPU. Found {left.device.type}.")
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Tensor:  # type: ignore[override]
@@ -59,10 +59,10 @@ class EntrywiseSGD(PairSolver):
 
 @functools.cache
 def compiled_sweep() -> Callable[..., None]:
-    """:func:`sweep`, compiled when it is first asked for: numba takes a second to import."""
+    """:func:`sweep`, compiled at the first call, because the import of numba takes a second."""
     import numba
 
-    # fastmath stays off: it would let the compiler fuse and reorder, and the iterates would no longer be the lab's.
+    # With fastmath the compiler may fuse and reorder operations, and the iterates would differ from those of the lab.
     return numba.njit(fastmath=False, nogil=True)(sweep)  # type: ignore[no-any-return]
 
 

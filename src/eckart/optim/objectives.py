@@ -1,7 +1,7 @@
-"""What a factor pair is held against: the entries of a stack of targets, all of them or the observed ones.
+"""Objectives of factor pairs: all entries of a stack of targets, or the observed ones.
 
-An objective is ``½ ‖P(left @ right - target)‖²`` for each member of a stack, where ``P`` keeps the entries that the
-objective sees. Both kinds answer the same three questions, so every solver is written once.
+An objective is ``½ ‖P(left @ right - target)‖²`` for each member of a stack, where ``P`` selects the entries
+of the objective. Both kinds have the same methods, so each solver is written once.
 """
 
 from typing import NamedTuple, Protocol
@@ -17,7 +17,7 @@ class Objective(Protocol):
     """Frobenius norm of the entries seen, shape ``(J,)``."""
 
     ridge: float
-    """Damping of the least squares that a solver starts with; keeps rows with few entries small."""
+    """Damping of the least-squares steps that a solver starts with. It keeps rows with few entries small."""
 
     def residual(self, left: Tensor, right: Tensor) -> Tensor:
         """``left @ right - target`` on the entries seen, of one shape ``(J, …)`` for one objective."""
@@ -86,7 +86,7 @@ class KnownTarget:
 
 
 class _Pattern(NamedTuple):
-    """Where the entries of one member are: as a compressed matrix, and as its transpose with their order there."""
+    """Places of the entries of one member, as a compressed matrix and as its transpose, and their order in that."""
 
     by_row: tuple[Tensor, Tensor]
     by_col: tuple[Tensor, Tensor]
@@ -103,7 +103,7 @@ def _starts(place: Tensor, count: int) -> Tensor:
 
 
 class ObservedEntries:
-    """The observed entries of the targets; no step on them makes a dense ``m × n`` array.
+    """The observed entries of the targets; no step with them needs a dense ``m × n`` array.
 
     Members of a stack may observe different entries, and different numbers of them: shorter lists are padded with
     entries of weight zero.

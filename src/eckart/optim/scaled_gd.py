@@ -17,8 +17,9 @@ class ScaledGD(Optimizer):
     r"""Gradient descent that preconditions each factor of a pair by the Gram matrix of the other.
 
     For ``W = left @ right`` a step is ``left -= lr · ∇left (right rightᵀ + λ)⁻¹`` and
-    ``right -= lr · (leftᵀ left + λ)⁻¹ ∇right``, both from the factors before it. On ``½ ‖W - A‖²`` it converges at a
-    rate that does not depend on the condition number of A; a step of ½ suits that loss.
+    ``right -= lr · (leftᵀ left + λ)⁻¹ ∇right``, both from the factors before it. On ``½ ‖W - A‖²``, near the
+    optimum, its rate does not depend on the condition number of A (proven for A of the rank of W); a step of ½ suits
+    that loss.
 
     Args:
         params: Pairs ``(left, right)`` of shapes ``(…, m, k)`` and ``(…, k, n)``; or their tensors in a row, left

@@ -1,6 +1,6 @@
-"""Learning-rate schedules: the factor on the learning rate as a function of how much of the training is done.
+"""Learning-rate schedules: factors on the learning rate as functions of the share of the training that is done.
 
-They hold no state, so a resumed run goes on with the very rates that it would have had.
+A schedule has no state, so a resumed run continues with the rates of the run without an interruption.
 """
 
 import math
@@ -24,7 +24,7 @@ def cosine(progress: float, *, warmup: float = 0.0, final: float = 0.0) -> float
 
 
 def exponential(progress: float, *, final: float = 0.01) -> float:
-    """Fall by equal ratios from 1 to ``final``.
+    """Decrease from 1 to ``final``, by the same ratio in equal parts of the training.
 
     Example:
         >>> round(exponential(0.5, final=0.01), 3)
