@@ -66,11 +66,7 @@ ARGUMENTS = [
     (["optimizer=adam", "optimizer.betas=3"], "optimizer.betas must be a list, as in [1,2]. Found 3."),
     (["optimizer=none"], "method=bottleneck needs an optimizer. Found optimizer=none."),
     (["method=svd", "optimizer=adam"], "optimizer=none. Found optimizer=adam."),
-<<<<<<< HEAD
-    (["method=svd", "data.observed=0.5"], "data.observed is for methods that train on observed entries"),
-=======
     (["method=svd", "data.observed=0.5"], "such as method=completion. Found data.observed=0.5 with method=svd."),
->>>>>>> hostile
     (["method=svd", "method.solver=magic", *SMALL, "rank=2"], "exact, gram, randomized. Found 'magic'."),
     (["method=completion", "data.observed=2", *SMALL, "rank=2"], "a fraction in (0, 1], or a mask file. Found 2."),
     (["method=classifier", "data=photo"], "needs labeled samples: data=mnist or data=digits. Found data=photo."),

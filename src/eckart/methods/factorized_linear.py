@@ -22,7 +22,7 @@ class FactorizedLinear(ProbingMethod):
 
     Args:
         operator: Weights W of the teachers, asked for images alone.
-        initialization: ``random``, or ``svd``, the truncated SVD of what the images show, which has the least loss already.
+        initialization: ``random``, or ``svd``, the truncated SVD of what the images show, whose loss is the least.
         **common: As in :class:`ProbingMethod`.
 
     Raises:

@@ -38,8 +38,9 @@ class Problem(Protocol):
 class Driver(nn.Module):
     """Runs a problem in blocks of steps, up to where it is to be recorded.
 
-    A member of the stack stops by itself: when its gradient in the scaled metric is small and its problem cannot move it
-    off a saddle, or when its loss is no longer finite; it then keeps its last finite state while its neighbors continue.
+    A member of the stack stops by itself: when its gradient in the scaled metric is small and its problem cannot move
+    it off a saddle, or when its loss is no longer finite. It then keeps its last finite state while its neighbors
+    continue.
 
     Args:
         stack: Number of members J.

@@ -13,8 +13,8 @@ from eckart.optim.solver import PairSolver, scaled_gradient
 class RiemannianCG(PairSolver):
     r"""Conjugate gradient in the scaled metric of the fixed-rank manifold, with exact line search.
 
-    The gradient of each factor is preconditioned by the Gram matrix of the other, so the iterates do not depend on how a
-    product is split into factors (up to the damping), and their number hardly depends on the condition number of the
+    The gradient of each factor is preconditioned by the Gram matrix of the other, so the iterates do not depend on how
+    a product is split into factors (up to the damping), and their number hardly depends on the condition number of the
     target. Along a direction the product is quadratic in the step, the loss a polynomial of degree four, and its
     minimizer a root of a cubic.
 

@@ -111,8 +111,8 @@ class ALS(PairSolver):
 def stationarity(objective: Objective, left: Tensor, right: Tensor, *, damping: float = 1e-6) -> Tensor:
     r"""Norm of the gradient in the scaled metric, as a fraction of the norm of the entries seen, shape ``(J,)``.
 
-    It is zero at an optimum, and also at a saddle. It does not depend on how the product is split into factors, up to the
-    damping: of factors whose Gram matrices have condition numbers above ``1 / damping`` it is too small.
+    It is zero at an optimum, and also at a saddle. It does not depend on how the product is split into factors, up to
+    the damping: of factors whose Gram matrices have condition numbers above ``1 / damping`` it is too small.
 
     Example:
         >>> from eckart.optim.objectives import KnownTarget
