@@ -98,9 +98,7 @@ def test_a_run_has_the_result_of_the_command_line(
     assert repr(eckart.run(overrides, verbose=True)) == capfd.readouterr().out.rstrip("\n")
 
 
-def test_a_run_leaves_the_process_as_it_was(
-    matrix: Path, train: Train, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_leaves_the_process_as_it_was(matrix: Path, train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     handler = logging.NullHandler()
     logging.getLogger().addHandler(handler)
     monkeypatch.setattr(logging.getLogger(), "level", logging.ERROR)

@@ -24,3 +24,5 @@ def test_zero_norm_is_refused() -> None:
     require_nonzero(torch.tensor([1.0, 1e-30]))
     with pytest.raises(ValueError, match=r"^The input must not be all zero: .* Found norm 0\.$"):
         require_nonzero(torch.tensor([1.0, 0.0]), name="The input")
+    with pytest.raises(ValueError, match=r"^The target must not be all zero"):
+        require_nonzero(torch.tensor([0.0]))

@@ -135,3 +135,26 @@ def test_type_of_the_target_is_kept(dtype: torch.dtype) -> None:
         residual = objective.residual(left, right)
         assert residual.dtype == objective.norms.dtype == dtype
         assert all(gradient.dtype == dtype for gradient in objective.gradients(residual, left, right))
+
+
+@pytest.mark.parametrize("damping", [0.0, 0.3])
+def test_best_factors_are_damped_least_squares(damping: float) -> None:
+    target, left, right, observed = problem(2, 7, 6, 2, 5)
+    options = {} if damping == 0 else {"damping": damping}
+    for objective, mask in (
+        (KnownTarget(target), torch.ones_like(target, dtype=torch.bool)),
+        (ObservedEntries(target, observed), observed),
+    ):
+        for found, known, goal, seen in (
+            (objective.best_left(right, **options), right.mT, target, mask),
+            (objective.best_right(left, **options).mT, left, target.mT, mask.mT),
+        ):
+            for member in range(2):
+                for row in range(goal.shape[1]):
+                    own = seen[member, row].numpy()
+                    factor = known[member].numpy()[own]
+                    gram = factor.T @ factor
+                    gram = gram + damping * np.trace(gram) / 2 * np.eye(2)
+                    if np.linalg.cond(gram) < 1e6:
+                        expected = np.linalg.solve(gram, factor.T @ goal[member, row].numpy()[own])
+                        np.testing.assert_allclose(found[member, row], expected, rtol=1e-8)

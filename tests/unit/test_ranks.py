@@ -39,3 +39,5 @@ def test_impossible_rank_is_refused(rank: int, shape: tuple[int, ...]) -> None:
         check_rank(rank, shape, name="The target's rank")
     check_rank(1, shape)
     check_rank(limit, shape)
+    with pytest.raises(ValueError, match=rf"^The rank must satisfy .* Found {rank}\.$"):
+        check_rank(rank, shape)

@@ -151,3 +151,14 @@ def test_what_is_no_pair_is_refused(params: list[Any], law: str) -> None:
 def test_negative_numbers_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must not be negative"):
         ScaledGD([pair(2, 1, 2)], **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_pair_without_both_gradients_is_not_stepped(missing: int) -> None:
+    still, moved = pair(3, 1, 3, seed=1), pair(3, 1, 3, seed=2)
+    optimizer = ScaledGD([still, moved])
+    (still[1 - missing].square().sum() + (moved[0] @ moved[1]).square().sum()).backward()  # type: ignore[no-untyped-call]
+    before = [tensor.detach().clone() for tensor in (*still, *moved)]
+    optimizer.step()
+    same = [torch.equal(old, new) for old, new in zip(before, (*still, *moved), strict=True)]
+    assert same == [True, True, False, False]

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,3 +119,36 @@ def test_balanced_factors_share_the_singular_values_of_their_product(m: int, n: 
     values = torch.nn.functional.pad(factor_singular_values(left, right), (0, k))[..., :k]
     for gram in (balanced_left.mT @ balanced_left, balanced_right @ balanced_right.mT):
         np.testing.assert_allclose(gram, torch.diag_embed(values), atol=1e-12 * scale)
+
+
+@pytest.mark.parametrize("shape", [(20, 6), (6, 20), (2, 20, 6), (2, 6, 20)])
+def test_gram_svd_decomposes_the_smaller_gram_matrix(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    decomposed: list[tuple[int, ...]] = []
+    eigh = torch.linalg.eigh
+
+    def watched(gram: Tensor) -> Any:
+        decomposed.append(tuple(gram.shape[-2:]))
+        return eigh(gram)
+
+    monkeypatch.setattr(torch.linalg, "eigh", watched)
+    gram_svd(gaussian(*shape), 3)
+    assert decomposed == [(6, 6)]
+
+
+def test_spectrum_of_a_long_matrix_is_reduced_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[int] = []
+    qr = torch.linalg.qr
+
+    def watched(matrix: Tensor, mode: str = "reduced") -> Any:
+        rows.append(matrix.shape[-2])
+        return qr(matrix, mode=mode)
+
+    monkeypatch.setattr(torch.linalg, "qr", watched)
+    long = gaussian(5000, 12)
+    np.testing.assert_allclose(singular_values(long), np.linalg.svd(long.numpy(), compute_uv=False), rtol=1e-12)
+    assert rows == [1024, *[1036] * 3, 916]
+    rows.clear()
+    singular_values(gaussian(23, 12))
+    assert rows == []
+    singular_values(gaussian(24, 12))
+    assert rows == [24]
