@@ -1,6 +1,5 @@
 """What training may ask of an operator: images of vectors, counted."""
 
-import torch
 from torch import Tensor
 
 from eckart.linalg.operators import Apply, Operator
@@ -17,6 +16,7 @@ class Images:
         transpose_count: Images of the transpose asked for so far, of each member.
 
     Example:
+        >>> import torch
         >>> from eckart.linalg.operators import Dense
         >>> images = Images(Dense(torch.eye(3)))
         >>> _ = images.of(torch.ones(1, 5, 3))
