@@ -37,7 +37,7 @@ def test_exponential_falls_by_equal_ratios() -> None:
 
 
 def test_a_schedule_is_of_the_rate_that_the_optimizer_was_made_with() -> None:
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [torch.nn.Parameter(torch.ones(1))]},
         {"params": [torch.nn.Parameter(torch.ones(1))], "lr": 3.0},
     ]
