@@ -129,6 +129,8 @@ def test_triplets_and_residuals_are_true_after_any_number_of_restarts(name: str,
     assert not done
     assert calls == steps
     assert u.shape[1] == v.shape[1] == len(s) <= 8 * 6
+    if steps <= 8:
+        assert len(s) == 6 * steps
     for basis in (u, v):
         np.testing.assert_allclose(basis.mT @ basis, np.eye(len(s)), atol=1e-13)
     scale = max(float(torch.linalg.matrix_norm(matrix)), 1e-300)

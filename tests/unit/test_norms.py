@@ -130,3 +130,15 @@ def test_norm_of_a_batch_of_large_targets_needs_no_factors() -> None:
     two_norm, frobenius = residual_norms(target, target[..., :0], target[..., :0, :])
     np.testing.assert_allclose(two_norm, np.linalg.norm(target.numpy(), 2, axis=(-2, -1)), rtol=1e-10)
     np.testing.assert_allclose(frobenius, np.linalg.norm(target.numpy(), axis=(-2, -1)), rtol=1e-10)
+
+
+@pytest.mark.usefixtures("iterated")
+def test_norm_that_does_not_converge_is_said_in_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(operator: Any, width: int, generator: Any, converged: Any, most: int, *, like: Tensor) -> Any:
+        u, s, v, _ = block_lanczos(operator, width, generator, converged, 2, like=like)
+        return u, s, v, False
+
+    monkeypatch.setattr(eckart.linalg.norms, "block_lanczos", exhausted)
+    target = gaussian(60, 50)
+    with pytest.warns(RuntimeWarning, match=r"must converge to 1\.0e-12 within 1000 iterations\."):
+        residual_norms(target, target[:, :0], target[:0])

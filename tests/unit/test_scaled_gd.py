@@ -5,10 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from eckart.nn.low_rank_linear import LowRankLinear
 from eckart.optim.scaled_gd import ScaledGD
+
+Matrix = NDArray[np.float64]
 
 
 def pair(rows: int, rank: int, cols: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
@@ -140,6 +143,8 @@ def test_layers_of_any_model_are_trained() -> None:
         ([torch.ones(3, 2)], "must come in pairs .* Found 1 tensors"),
         ([(torch.ones(3, 2), torch.ones(3, 2))], r"must have shapes .* Found \(3, 2\) and \(3, 2\)"),
         ([(torch.ones(3), torch.ones(3))], "must have shapes"),
+        ([(torch.ones(4, 5, 3), torch.ones(4, 5, 6))], r"must have shapes .* Found \(4, 5, 3\) and \(4, 5, 6\)"),
+        ([{"params": torch.ones(2, 2)}], "must come in pairs .* Found 1 tensors"),
     ],
 )
 def test_what_is_no_pair_is_refused(params: list[Any], law: str) -> None:
@@ -149,7 +154,8 @@ def test_what_is_no_pair_is_refused(params: list[Any], law: str) -> None:
 
 @pytest.mark.parametrize("settings", [{"lr": -1.0}, {"damping": -1.0}, {"lr": float("nan")}])
 def test_negative_numbers_are_refused(settings: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="must not be negative"):
+    ((name, value),) = settings.items()
+    with pytest.raises(ValueError, match=rf"^The {name} must not be negative\. Found {value}\.$"):
         ScaledGD([pair(2, 1, 2)], **settings)  # type: ignore[arg-type]
 
 
@@ -162,3 +168,21 @@ def test_pair_without_both_gradients_is_not_stepped(missing: int) -> None:
     optimizer.step()
     same = [torch.equal(old, new) for old, new in zip(before, (*still, *moved), strict=True)]
     assert same == [True, True, False, False]
+
+
+def test_batches_of_pairs_are_damped_by_a_share_of_the_mean_diagonal() -> None:
+    left, right = pair(5, 2, 4)
+    batch = [part.detach()[None].repeat(2, 1, 1).requires_grad_() for part in (left, right)]
+    optimizer = ScaledGD([tuple(batch)], lr=0.3, damping=0.1)
+    (batch[0] @ batch[1]).square().sum().div(2).backward()
+    optimizer.step()
+    u, v = left.detach().numpy(), right.detach().numpy()
+    residual = u @ v
+
+    def damped(gram: Matrix) -> Matrix:
+        return np.linalg.inv(gram + 0.1 * np.trace(gram) / 2 * np.eye(2))
+
+    for member in range(2):
+        found = batch[0][member].detach(), batch[1][member].detach()
+        np.testing.assert_allclose(found[0], u - 0.3 * residual @ v.T @ damped(v @ v.T), rtol=1e-9)
+        np.testing.assert_allclose(found[1], v - 0.3 * damped(u.T @ u) @ u.T @ residual, rtol=1e-9)

@@ -25,7 +25,8 @@ _OVERSAMPLING = 8
 class Reference:
     """A stack of targets, their norms and their optimum, to measure the errors of approximations.
 
-    The errors are exact if the target is stored entry by entry or has at most 4,000,000 entries. Otherwise they are
+    The errors are exact if the target is stored entry by entry, has at most 4,000,000 entries, or has a side too short
+    to be iterated. Otherwise they are
     estimated from fresh Gaussian probes x: the mean of ``‖(A - W) x‖²`` is ``‖A - W‖²`` in the Frobenius norm. The
     2-norm and the optimum are then iterated if the operator has a transpose, and NaN if it has none.
 
