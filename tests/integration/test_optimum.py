@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from matrices import with_spectrum
-from pytorch_lightning import Callback, Trainer
 from torch import Tensor
 
 from eckart.data import targets
@@ -21,8 +20,6 @@ from eckart.methods.factorization import Factorization
 from eckart.methods.factorized_linear import FactorizedLinear
 from eckart.methods.matrix import MatrixMethod
 from eckart.optim.riemannian_cg import RiemannianCG
-from eckart.results.history import History
-from eckart.runs.loggers import StackLogger
 from eckart.runs.recorder import Recorder
 
 ALL = 10
@@ -69,18 +66,18 @@ CASES: dict[str, tuple[Callable[[int], Tensor], list[int]]] = {
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def fit(method: MatrixMethod, reference: Reference | None = None) -> History:
-    quiet: dict[str, Any] = dict.fromkeys(
-        ["enable_checkpointing", "enable_model_summary", "enable_progress_bar"], False
-    )
-    history = History(None)
-    callbacks: list[Callback] = [] if reference is None else [Recorder(reference)]
-    logger = False if reference is None else StackLogger([history], [None])
-    trainer = Trainer(
-        accelerator="cpu", max_epochs=-1, num_sanity_val_steps=0, logger=logger, callbacks=callbacks, **quiet
-    )
-    trainer.fit(method)
-    return history
+def fit(method: MatrixMethod, reference: Reference | None = None) -> list[tuple[int, dict[str, float]]]:
+    """Train without Lightning; the steps and errors of each record of a single target, if there is a reference."""
+    recorder = None if reference is None else Recorder(reference)
+    records: list[tuple[int, dict[str, float]]] = []
+
+    def record() -> None:
+        taken = None if recorder is None else recorder.take(method)
+        if taken is not None:
+            records.append((int(taken["step"]), {name: float(value) for name, value in taken.items()}))
+
+    method.learn(record)
+    return records
 
 
 def stack(case: str, seeds: int) -> tuple[Tensor, list[int], list[int]]:
@@ -181,7 +178,7 @@ def test_completion_hardly_depends_on_the_condition_number(condition: float, siz
             torch.where(observed, target, torch.nan), ranks=[rank], seeds=[seed],
             optimizer=functools.partial(RiemannianCG), tolerance=1e-13, max_steps=120, record_every=10,
         )  # fmt: skip
-        history = fit(trained, Reference(Dense(target), [rank], observed=observed))
-        errors = list(zip(*history.column("relative_frobenius"), strict=True))
+        records = fit(trained, Reference(Dense(target), [rank], observed=observed))
+        errors = [(step, found["relative_frobenius"]) for step, found in records]
         assert min(error for step, error in errors if step <= 60) <= 1e-6
         assert errors[-1][1] <= 1e-12

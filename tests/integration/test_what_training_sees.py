@@ -10,7 +10,6 @@ import scipy.sparse.linalg  # type: ignore[import-untyped, unused-ignore]
 import torch
 from commandline import Train
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning import Trainer
 from torch import Tensor
 
 from eckart import config
@@ -69,11 +68,8 @@ def make(kind: Callable[..., ProbingMethod], operator: Operator, **options: Any)
     return kind(operator, **common | {"max_steps": 500, "tolerance": 1e-10} | options)
 
 
-def fit(method: MatrixMethod, *callbacks: Recorder) -> tuple[Tensor, Tensor]:
-    quiet: dict[str, Any] = dict.fromkeys(
-        ["logger", "enable_checkpointing", "enable_model_summary", "enable_progress_bar"], False
-    )
-    Trainer(accelerator="cpu", max_epochs=-1, num_sanity_val_steps=0, callbacks=list(callbacks), **quiet).fit(method)
+def fit(method: MatrixMethod, recorder: Recorder | None = None) -> tuple[Tensor, Tensor]:
+    method.learn(lambda: None if recorder is None else recorder.take(method))
     left, right = method.factors()
     return left.detach(), right.detach()
 
