@@ -155,10 +155,8 @@ def test_photo_takes_few_steps() -> None:
         target, ranks=[10], seeds=[0], optimizer=functools.partial(RiemannianCG), tolerance=1e-10, max_steps=80,
         record_every=1,
     )  # fmt: skip
-    history = fit(trained, Reference(target, [10]))
-    excess = [
-        max(pair) for pair in zip(history.column("excess_2norm")[1], history.column("excess_frobenius")[1], strict=True)
-    ]
+    records = fit(trained, Reference(target, [10]))
+    excess = [max(errors["excess_2norm"], errors["excess_frobenius"]) for _, errors in records]
     assert min(excess[:41]) <= 1e-6
     assert trained.driver.step_count < 80
     assert excess[-1] <= 1e-8

@@ -69,7 +69,11 @@ def make(kind: Callable[..., ProbingMethod], operator: Operator, **options: Any)
 
 
 def fit(method: MatrixMethod, recorder: Recorder | None = None) -> tuple[Tensor, Tensor]:
-    method.learn(lambda: None if recorder is None else recorder.take(method))
+    def record() -> None:
+        if recorder is not None:
+            recorder.take(method)
+
+    method.learn(record)
     left, right = method.factors()
     return left.detach(), right.detach()
 
