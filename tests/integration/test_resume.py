@@ -16,7 +16,7 @@ from forked import replace, run
 from pytest import MonkeyPatch
 from safetensors.torch import save
 
-from eckart.methods import matrix
+from eckart.methods import driven
 from eckart.methods.classifier import Classifier
 from eckart.methods.matrix import MatrixMethod
 from eckart.runs import fingerprint
@@ -70,7 +70,7 @@ def die_between_blocks(patch: MonkeyPatch, step: int) -> None:
 
 
 def die_within_a_block(patch: MonkeyPatch, step: int) -> None:
-    patch.setattr(matrix, "_PATIENCE", 0.0)
+    patch.setattr(driven, "_PATIENCE", 0.0)
     die_between_blocks(patch, step)
 
 
