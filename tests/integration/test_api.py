@@ -98,9 +98,10 @@ def test_a_run_has_the_result_of_the_command_line(
     assert repr(eckart.run(overrides, verbose=True)) == capfd.readouterr().out.rstrip("\n")
 
 
-def test_a_run_leaves_the_process_as_it_was(matrix: Path, train: Train) -> None:
+def test_a_run_leaves_the_process_as_it_was(matrix: Path, train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     handler = logging.NullHandler()
     logging.getLogger().addHandler(handler)
+    monkeypatch.setattr(logging.getLogger(), "level", logging.ERROR)
     before = sys.argv, logging.getLogger().handlers[:], logging.getLogger().level, warnings.formatwarning
     with initialize_config_dir(str(config.config_dir()), version_base="1.3"):
         mine, node = GlobalHydra.instance().hydra, HydraConfig.instance().cfg

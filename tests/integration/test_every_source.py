@@ -22,6 +22,10 @@ def test_each_source_is_approximated_at_the_optimum(data: str, train: Train, tmp
     if node.get("path") == "???":
         np.save(tmp_path / "target.npy", np.random.default_rng(0).standard_normal((7, 5)))
         sizes.append("data.path=target.npy")
+    if node.get("source") == "???":
+        # The operator is a callable of the package, with arguments of its own.
+        arguments = ("rows=7", "cols=5", "seed=0")
+        sizes += ["data.source=eckart.data.targets.gaussian", *(f"+data.arguments.{each}" for each in arguments)]
     ended = train("method=svd", f"data={data}", "rank=2", *sizes, *QUIET)
     assert (ended.code, ended.stderr) == (0, "")
     result = ended.result

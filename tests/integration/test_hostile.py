@@ -321,7 +321,8 @@ def test_every_field_of_a_result(train: Train, tmp_path: Path) -> None:
 def test_every_field_of_a_result_on_the_command_line(tmp_path: Path) -> None:
     made = trained(tmp_path, "cg")
     commands: list[tuple[str, ...]] = []
-    for number, content in enumerate(list(hostile_results(read_result(made)))):
+    # The reader itself is given all of them in the short form.
+    for number, content in enumerate(list(hostile_results(read_result(made)))[::4]):
         folder = tmp_path / "results" / str(number)
         folder.mkdir(parents=True)
         (folder / "result.json").write_text(content, encoding="utf-8")

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from eckart import config
 from eckart.data import probes, targets
-from eckart.linalg.operators import Dense, Operator, as_operator
+from eckart.linalg.conversion import as_operator
+from eckart.linalg.operators import Dense, Operator
 from eckart.linalg.reference import Reference
 from eckart.methods.bottleneck import BottleneckNet
 from eckart.methods.factorized_linear import FactorizedLinear

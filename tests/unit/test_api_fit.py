@@ -16,7 +16,6 @@ from PIL import Image
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 import eckart
-from eckart.api.choosing import matrix_methods
 from eckart.linalg.operators import Dense
 from eckart.linalg.reference import ObservedReference
 from eckart.results import terminal
@@ -89,7 +88,7 @@ def test_every_kind_of_matrix_is_learned_to_the_optimum(kind: str, matrix: Any) 
     assert result.optimum == pytest.approx(best_errors)
 
 
-@pytest.mark.parametrize("method", [name for name in matrix_methods() if name != "completion"])
+@pytest.mark.parametrize("method", ["bottleneck", "factorization", "factorized_linear", "svd"])
 def test_an_operator_without_a_transpose_is_learned_by_every_method(method: str, matrix: Any) -> None:
     operator = LinearOperator(matrix.shape, matvec=lambda x: matrix @ x, dtype=float)
     result = eckart.fit(operator, RANK, method)
@@ -139,10 +138,10 @@ def test_the_repr_is_the_table_and_a_notebook_shows_it_with_the_picture(matrix: 
 
 
 def test_the_errors_of_a_large_operator_are_estimated_and_its_picture_is_the_convergence(
-    matrix: Any, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("eckart.linalg.reference.EXACT_ENTRIES", 10)
-    result = eckart.fit(aslinearoperator(matrix), RANK)
+    result = eckart.fit(aslinearoperator(np.random.default_rng(2).standard_normal((40, 30))), RANK, max_steps=10)
     assert result.fields["measured"].startswith("estimated from")
     assert f"errors are {result.fields['measured']}" in repr(result)
     assert (result.picture() or b"").startswith(b"\x89PNG")

@@ -44,7 +44,6 @@ from eckart.runs.recorder import Recorder
 
 Matrix = NDArray[np.float64]
 Make = Callable[..., MatrixMethod]
-METHODS = sorted(path.stem for path in (config.config_dir() / "method").glob("[!_]*.yaml"))
 TRAINED: dict[str, Make] = {
     "factorization": Factorization,
     "bottleneck": BottleneckNet,
@@ -153,7 +152,8 @@ SMALL = {
 SMALL["images"] = SMALL["target"]
 
 
-@pytest.mark.parametrize("name", METHODS)
+# A method that is added need not reach the optimum: its loss can be another one.
+@pytest.mark.parametrize("name", [*TRAINED, "svd", "classifier"])
 def test_method_of_the_configs_comes_near_the_optimum(name: str) -> None:
     needs = composed(f"method={name}").method.needs
     cfg = composed(f"method={name}", *SMALL[needs])

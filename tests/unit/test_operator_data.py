@@ -14,7 +14,8 @@ from pytorch_lightning import Trainer
 
 from eckart.data.operator import OperatorData
 from eckart.linalg import reference
-from eckart.linalg.operators import Dense, MatrixFree, Stacked, as_operator
+from eckart.linalg.conversion import as_operator
+from eckart.linalg.operators import Dense, MatrixFree, Stacked
 from eckart.linalg.reference import Reference
 from eckart.methods.svd import SVD
 

@@ -16,7 +16,8 @@ from eckart.api.result import Result
 from eckart.config import type_law
 from eckart.data.matrix import MatrixData
 from eckart.data.operator import OperatorData
-from eckart.linalg.operators import Dense, as_operator
+from eckart.linalg.conversion import as_operator
+from eckart.linalg.operators import Dense
 from eckart.linalg.reference import ObservedReference, Reference
 from eckart.methods.matrix import MatrixMethod
 from eckart.results.history import History

@@ -7,7 +7,8 @@ from typing import Any
 from pytorch_lightning import LightningDataModule
 
 from eckart.allowed import check_target
-from eckart.linalg.operators import Operator, as_operator
+from eckart.linalg.conversion import as_operator
+from eckart.linalg.operators import Operator
 
 
 class OperatorData(LightningDataModule):

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -212,110 +211,6 @@ class Member(Operator):
         rows = x.new_zeros(self.operator.stack, *x.shape[1:])
         rows[self.member] = x[0]
         return rows
-
-
-class Images:
-    """All that training may ask of an operator: images of vectors, a batch at a time. They are counted.
-
-    Args:
-        operator: Gives the images.
-
-    Attributes:
-        count: Images asked for so far, of each member of the stack.
-        transpose_count: Images of the transpose asked for so far, of each member.
-
-    Example:
-        >>> images = Images(Dense(torch.eye(3)))
-        >>> _ = images.of(torch.ones(1, 5, 3))
-        >>> images.count, images.transpose_count
-        (5, 0)
-    """
-
-    def __init__(self, operator: Operator) -> None:
-        self._operator, self.stack, self.shape = operator, operator.stack, operator.shape
-        self.count = self.transpose_count = 0
-
-    def of(self, x: Tensor) -> Tensor:
-        """Images ``A x``, ``(J, N, n)`` to ``(J, N, m)``.
-
-        Raises:
-            ValueError: If a vector or an image is not finite.
-        """
-        self.count += x.shape[1]
-        return self._asked(x, self._operator.images, "probes")
-
-    def of_transpose(self, y: Tensor) -> Tensor:
-        """Images ``Aᵀ y`` of the transpose, ``(J, N, m)`` to ``(J, N, n)``.
-
-        Raises:
-            ValueError: If the operator has no transpose, or a vector or an image is not finite.
-        """
-        self.transpose_count += y.shape[1]
-        return self._asked(y, self._operator.transpose_images, "probes of the transpose")
-
-    def _asked(self, vectors: Tensor, ask: Apply, what: str) -> Tensor:
-        images = ask(vectors)
-        for name, part in ((what, vectors), (f"images of the {what}", images)):
-            broken = int((~part.isfinite()).sum())
-            if broken:
-                raise ValueError(f"The {name} must be finite. Found {broken} NaN or infinite entries.")
-        return images
-
-
-def as_operator(matrix: Any) -> Operator:
-    """The operator that an object stands for.
-
-    Args:
-        matrix: An operator; a tensor or an array ``(m, n)``; a sparse tensor or SciPy matrix; or anything that has a
-            ``shape (m, n)`` and gives products by ``@``, such as a SciPy ``LinearOperator``.
-
-    Raises:
-        TypeError: If it is none of these.
-
-    Example:
-        >>> as_operator([[1.0, 2.0], [3.0, 4.0]]).shape
-        (2, 2)
-    """
-    import numpy as np
-
-    if isinstance(matrix, Operator):
-        return matrix
-    if isinstance(matrix, list | tuple):
-        matrix = np.asarray(matrix)
-    if isinstance(matrix, Tensor):
-        matrix = matrix if matrix.is_floating_point() else matrix.double()
-        return Dense(matrix) if matrix.layout == torch.strided else Sparse(matrix)
-    shape: Any = getattr(matrix, "shape", ())
-    if len(shape) != 2:
-        raise TypeError(f"An operator must have a shape (m, n). Found {type(matrix).__name__} of shape {tuple(shape)}.")
-    if isinstance(matrix, np.ndarray):
-        return Dense(torch.from_numpy(np.ascontiguousarray(matrix, dtype=np.float64)))
-    if hasattr(matrix, "tocsr"):
-        csr = matrix.tocsr()
-        starts, columns = (torch.from_numpy(np.asarray(part, dtype=np.int64)) for part in (csr.indptr, csr.indices))
-        values = torch.from_numpy(np.asarray(csr.data, dtype=np.float64))
-        return Sparse(torch.sparse_csr_tensor(starts, columns, values, size=(int(shape[0]), int(shape[1]))))
-    if not hasattr(matrix, "__matmul__"):
-        raise TypeError(f"An operator must give products by @. Found {type(matrix).__name__}.")
-
-    def product(factor: Any) -> Apply:
-        def apply(x: Tensor) -> Tensor:
-            # SciPy's operators, and most others, take columns.
-            found = factor @ x.cpu().numpy().T
-            return torch.from_numpy(np.ascontiguousarray(np.asarray(found).T)).to(x)
-
-        return apply
-
-    adjoint = getattr(matrix, "H", None) if hasattr(matrix, "H") else getattr(matrix, "T", None)
-
-    def transpose(y: Tensor) -> Tensor:
-        try:
-            return product(adjoint)(y)
-        except (NotImplementedError, AttributeError, TypeError) as error:
-            # SciPy calls what it was not given.
-            raise ValueError("Images of the transpose need an operator that has one. Found none.") from error
-
-    return MatrixFree(product(matrix), (int(shape[0]), int(shape[1])), transpose if adjoint is not None else None)
 
 
 def _checked(apply: Apply, x: Tensor, length: int) -> Tensor:

@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from eckart.data.probes import Probes
-from eckart.linalg.operators import Images, Operator
+from eckart.linalg.images import Images
+from eckart.linalg.operators import Operator
 from eckart.methods.matrix import MatrixMethod
 from eckart.methods.optimizers import solver_class
 from eckart.methods.seen import Seen
