@@ -111,6 +111,8 @@ def test_a_fit_prints_nothing_writes_nothing_and_changes_no_state(
     try:
         with torch.inference_mode():
             assert torch.equal(eckart.fit(matrix, RANK).left, plain.left)
+            adam = eckart.fit(torch.tensor(matrix), RANK, "factorization", optimizer="adam", max_steps=3)
+            assert adam.fields["steps"] == 3
     finally:
         torch.set_default_dtype(torch.float32)
     assert not plain.left.requires_grad

@@ -140,7 +140,5 @@ def test_norm_that_does_not_converge_is_said_in_a_warning(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(eckart.linalg.norms, "block_lanczos", exhausted)
     target = gaussian(60, 50)
-    with pytest.warns(
-        RuntimeWarning, match=r"must converge to 1\.0e-12 within 1000 iterations\."
-    ):
+    with pytest.warns(RuntimeWarning, match=r"must converge to 1\.0e-12 within 1000 iterations\."):
         residual_norms(target, target[:, :0], target[:0])

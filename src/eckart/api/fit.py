@@ -151,7 +151,7 @@ def _observed(entries: Tensor, known: Tensor, observed: Any, seed: int) -> Matri
     if mask.dtype != torch.bool or mask.shape != known.shape:
         law = f"observed must be a fraction in (0, 1] or a boolean mask of shape {tuple(known.shape)}"
         raise ValueError(f"{law}. Found {mask.dtype} of shape {tuple(mask.shape)}.")
-    return MatrixData(lambda: entries, own_mask=mask & known)
+    return MatrixData(lambda: entries, own_mask=mask)
 
 
 def _plain(target: Any) -> Any:

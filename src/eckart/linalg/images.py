@@ -16,6 +16,8 @@ class Images:
         transpose_count: Images of the transpose asked for so far, of each member.
 
     Example:
+        >>> import torch
+        >>> from eckart.linalg.operators import Dense
         >>> images = Images(Dense(torch.eye(3)))
         >>> _ = images.of(torch.ones(1, 5, 3))
         >>> images.count, images.transpose_count

@@ -18,12 +18,15 @@ from eckart.linalg.svd import singular_values
 EXACT_ENTRIES = 4_000_000
 # Number of fresh probes that estimate the errors for a larger target.
 PROBES = 100
+# Vectors of the iterated block beyond those that are asked for.
+_OVERSAMPLING = 8
 
 
 class Reference:
     """A stack of targets, their norms and their optimum, to measure the errors of approximations.
 
-    The errors are exact if the target is stored entry by entry or has at most 4,000,000 entries. Otherwise they are
+    The errors are exact if the target is stored entry by entry, has at most 4,000,000 entries, or has a side too short
+    to be iterated. Otherwise they are
     estimated from fresh Gaussian probes x: the mean of ``‖(A - W) x‖²`` is ``‖A - W‖²`` in the Frobenius norm. The
     2-norm and the optimum are then iterated if the operator has a transpose, and NaN if it has none.
 
@@ -59,7 +62,7 @@ class Reference:
         self.matrix: Tensor | None = None
         self.spectrum: Tensor | None = None
         self.how = "exact"
-        if isinstance(operator, Dense) or operator.shape[0] * operator.shape[1] <= EXACT_ENTRIES:
+        if isinstance(operator, Dense) or _is_small(operator.shape, max(self.ranks)):
             self.matrix = operator.dense()
             if not self.matrix.isfinite().all():
                 raise ValueError("The target must be finite. Found NaN or infinite entries.")
@@ -146,7 +149,7 @@ class Reference:
         for member in range(self.stack):
             residual = Residual(Member(self.operator, member), left[member], right[member])
             generator = stream(0, "measuring")
-            _, s, _, _ = block_lanczos(residual, count + 8, generator, converged, 200, like=left)
+            _, s, _, _ = block_lanczos(residual, count + _OVERSAMPLING, generator, converged, 200, like=left)
             found.append(s[:count])
         return torch.stack(found)
 
@@ -196,6 +199,11 @@ class ObservedReference:
         left, right = (factor.detach().to(self._entries.device).double() for factor in (left, right))
         residual = (self._entries - left @ right) * self._observed
         return {"relative_observed": torch.linalg.matrix_norm(residual) / self._norms}
+
+
+def _is_small(shape: tuple[int, int], rank: int) -> bool:
+    # Iteration needs a block of vectors twice within the short side; below that, the n images of the unit vectors do.
+    return shape[0] * shape[1] <= EXACT_ENTRIES or min(shape) < 2 * (rank + 1 + _OVERSAMPLING)
 
 
 def _require_scale(norms: Tensor, limit: float) -> None:
