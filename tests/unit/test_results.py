@@ -245,3 +245,44 @@ def test_whole_results_make_no_warning(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(load(tmp_path)) == 1
+
+
+def test_result_is_text_in_utf8(tmp_path: Path) -> None:
+    write_result(tmp_path, {"status": "failed", "error": "σ₁ is 0"})
+    assert "σ₁ is 0".encode() in (tmp_path / "result.json").read_bytes()
+    assert read_result(tmp_path)["error"] == "σ₁ is 0"
+
+
+@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
+def test_result_with_a_constant_that_is_no_json_is_refused(constant: str, tmp_path: Path) -> None:
+    write_result(tmp_path, {"status": "completed", "loss": 0.125})
+    path = tmp_path / "result.json"
+    path.write_text(path.read_text(encoding="utf-8").replace("0.125", constant), encoding="utf-8")
+    with pytest.raises(ValueError, match=constant.strip("-")):
+        read_result(tmp_path)
+
+
+@pytest.mark.parametrize("depth", [60, 100_000])
+def test_result_that_is_nested_too_deep_is_refused(depth: int, tmp_path: Path) -> None:
+    write_result(tmp_path, {"status": "completed", "config": {"deep": "HERE"}})
+    path = tmp_path / "result.json"
+    nested = "[" * depth + "]" * depth
+    path.write_text(path.read_text(encoding="utf-8").replace('"HERE"', nested), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"^it is nested too deep$"):
+        read_result(tmp_path)
+    path.write_text(path.read_text(encoding="utf-8").replace(nested, "[" * 40 + "]" * 40), encoding="utf-8")
+    read_result(tmp_path)
+
+
+def test_result_that_is_no_regular_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "result.json").mkdir()
+    with pytest.raises(ValueError, match=r"^it is not a regular file$"):
+        read_result(tmp_path)
+
+
+@pytest.mark.parametrize(("field", "value"), [("rank", 2**63), ("seed", -(2**63)), ("loss", 10**400), ("rank", True)])
+def test_number_out_of_range_is_refused(field: str, value: int, tmp_path: Path) -> None:
+    written = write_result(tmp_path, {"status": "completed"})
+    (tmp_path / "result.json").write_text(json.dumps(written | {field: value}), encoding="utf-8")
+    with pytest.raises(ValueError, match=rf"^its {field} is not of type (int|float)$"):
+        read_result(tmp_path)

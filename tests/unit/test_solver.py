@@ -14,6 +14,7 @@ from torch import Tensor
 import eckart.optim.solver
 from eckart.linalg.svd import balance
 from eckart.optim.objectives import KnownTarget, ObservedEntries
+from eckart.optim.riemannian_cg import RiemannianCG
 from eckart.optim.solver import ALS, stationarity
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -177,3 +178,41 @@ def test_member_that_is_not_finite_does_not_stop_the_others() -> None:
     assert not squared[0].isfinite()
     best = np.linalg.svd(targets[1].numpy(), compute_uv=False)[2:]
     assert float(solver.squared_residual()[1]) == pytest.approx((best**2).sum(), rel=1e-6)
+
+
+def test_both_factors_are_solved_for_with_the_damping_of_the_objective() -> None:
+    target = gaussian(1, 6, 5)
+    left, right = starting_factors(target, [2])
+    objective = ObservedEntries(target, gaussian(1, 6, 5, seed=1) < 0.8)
+    best_left = objective.best_left(right, 0.1)
+    expected = best_left @ objective.best_right(best_left, 0.1)
+    solver = RiemannianCG(objective, left, right)
+    solver.step()
+    np.testing.assert_allclose(left @ right, expected, atol=1e-12)
+
+
+def test_member_that_is_not_finite_leaves_the_others_balanced() -> None:
+    targets = gaussian(2, 6, 5)
+    left, right = starting_factors(targets, [2, 2])
+    right[0, 0, 0] = torch.inf
+    ALS(KnownTarget(targets), left, right).step()
+    np.testing.assert_allclose((left.mT @ left)[1], (right @ right.mT)[1], atol=1e-12)
+
+
+@pytest.mark.parametrize("by_keyword", [False, True])
+def test_closure_is_called_before_a_step(by_keyword: bool) -> None:
+    target = gaussian(1, 6, 5)
+    left, right = starting_factors(target, [2])
+    solver, before = ALS(KnownTarget(target), left, right), left.clone()
+    seen: list[bool] = []
+
+    def closure() -> float:
+        seen.append(torch.equal(left, before))
+        return 0.0
+
+    if by_keyword:
+        solver.step(closure=closure)
+    else:
+        solver.step(closure)
+    assert seen == [True]
+    assert not torch.equal(left, before)
