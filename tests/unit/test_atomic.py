@@ -37,3 +37,14 @@ def test_an_error_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="full") as caught, replacing(path):
         raise OSError(errno.ENOSPC, "full")
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
+
+
+def test_what_a_process_of_another_user_writes_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(process: int, signal: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", forbidden)
+    (tmp_path / ".a.txt.1").write_text("half")
+    with replacing(tmp_path / "a.txt") as partial:
+        partial.write_text("whole")
+    assert (tmp_path / ".a.txt.1").read_text() == "half"

@@ -65,6 +65,6 @@ def test_numerical_rank_counts_against_the_precision_of_the_factors() -> None:
     assert metric.compute().tolist() == [2, 1]
 
 
-@pytest.mark.parametrize("metric", [Relative2Norm(), NumericalRank(), Excess2Norm(1)], ids=repr)
-def test_figures_of_several_processes_are_joined(metric: Metric) -> None:
-    assert metric._reductions["figures"] is dim_zero_cat
+@pytest.mark.parametrize("kind", [Relative2Norm, RelativeFrobenius, NumericalRank])
+def test_figures_of_several_processes_are_joined(kind: type[Metric]) -> None:
+    assert kind()._reductions["figures"] is dim_zero_cat

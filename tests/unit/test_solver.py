@@ -216,3 +216,15 @@ def test_closure_is_called_before_a_step(by_keyword: bool) -> None:
         solver.step(closure)
     assert seen == [True]
     assert not torch.equal(left, before)
+
+
+def test_stationarity_damps_the_gram_matrices_of_both_factors() -> None:
+    target = gaussian(1, 6, 5)
+    left, right = starting_factors(target, [2])
+    goal, u, v = (part[0].numpy() for part in (target, left, right))
+    residual, squares = u @ v - goal, 0.0
+    for gradient, gram in ((residual @ v.T, v @ v.T), ((u.T @ residual).T, u.T @ u)):
+        damped = gram + 0.5 * np.trace(gram) / 2 * np.eye(2)
+        squares += float((gradient * np.linalg.solve(damped, gradient.T).T).sum())
+    found = float(stationarity(KnownTarget(target), left, right, damping=0.5))
+    assert found == pytest.approx(math.sqrt(squares) / np.linalg.norm(goal), rel=1e-10)
