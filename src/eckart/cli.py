@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from eckart import arguments, config
+from eckart import arguments, config, laws
 from eckart.config import without_hydra
 from eckart.errors import one_line, raised_by_hydra, wants_traceback
 from eckart.printable import printable
@@ -78,7 +78,7 @@ def command(typed: Sequence[str]) -> Path | None:
     _typed.extend(typed)
     config.register()
     app = hydra.main(version_base="1.3", config_path=str(config.config_dir()), config_name="train")(task)
-    with raised_by_hydra(), checked_as_composed(config.check_targets):
+    with raised_by_hydra(), checked_as_composed(laws.check_targets):
         try:
             with interruptible(lambda: f"interrupted{_how_to_resume()}"):
                 sys.argv = [_typed[0], *arguments.prepared(_typed[1:])]

@@ -8,7 +8,7 @@ import pytest
 from commandline import MNIST, QUIET, Train, choices
 from hydra import compose, initialize_config_dir
 
-from eckart import config
+from eckart import config, laws
 from eckart.reports.claims import Claim, read_claims
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "reproduce.py"
@@ -35,7 +35,7 @@ def test_every_experiment_composes_and_obeys_the_laws(name: str) -> None:
     config.register()
     with initialize_config_dir(str(config.config_dir()), version_base="1.3"):
         cfg = compose("train", overrides=[f"experiment={name}"], return_hydra_config=True)
-    config.check(cfg, dict(cfg.hydra.runtime.choices))
+    laws.check(cfg, dict(cfg.hydra.runtime.choices))
     swept = cfg.hydra.sweeper.get("params")
     assert (cfg.hydra.mode is not None) == bool(swept)
     if swept:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
 from eckart import config
-from eckart.config import ConfigError, check, check_targets, describe_choices, folder_name, nearest, type_law
+from eckart.config import ConfigError, describe_choices, folder_name, nearest, type_law
+from eckart.laws import check, check_targets
 
 
 def composed(*overrides: str) -> tuple[DictConfig, dict[str, str]]:
@@ -259,12 +260,12 @@ def test_composing_and_checking_imports_nothing_heavy() -> None:
     program = """
 import sys
 from hydra import compose, initialize_config_dir
-from eckart import cli, config
+from eckart import cli, config, laws
 from eckart.runs import job
 config.register()
 with initialize_config_dir(str(config.config_dir()), version_base="1.3"):
     cfg = compose("train", overrides=["method=classifier", "data=digits"], return_hydra_config=True)
-config.check(cfg, {"method": "classifier", "data": "digits", "optimizer": "sgd"})
+laws.check(cfg, {"method": "classifier", "data": "digits", "optimizer": "sgd"})
 config.describe_choices()
 job.Job(cfg, {"method": "classifier", "data": "digits"}, __import__("pathlib").Path("."))
 heavy = {"torch", "pytorch_lightning", "wandb", "matplotlib", "numba", "scipy", "sklearn", "torchvision"}

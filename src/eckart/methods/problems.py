@@ -1,23 +1,50 @@
 """A matrix method as a problem of the driver: trained by a solver of factor pairs, or along a gradient."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from eckart.optim.fit import PairProblem
-from eckart.optim.objectives import KnownTarget
+from eckart.optim.objectives import KnownTarget, Objective
 from eckart.optim.second_order import leave_saddles
 from eckart.optim.solver import PairSolver, stationarity
 
-if TYPE_CHECKING:
-    from eckart.methods.matrix import MatrixMethod
+
+class Trained(Protocol):
+    """What the problems ask of a matrix method; :class:`eckart.methods.matrix.MatrixMethod` says what each is."""
+
+    ranks: list[int]
+    tolerance: float
+    loss_unit: Tensor
+
+    def scheduled(self, step: int) -> Any:
+        """The optimizer, at the learning rate of a step."""
+
+    def descend(self, step: int) -> Tensor:
+        """Losses of a step, with their gradient left in the parameters."""
+
+    def losses(self, step: int) -> Tensor:
+        """Losses of a step."""
+
+    def pair_problem(self) -> tuple[Objective, Tensor, Tensor] | None:
+        """The loss as a problem in two factors."""
+
+    def set_factors(self, left: Tensor, right: Tensor) -> None:
+        """Take over factors in the form of that problem."""
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """The approximations."""
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        """What an optimizer of ``torch.optim`` trains."""
 
 
 class SolverProblem(PairProblem):
     """A method that a :class:`PairSolver` trains, with its schedule and the unit of its loss."""
 
-    def __init__(self, method: "MatrixMethod", solver: PairSolver) -> None:
+    def __init__(self, method: Trained, solver: PairSolver) -> None:
         super().__init__(solver, method.ranks)
         self._method = method
 
@@ -34,7 +61,7 @@ class SolverProblem(PairProblem):
 class LossProblem:
     """A method that an optimizer of ``torch.optim`` trains, as a problem of the driver."""
 
-    def __init__(self, method: "MatrixMethod") -> None:
+    def __init__(self, method: Trained) -> None:
         self._method = method
 
     def advance(self, step: int, active: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from eckart import config
+from eckart import config, laws
 from eckart.reports.claims import Claim, Point
 from eckart.reports.verdicts import Verdict
 from eckart.results.result import FACTORS
@@ -150,7 +150,7 @@ class Reproduction:
 
         new = [job for key, job in {job.fingerprint: job for job in jobs}.items() if key not in self._done]
         for job in new[:1]:
-            config.check(job.config, job.choices)
+            laws.check(job.config, job.choices)
         # Labeled samples are trained on alone: a classifier has no stack, and 60,000 images are a large target.
         size = 1 if new and new[0].config.data.get("labeled") else STACK
         for start in range(0, len(new), size):

@@ -5,8 +5,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from eckart.config import check
 from eckart.errors import concerns_all, one_line, wants_traceback, warn_in_one_line
+from eckart.laws import check
 from eckart.results import terminal
 from eckart.runs.stack import Stack
 from eckart.sweeps.workers import workers

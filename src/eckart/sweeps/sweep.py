@@ -19,7 +19,8 @@ from hydra.types import HydraContext, TaskFunction
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf, flag_override, open_dict, read_write
 
-from eckart.config import check_targets, plain
+from eckart.config import plain
+from eckart.laws import check_targets
 from eckart.results.atomic import naming
 from eckart.runs.job import Job
 from eckart.runs.stack import Stack, forget_all
