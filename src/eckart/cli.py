@@ -135,7 +135,9 @@ def _train(cfg: DictConfig) -> float | tuple[float, ...] | None:
 
 
 def _last_line(error: Exception) -> str:
-    return one_line(error) + (_how_to_resume() if isinstance(error, OSError) else "")
+    # An option that does not exist is an OSError of Hydra's; the same command would fail again.
+    resumable = isinstance(error, OSError) and not isinstance(error, HydraException)
+    return one_line(error) + (_how_to_resume() if resumable else "")
 
 
 def _how_to_resume() -> str:

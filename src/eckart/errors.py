@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 
@@ -67,6 +68,9 @@ def _said(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
         return _needs(error.name)
     text = str(error).strip() or type(error).__name__
+    if isinstance(error, RuntimeError) and (asked := re.search(r"tried to allocate (\d+) bytes", text)):
+        law = "Less memory is needed by fewer probes (method.vectors) and by a net without a hidden layer"
+        return f"The memory is too small for an array of {int(asked[1]) / 2**30:.1f} GiB. {law} (method.hidden=[])."
     if isinstance(error, OSError):
         text = error.strerror or text
         return text if error.filename is None else f"{text}: {error.filename}"

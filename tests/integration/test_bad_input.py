@@ -135,6 +135,12 @@ def test_one_line_says_what_is_wrong(arguments: list[str], law: str, train: Trai
         assert (result(folder)["status"], result(folder)["error"]) == ("failed", ended.line)
 
 
+def test_a_sweep_over_an_unknown_option_is_not_to_be_resumed(train: Train) -> None:
+    ended = train("-m", "method=svd,bottlenek", *SMALL, "rank=2", *QUIET)
+    assert ended.returncode == 1
+    assert ended.stderr.strip() == "Unknown choice method=bottlenek. Did you mean bottleneck?"
+
+
 @pytest.mark.parametrize(("name", "make", "law"), FILES, ids=[name for name, _, _ in FILES])
 def test_unusable_file(name: str, make: Callable[[Path], object], law: str, train: Train, tmp_path: Path) -> None:
     make(tmp_path / name)

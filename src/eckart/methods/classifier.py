@@ -205,7 +205,7 @@ class Classifier(Method):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on where the checkpoint stopped."""
+        """Continue where the checkpoint stopped."""
         self.train_loss_sum_per_epoch = checkpoint["eckart"]["train_loss_sum_per_epoch"]
         self.train_loss = checkpoint["eckart"]["train_loss"]
         self.fit_seconds = checkpoint["eckart"]["fit_seconds"]
