@@ -76,14 +76,6 @@ def test_a_source_that_is_no_operator_is_refused_in_one_line(source: str, messag
     assert "\n" not in str(raised.value)
 
 
-def test_images_of_a_wrong_shape_are_refused() -> None:
-    wrong = MatrixFree(lambda x: x[:, :2], (3, 4))
-    with pytest.raises(
-        ValueError, match=r"^The operator's images of 5 vectors must have shape \(5, 3\)\. Found \(5, 2\)"
-    ):
-        wrong.images(torch.zeros(1, 5, 4, dtype=torch.float64))
-
-
 @pytest.mark.parametrize("transpose", [True, False])
 def test_errors_of_a_large_operator_are_estimated_and_say_so(transpose: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reference, "EXACT_ENTRIES", 100)
