@@ -1,5 +1,6 @@
 """The driver, on problems whose every step is known in closed form."""
 
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -335,7 +336,7 @@ def test_the_loss_is_asked_for_at_the_step_and_without_gradients() -> None:
 
 def test_seconds_add_up_what_blocks_and_records_took(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
 
     class Slow(Halving):
         def advance(self, step: int, active: Tensor) -> Tensor | None:

@@ -78,7 +78,7 @@ def test_a_dense_matrix_is_not_copied_and_is_given_in_double() -> None:
 
 
 def test_a_sparse_matrix_adds_entries_of_one_place() -> None:
-    twice = torch.sparse_coo_tensor([[0, 0, 1], [1, 1, 0]], [1.0, 2.0, 5.0], (2, 3))
+    twice = torch.sparse_coo_tensor(torch.tensor([[0, 0, 1], [1, 1, 0]]), torch.tensor([1.0, 2.0, 5.0]), (2, 3))
     np.testing.assert_array_equal(Sparse(twice).dense()[0], [[0, 3, 0], [5, 0, 0]])
     np.testing.assert_array_equal(
         Sparse(twice).transpose_images(torch.eye(2, dtype=torch.float64)[None])[0], [[0, 3, 0], [5, 0, 0]]

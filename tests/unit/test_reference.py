@@ -8,8 +8,10 @@ import torch
 from matrices import gaussian, with_spectrum
 from torch import Tensor
 
+from eckart.linalg import krylov
 from eckart.linalg import reference as module
 from eckart.linalg.operators import Dense, MatrixFree, Sparse, Stacked
+from eckart.linalg.random import stream
 from eckart.linalg.reference import ObservedReference, Reference
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -103,10 +105,10 @@ def test_targets_of_no_norm_are_refused_however_they_are_measured(
     unit = torch.zeros(40, 30, dtype=torch.float64)
     unit[0, 0] = 1
 
-    def make(scale: float, **options: float) -> Reference:
-        return Reference(
-            Dense(scale * unit) if transpose is None else products(scale * unit, transpose), [2], **options
-        )
+    def make(scale: float, **options: Any) -> Reference:
+        matrix = scale * unit
+        operator = Dense(matrix) if transpose is None else products(matrix, transpose)
+        return Reference(operator, [2], **options)
 
     with pytest.raises(ValueError, match=ZERO):
         make(0.0)
@@ -199,7 +201,7 @@ def test_iteration_asks_for_one_value_more_than_the_rank_and_eight_vectors_besid
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     calls: list[dict[str, Any]] = []
-    plain = module.block_lanczos
+    plain = krylov.block_lanczos
 
     def watched(operator: Any, width: int, generator: Any, converged: Any, iterations: int, *, like: Tensor) -> Any:
         count = width - 8
@@ -223,7 +225,7 @@ def test_iteration_asks_for_one_value_more_than_the_rank_and_eight_vectors_besid
     measured = Reference(Stacked([products(target)] * 2), [3, 1])
     measured.errors(*factors(2, 60, 3, 50))
     common = {"iterations": 200, "dtype": torch.float64, "verdicts": [True, False, False, True]}
-    common["seed"] = module.stream(0, "measuring").initial_seed()
+    common["seed"] = stream(0, "measuring").initial_seed()
     assert calls == [{"width": width, **common} for width in (12, 12, 9, 9)]
 
 
@@ -235,7 +237,7 @@ def test_probes_are_fresh_gaussian_ones_that_stay_the_same() -> None:
     assert float(x[0].mean()) == pytest.approx(0, abs=0.01)
     assert float(x[0].square().mean()) == pytest.approx(1, abs=0.02)
     # Of a stream of their own.
-    assert torch.equal(x[0], torch.randn(100, 2000, generator=module.stream(0, "measuring"), dtype=torch.float64))
+    assert torch.equal(x[0], torch.randn(100, 2000, generator=stream(0, "measuring"), dtype=torch.float64))
 
 
 def test_an_operator_without_a_transpose_has_a_frobenius_error_alone(monkeypatch: pytest.MonkeyPatch) -> None:
