@@ -94,11 +94,17 @@ def test_tensors_keep_their_floating_point_type_and_integers_are_in_double() -> 
     assert (stack.stack, stack.shape) == (4, (2, 3))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.int32, bool])
+def test_arrays_are_in_double(dtype: Any) -> None:
+    operator = as_operator(np.ones((2, 3), dtype=dtype))
+    assert isinstance(operator, Dense) and operator.matrix.dtype == torch.float64
+
+
 def test_a_sparse_matrix_of_scipy_is_in_double() -> None:
     operator = as_operator(scipy.sparse.csr_matrix(np.eye(3, dtype=np.float32)))
     assert isinstance(operator, Sparse) and operator.matrix.dtype == torch.float64
-    # A last row without entries.
-    empty = scipy.sparse.csr_matrix(([1.0], ([0], [2])), shape=(4, 3))
+    # A last row and a last column without entries.
+    empty = scipy.sparse.csr_matrix(([1.0], ([0], [2])), shape=(4, 5))
     np.testing.assert_array_equal(as_operator(empty).dense()[0], empty.toarray())
 
 

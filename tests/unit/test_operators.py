@@ -1,6 +1,8 @@
 """Operators, against the products of NumPy with the matrices that they stand for."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,6 +37,7 @@ CASES: dict[str, tuple[Callable[[], Operator], Tensor]] = {
         lambda: Stacked([Dense(MATRIX), Sparse(holes(OTHER).to_sparse()), free(OTHER)]),
         torch.stack([MATRIX, holes(OTHER), OTHER]),
     ),
+    "stack of one": (lambda: Stacked([free(MATRIX)]), MATRIX[None]),
     "residual": (lambda: Residual(free(MATRIX), LEFT, RIGHT), (MATRIX - LEFT @ RIGHT)[None]),
     "member": (lambda: Member(Dense(torch.stack([OTHER, MATRIX, LEFT @ RIGHT])), 1), MATRIX[None]),
     "last member": (lambda: Member(Stacked([Dense(OTHER), free(MATRIX)]), 1), MATRIX[None]),
@@ -75,6 +78,33 @@ def test_a_dense_matrix_is_not_copied_and_is_given_in_double() -> None:
     assert operator.dense()[0, 0, 0] == 7 and operator.dense().dtype == torch.float64
     stack = gaussian(2, 3, 4)
     assert Dense(stack).matrix is stack
+
+
+@pytest.mark.parametrize(("device", "copied"), [("mps", True), ("cuda", False)])
+def test_a_device_without_float64_gives_its_matrix_to_the_cpu(device: str, copied: bool) -> None:
+    stored = gaussian(1, 3, 4)
+
+    class Stored:
+        """A matrix on a device that this machine need not have."""
+
+        ndim, shape, asked = 3, (1, 3, 4), False
+
+        def __init__(self) -> None:
+            self.device = SimpleNamespace(type=device)
+
+        def __len__(self) -> int:
+            return 1
+
+        def cpu(self) -> Tensor:
+            self.asked = True
+            return stored
+
+        def double(self) -> Tensor:
+            return stored
+
+    matrix: Any = Stored()
+    assert Dense(matrix).dense() is stored
+    assert matrix.asked == copied
 
 
 def test_a_sparse_matrix_adds_entries_of_one_place() -> None:

@@ -277,8 +277,11 @@ def test_everything_that_is_measured_with_moves_to_the_device_that_has_float64()
 
     def devices() -> set[str]:
         parts = [measured.matrix, measured.spectrum, *measured.norms, *measured.optimum, measured.observed]
-        return {part.device.type for part in parts if part is not None}
+        return {"none" if part is None else part.device.type for part in parts}
 
+    before = [*measured.norms, *measured.optimum]
+    measured.to(torch.device("cpu"))
+    assert [float(part) for part in (*measured.norms, *measured.optimum)] == [float(part) for part in before]
     measured.to(MPS)
     assert devices() == {"cpu"}
     measured.to(META)
@@ -286,6 +289,23 @@ def test_everything_that_is_measured_with_moves_to_the_device_that_has_float64()
     without = Reference(Dense(gaussian(1, 6, 5)), [2])
     without.to(META)
     assert without.observed is None and without.norms[0].device == META
+
+
+def test_the_tolerance_of_a_two_norm_and_factors_of_another_device_are_handed_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def watched(target: Tensor, left: Tensor, right: Tensor, *, tolerance: float) -> tuple[Tensor, Tensor]:
+        asked.append((tolerance, left.device.type, right.device.type))
+        return target[:, 0, 0], target[:, 0, 0]
+
+    monkeypatch.setattr(module, "residual_norms", watched)
+    measured = Reference(Dense(gaussian(1, 6, 5)), [2])
+    measured.errors(*factors(1, 6, 2, 5))
+    measured.to(META)
+    measured.errors(*factors(1, 6, 2, 5), tolerance=1e-3)
+    assert asked == [(1e-12, "cpu", "cpu"), (1e-3, "meta", "meta")]
 
 
 def test_what_is_estimated_stays_where_its_images_are(large: tuple[Tensor, Reference]) -> None:
@@ -343,3 +363,4 @@ def test_observed_entries_move_to_the_device_that_has_float64() -> None:
     assert [getattr(measured, part).device.type for part in parts] == ["cpu"] * 3
     measured.to(META)
     assert [getattr(measured, part).device.type for part in parts] == ["meta"] * 3
+    assert measured.errors(*factors(2, 6, 2, 5))["relative_observed"].device == META

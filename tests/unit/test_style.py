@@ -47,7 +47,7 @@ def test_a_curve_of_few_points_is_marked(points: int, marker: str) -> None:
     assert not where.texts
     locator = where.xaxis.get_major_locator()
     assert isinstance(locator, MaxNLocator)
-    ticks = locator.tick_values(0, 3)
+    ticks = np.asarray(locator.tick_values(0, 3))
     assert np.array_equal(ticks, ticks.round())
 
 

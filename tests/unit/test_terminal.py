@@ -181,8 +181,8 @@ def test_table_shows_the_rows() -> None:
     # Everything stands below its header.
     places = [[match.start() for match in re.finditer("±", line)] for line in body]
     assert places[0] == places[1] == places[2] and len(places[0]) == 4
-    for line in body:
-        assert line[header.index("rank") + 3] in "02"
+    for row in body:
+        assert row[header.index("rank") + 3] in "02"
 
 
 def test_table_of_one_seed_has_no_deviation() -> None:
