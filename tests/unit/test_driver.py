@@ -124,6 +124,13 @@ def test_a_block_that_ends_early_is_not_to_be_recorded() -> None:
     assert driver.block(problem, pauses=lambda: driver.step_count == 10)
 
 
+def test_a_block_of_no_steps_changes_nothing() -> None:
+    driver, problem = Driver(1, max_steps=12), Halving(1.0)
+    assert not driver.block(problem, stop=0)
+    assert (driver.step_count, driver.active.tolist(), driver.diverged.tolist()) == (0, [True], [False])
+    assert problem.value.tolist() == [[1.0]]
+
+
 def test_a_block_ends_when_the_problem_has_stopped_every_member() -> None:
     driver, problem = Driver(2, max_steps=50, record_every=20), Halving(1.0, 1.0)
 

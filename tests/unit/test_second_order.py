@@ -11,6 +11,7 @@ from torch import Tensor
 
 from eckart.linalg import krylov
 from eckart.linalg.operators import Residual
+from eckart.linalg.random import stream
 from eckart.optim import second_order
 from eckart.optim.objectives import KnownTarget
 from eckart.optim.second_order import leave_saddles
@@ -233,3 +234,34 @@ def test_iteration_that_does_not_reach_its_bound_ends_after_forty_steps(monkeypa
     steps, value = steps_of_iteration(target, np.inf, 0.0, monkeypatch)
     assert steps == second_order._ITERATIONS == 40
     assert value == pytest.approx(1, abs=1e-3)
+
+
+def test_iteration_has_a_stream_of_its_own_and_the_error_bound_of_a_leading_value(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[Any] = []
+
+    def watched(operator: Any, width: int, generator: Any, converged: Any, iterations: int, *, like: Tensor) -> Any:
+        seen.extend([generator.initial_seed(), converged, like.dtype])
+        return like[:, :width], like.new_ones(width), like, True
+
+    monkeypatch.setattr(second_order, "block_lanczos", watched)
+    target = gaussian(80, 70)
+    second_order._leading(target, gaussian(80, 1), gaussian(1, 70), 5.0, 0.25)
+    seed, converged, dtype = seen
+    assert seed == stream(0, "saddle").initial_seed() and dtype == torch.float64
+    # Enough, or not, by the value alone.
+    lost = torch.full((4,), 9.0, dtype=torch.float64)
+    assert converged(torch.tensor([5.001, 1.0, 1.0, 1.0], dtype=torch.float64), lost) is True
+    assert converged(torch.tensor([5.0, 1.0, 1.0, 1.0], dtype=torch.float64), lost) is False
+    for scale in np.geomspace(0.01, 1, 60):
+        for shape in ([1.0, 1, 1, 9], [0.1, 0.2, 3, 3], [2, 0.1, 0.1, 0.1]):
+            residuals = scale * np.array(shape)
+            for s in (np.array([4.0, 3, 2, 1]), np.array([4.0, 4, 4, 3.9]), np.array([4.0, 4, 0.1, 0.1])):
+                # Of the first p values against the others: r^2 / gap, with one digit of care; or the residual itself.
+                with np.errstate(divide="ignore"):
+                    joint = [10 * (residuals[:p] ** 2).sum() / (s[0] - s[p]) for p in (1, 2, 3)]
+                expected = min(residuals[0], *joint) <= 0.25
+                assert converged(torch.from_numpy(s), torch.from_numpy(residuals)) is bool(expected)
+    # The bound itself is good enough.
+    assert converged(torch.tensor([4.0, 4, 4, 4], dtype=torch.float64), torch.full((4,), 0.25).double()) is True
