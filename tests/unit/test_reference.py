@@ -259,6 +259,28 @@ def test_an_operator_without_a_transpose_has_a_frobenius_error_alone(monkeypatch
     assert all(found[name].isnan().all() for name in NAMES if name != "relative_frobenius")
 
 
+@pytest.mark.parametrize("transpose", [True, False])
+def test_errors_of_a_large_operator_are_estimated_and_say_so(transpose: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "EXACT_ENTRIES", 100)
+    generator = torch.Generator().manual_seed(1)
+    u, v = (torch.linalg.qr(torch.randn(size, 60, generator=generator).double()).Q for size in (90, 70))
+    matrix = (u * torch.logspace(0, -3, 60).double()) @ v.T
+    operator = products(matrix, transpose)
+    measured, exact = Reference(operator, [5]), Reference(Dense(matrix), [5])
+    assert (measured.how, exact.how) == ("estimated from 100 fresh probes", "exact")
+    left, right = u[None, :, :5], v.T[None, :5] * 0.5
+    found, expected = measured.errors(left, right), exact.errors(left, right)
+    # 100 probes of a matrix of some ten singular values that count: a few percent.
+    assert found["relative_frobenius"] == pytest.approx(expected["relative_frobenius"], rel=0.15)
+    if transpose:
+        assert found["relative_2norm"] == pytest.approx(expected["relative_2norm"], rel=1e-5)
+        assert measured.optimum[0] == pytest.approx(exact.optimum[0], rel=1e-4)
+        assert measured.optimum[1] == pytest.approx(exact.optimum[1], rel=0.3)
+    else:
+        assert found["relative_2norm"].isnan() and found["excess_frobenius"].isnan()
+        assert measured.optimum[0].isnan()
+
+
 def test_an_estimate_is_no_smaller_than_what_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "EXACT_ENTRIES", 100)
     monkeypatch.setattr(Reference, "_probes", lambda self: 0.1 * isotropic(self))
