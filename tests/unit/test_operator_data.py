@@ -13,6 +13,7 @@ import torch
 
 from eckart.data.operator import OperatorData
 from eckart.linalg.operators import MatrixFree
+from eckart.linalg.reference import Reference
 from eckart.methods.svd import SVD
 
 
