@@ -118,3 +118,9 @@ def test_there_may_be_nothing_to_resume(tmp_path: Path) -> None:
         assert history.rows == []
         history.add(0, {"loss": 1.0})
         assert history.column("loss") == ([0], [1.0])
+
+
+def test_bytes_that_are_no_text_end_what_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    path.write_bytes(b"step,loss\n0,4.0\n1,\xff\xfe\n2,1.0\n")
+    assert History.read(path).rows == [{"step": 0, "loss": 4.0}]

@@ -41,6 +41,14 @@ def test_cubic_roots_agree_with_numpy(coefficients: list[float]) -> None:
             assert np.abs(roots[:, 0].numpy() - real).min() <= 1e-8 * scale
 
 
+def test_rounding_at_a_double_root_leaves_the_roots_finite() -> None:
+    # The cosine of the angle is rounded below -1 here.
+    double, other = 0.44986533984459376, -2.0790192563904744
+    coefficients = -(2 * double + other), double * double + 2 * double * other, -double * double * other
+    roots = cubic_roots(*(torch.tensor([value], dtype=torch.float64) for value in coefficients))
+    np.testing.assert_allclose(roots[:, 0].sort().values, [other, double, double], rtol=1e-6)
+
+
 def line(residual: Matrix, linear: Matrix, quadratic: Matrix, t: NDArray[np.float64]) -> NDArray[np.float64]:
     points = residual + t[:, None] * linear + t[:, None] ** 2 * quadratic
     return np.asarray((points**2).sum(1) / 2)

@@ -12,9 +12,7 @@ import scipy.sparse  # type: ignore[import-untyped, unused-ignore]
 import torch
 
 from eckart.data.operator import OperatorData
-from eckart.linalg import reference
-from eckart.linalg.conversion import as_operator
-from eckart.linalg.operators import Dense, MatrixFree, Stacked
+from eckart.linalg.operators import MatrixFree
 from eckart.linalg.reference import Reference
 from eckart.methods.svd import SVD
 
@@ -31,21 +29,9 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 MATRIX = np.random.default_rng(0).standard_normal((5, 7))
 
 
-@pytest.mark.parametrize(
-    "made",
-    [
-        MATRIX,
-        MATRIX.tolist(),
-        torch.from_numpy(MATRIX),
-        torch.from_numpy(MATRIX).to_sparse(),
-        scipy.sparse.csr_matrix(MATRIX),
-        scipy.sparse.coo_array(MATRIX),
-        scipy.sparse.linalg.aslinearoperator(MATRIX),
-        MatrixFree(lambda x: x @ torch.from_numpy(MATRIX).T, (5, 7), lambda y: y @ torch.from_numpy(MATRIX)),
-    ],
-    ids=lambda made: type(made).__name__,
-)
-def test_every_kind_of_operator_gives_the_images_of_its_matrix(made: Any, module: Any) -> None:
+# Every kind that stands for an operator is in test_conversion.py.
+@pytest.mark.parametrize("made", [MATRIX, scipy.sparse.linalg.aslinearoperator(MATRIX)], ids=["array", "operator"])
+def test_what_a_callable_returns_is_the_operator(made: Any, module: Any) -> None:
     module.made = made
     data = OperatorData("made_by_a_user.make", {"factor": 1})
     data.setup()
@@ -55,9 +41,6 @@ def test_every_kind_of_operator_gives_the_images_of_its_matrix(made: Any, module
     np.testing.assert_allclose(operator.images(x)[0], x[0].numpy() @ MATRIX.T, atol=1e-12)
     np.testing.assert_allclose(operator.transpose_images(y)[0], y[0].numpy() @ MATRIX, atol=1e-12)
     np.testing.assert_allclose(operator.dense()[0], MATRIX, atol=1e-12)
-    both = Stacked([operator, Dense(2 * torch.from_numpy(MATRIX))])
-    np.testing.assert_allclose(both.images(x)[1], 2 * x[0].numpy() @ MATRIX.T, atol=1e-12)
-    np.testing.assert_allclose(both.transpose_images(y)[1], 2 * y[0].numpy() @ MATRIX, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -74,38 +57,6 @@ def test_a_source_that_is_no_operator_is_refused_in_one_line(source: str, messag
     with pytest.raises(ValueError, match=message) as raised:
         OperatorData(source).setup()
     assert "\n" not in str(raised.value)
-
-
-def test_images_of_a_wrong_shape_are_refused() -> None:
-    wrong = MatrixFree(lambda x: x[:, :2], (3, 4))
-    with pytest.raises(
-        ValueError, match=r"^The operator's images of 5 vectors must have shape \(5, 3\)\. Found \(5, 2\)"
-    ):
-        wrong.images(torch.zeros(1, 5, 4, dtype=torch.float64))
-
-
-@pytest.mark.parametrize("transpose", [True, False])
-def test_errors_of_a_large_operator_are_estimated_and_say_so(transpose: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reference, "EXACT_ENTRIES", 100)
-    generator = torch.Generator().manual_seed(1)
-    u, v = (torch.linalg.qr(torch.randn(size, 60, generator=generator).double()).Q for size in (90, 70))
-    matrix = (u * torch.logspace(0, -3, 60).double()) @ v.T
-    operator = as_operator(scipy.sparse.linalg.aslinearoperator(matrix.numpy()))
-    if not transpose:
-        operator = MatrixFree(lambda x: x @ matrix.T, (90, 70))
-    measured, exact = Reference(operator, [5]), Reference(Dense(matrix), [5])
-    assert (measured.how, exact.how) == ("estimated from 100 fresh probes", "exact")
-    left, right = u[None, :, :5], v.T[None, :5] * 0.5
-    found, expected = measured.errors(left, right), exact.errors(left, right)
-    # 100 probes of a matrix of some ten singular values that count: a few percent.
-    assert found["relative_frobenius"] == pytest.approx(expected["relative_frobenius"], rel=0.15)
-    if transpose:
-        assert found["relative_2norm"] == pytest.approx(expected["relative_2norm"], rel=1e-5)
-        assert measured.optimum[0] == pytest.approx(exact.optimum[0], rel=1e-4)
-        assert measured.optimum[1] == pytest.approx(exact.optimum[1], rel=0.3)
-    else:
-        assert found["relative_2norm"].isnan() and found["excess_frobenius"].isnan()
-        assert measured.optimum[0].isnan()
 
 
 def test_the_randomized_svd_of_an_operator_asks_for_products_alone() -> None:

@@ -286,3 +286,10 @@ def test_number_out_of_range_is_refused(field: str, value: int, tmp_path: Path) 
     (tmp_path / "result.json").write_text(json.dumps(written | {field: value}), encoding="utf-8")
     with pytest.raises(ValueError, match=rf"^its {field} is not of type (int|float)$"):
         read_result(tmp_path)
+
+
+def test_result_is_indented_by_two_and_ends_with_a_line(tmp_path: Path) -> None:
+    write_result(tmp_path, {"status": "completed", "data": "größe"})
+    text = (tmp_path / "result.json").read_bytes().decode("utf-8")
+    assert text.startswith('{\n  "status": "completed",\n  "error": null,\n')
+    assert '\n  "data": "größe",\n' in text and text.endswith("\n}\n")

@@ -7,7 +7,7 @@ from jobs import job, seeds
 
 from eckart.results.aggregate import AVERAGED, by_method_and_rank
 from eckart.results.result import FIELDS
-from eckart.results.terminal import sweep_table, table
+from eckart.results.terminal import failure, line, sweep_table, table
 
 FINISHED: dict[str, Any] = dict.fromkeys(FIELDS) | {
     **{"method": "factorization", "data": "photo", "rank": 3, "seed": 0, "shape": [6, 5], "stop_reason": "converged"},
@@ -68,6 +68,97 @@ def test_table_says_which_images_training_asked_for_and_how_errors_were_measured
     assert "20 and 12 of the transpose" in both and "errors are" not in both
 
 
+def test_the_whole_table_of_a_run() -> None:
+    every = {
+        **{"images": 20, "transpose_images": 12, "measured": "estimated from 100 fresh probes", "accuracy": 0.5},
+        **{"relative_observed": 0.125, "relative_held_out": 0.0625, "largest_output_difference": 0.03125},
+        **{"train_loss_sum_per_epoch": [2.5, 1.25]},
+    }
+    assert table(FINISHED | every, None).splitlines() == [
+        "factorization on photo, 6×5, rank 3, seed 0",
+        "",
+        "                               truncated SVD       reduction      excess",
+        "relative 2-norm error           0.2000000000    0.2500000000     5.0e-02",
+        "relative Frobenius error        0.4000000000    0.5000000000     1.0e-01",
+        "numerical rank                             2               3",
+        "parameters of the factors                 33              33    in place of 30",
+        "images that training asked for                            20 and 12 of the transpose",
+        "on the observed entries                         0.1250000000",
+        "on the held-out entries                         0.0625000000",
+        "largest output difference                       0.0312500000",
+        "",
+        "errors are estimated from 100 fresh probes",
+        "",
+        "test accuracy 0.5000; cross-entropy summed over batches, by epoch: 2.50, 1.25",
+        "",
+        "converged; 7 steps in 0.50 s, 1.0 s in all",
+    ]
+    assert table(FINISHED | {"data": None}, None).splitlines()[0] == "factorization, 6×5, rank 3, seed 0"
+
+
+def test_a_folder_of_a_run_is_listed_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("wandb", "figures"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    for name in ("wandb/x.png", "figures/a.png", "b.csv", "a.json"):
+        (tmp_path / "runs" / name).touch()
+    monkeypatch.chdir(tmp_path)
+    lines = table(FINISHED, tmp_path / "runs").splitlines()
+    assert lines[-2:] == ["runs", "  a.json  b.csv  figures/{a}.png  wandb/"]
+
+
+def test_a_job_of_a_sweep_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    expected = "completed: relative Frobenius error 0.5000000000, excess 1.0e-01, 7 steps, 1.0 s  a/b"
+    assert line(FINISHED | {"status": "completed"}, tmp_path / "a" / "b") == expected
+    failed = failure({"status": "diverged", "error": "The loss is NaN."}, "rank=2", Path("/elsewhere"))
+    assert failed == "diverged: rank=2: The loss is NaN.\n  /elsewhere"
+
+
+TITLE = "mean ± standard deviation over seeds; n seeds; relative errors, and their excess over the optimum"
+
+
+def test_the_whole_table_of_a_sweep() -> None:
+    results = [*seeds(2), *seeds(2, method="svd", optimizer="none")]
+    for number, result in enumerate(results):
+        result |= {"relative_2norm": 0.25 + number / 100, "relative_frobenius": 0.5 + number / 8}
+        result |= {"excess_2norm": 1e-11 * (1 + number), "excess_frobenius": 0.0, "accuracy": 0.125 + number / 4}
+    results += [job(rank=3, seed=5, status="failed"), job(rank=3, seed=6, status="diverged")]
+    header = (
+        "rank  n  failed  diverged       2-norm error    Frobenius error      2-norm excess  Frobenius excess"
+        "       accuracy"
+    )
+    assert sweep_table(results).splitlines() == [
+        TITLE,
+        "",
+        "data=uniform method=bottleneck",
+        header,
+        "   2  2                    0.255000 ± 0.0071  0.562500 ± 0.0884  1.5e-11 ± 7.1e-12             0 ± 0"
+        "  0.250 ± 0.177",
+        "   3  0       1         1         –                  –                 –                       –          –",
+        "",
+        "data=uniform method=svd",
+        header,
+        "   2  2                    0.275000 ± 0.0071  0.812500 ± 0.0884  3.5e-11 ± 7.1e-12             0 ± 0"
+        "  0.750 ± 0.177",
+    ]
+
+
+def test_a_sweep_that_shares_no_setting_has_nothing_above_its_rows() -> None:
+    results = [job(data=data, method=method) for data in ("uniform", "photo") for method in ("bottleneck", "linear")]
+    for result in results:
+        result |= {"relative_2norm": 0.25, "relative_frobenius": 0.5, "excess_2norm": 1e-11, "excess_frobenius": 0.0}
+    figures = "   2  1  0.250000 ± –     0.500000 ± –    1.0e-11 ± –             0 ± –"
+    assert sweep_table(results).splitlines() == [
+        TITLE,
+        "",
+        "data     method      rank  n  2-norm error  Frobenius error  2-norm excess  Frobenius excess",
+        f"photo    bottleneck  {figures}",
+        f"uniform  bottleneck  {figures}",
+        f"photo    linear      {figures}",
+        f"uniform  linear      {figures}",
+    ]
+
+
 def cells(line: str) -> list[str]:
     return re.split(r" {2,}", re.sub(r" *± *", "±", line.strip()))
 
@@ -90,8 +181,8 @@ def test_table_shows_the_rows() -> None:
     # Everything stands below its header.
     places = [[match.start() for match in re.finditer("±", line)] for line in body]
     assert places[0] == places[1] == places[2] and len(places[0]) == 4
-    for line in body:
-        assert line[header.index("rank") + 3] in "02"
+    for row in body:
+        assert row[header.index("rank") + 3] in "02"
 
 
 def test_table_of_one_seed_has_no_deviation() -> None:

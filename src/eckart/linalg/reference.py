@@ -26,8 +26,9 @@ class Reference:
     """A stack of targets, their norms and their optimum, to measure the errors of approximations.
 
     The errors are exact if the target is stored entry by entry, has at most 4,000,000 entries, or has a side too short
-    to be iterated whose unit vectors have images. Otherwise they are estimated from fresh Gaussian probes x: the mean of ``‖(A - W) x‖²`` is ``‖A - W‖²`` in the Frobenius norm. The
-    2-norm and the optimum are then iterated if the operator has a transpose, and NaN if it has none.
+    to be iterated whose unit vectors have images. Otherwise they are estimated from fresh Gaussian probes x: the mean
+    of ``‖(A - W) x‖²`` is ``‖A - W‖²`` in the Frobenius norm. The 2-norm and the optimum are then iterated if the
+    operator has a transpose, and NaN if it has none.
 
     Args:
         operator: The targets.

@@ -121,7 +121,7 @@ class Driver(nn.Module):
         frozen, began = ~self.active, time.perf_counter()
         place = self.next_record(self.step_count)
         stop = place if stop is None else min(stop, place)
-        loss: Tensor | None = self.loss
+        loss: Tensor | None = None
         while self.step_count < stop:
             loss = problem.advance(self.step_count, self.active)
             if not self.active.any():
