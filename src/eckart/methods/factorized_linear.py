@@ -18,8 +18,8 @@ class FactorizedLinear(ProbingMethod):
     """A layer ``y = B A x + b`` in place of ``y = W x + b``, learned from inputs and outputs of the latter.
 
     The teacher is a layer whose weight is the target and whose bias is drawn from N(0, 1); it is asked for outputs
-    alone. The bias is its output of x = 0; what is trained are the factors, on the outputs of the probes. An output less
-    the bias has the rounding of the bias: the smaller the weight is beside it, the fewer of its digits can be learned.
+    alone. The bias is its output of x = 0; what is trained are the factors, on the outputs of the probes. An output
+    minus the bias has the rounding of the bias: the smaller the weight is beside it, the fewer of its digits are seen.
 
     Args:
         operator: Weights W of the teachers, asked for images alone.
