@@ -1,6 +1,11 @@
 """Fixtures of unit and integration tests. This file also makes ``matrices`` importable from both."""
 
+import os
 from collections.abc import Iterator
+
+# Before torch is imported, here and in the processes that tests start: their matrices are so small that a second thread
+# costs time. OMP_NUM_THREADS=2 pytest passes as well.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch

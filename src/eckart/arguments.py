@@ -21,7 +21,8 @@ def prepared(arguments: Sequence[str]) -> list[str]:
 
     Hydra leaves a key out of a job's folder name only if the key is listed. The list added here holds every key that
     is not swept. An experiment can be a sweep without ``-m``, so the list is added to every command. ``resume=`` sets
-    the folder to write to.
+    the folder to write to. With ``data=operator`` the keys below ``data.arguments`` are those of the user's callable,
+    which no config file lists, so Hydra is told to add them.
 
     Raises:
         ConfigError: If there is nothing to resume, or for a flag that would load a pickle.
@@ -32,6 +33,8 @@ def prepared(arguments: Sequence[str]) -> list[str]:
     """
     if any(map(_loads_a_pickle, arguments)):
         raise ConfigError("Hydra's flag --experimental-rerun loads a pickle, which can run any code: it is refused.")
+    if "data=operator" in arguments:
+        arguments = [f"++{word}" if word.startswith("data.arguments.") else word for word in arguments]
     plain = [argument for argument in arguments if _is_override(argument)]
     try:
         overrides = OverridesParser.create().parse_overrides(plain)

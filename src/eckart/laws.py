@@ -158,6 +158,11 @@ def _check_fit(cfg: DictConfig, choices: dict[str, str]) -> None:
             "data.observed is for methods that train on observed entries, such as method=completion. "
             f"Found data.observed={cfg.data.observed} with method={method}."
         )
+    for name, callback in plain(cfg.callbacks, resolve=False).items():
+        monitors = isinstance(callback, dict) and str(callback.get("_target_")).endswith(".LearningRateMonitor")
+        if monitors and "lr" not in cfg.optimizer:
+            law = f"optimizer={choices.get('optimizer')} has no learning rate that a callback could log"
+            raise ConfigError(f"{law}. Found callbacks.{name}.")
     if choices.get("schedule", "constant") != "constant" and "lr" not in cfg.optimizer:
         found = f"schedule={choices['schedule']}"
         raise ConfigError(f"optimizer={choices['optimizer']} has no learning rate: schedule=constant. Found {found}.")

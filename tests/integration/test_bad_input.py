@@ -64,6 +64,8 @@ ARGUMENTS = [
     (["method.probes=some", *SMALL, "rank=2"], "orthogonal. Found 'some'."),
     (["optimizer=adam", "optimizer.lr=fast"], "optimizer.lr must be a number. Found 'fast'."),
     (["optimizer=adam", "optimizer.betas=3"], "optimizer.betas must be a list, as in [1,2]. Found 3."),
+    (["callbacks=learning_rate", *SMALL, "rank=2"], "optimizer=riemannian_cg has no learning rate that a callback"),
+    (["method.transpose=true", *SMALL, "rank=2"], "method.vectors must be a number below the n = "),
     (["optimizer=none"], "method=bottleneck needs an optimizer. Found optimizer=none."),
     (["method=svd", "optimizer=adam"], "optimizer=none. Found optimizer=adam."),
     (["method=svd", "data.observed=0.5"], "such as method=completion. Found data.observed=0.5 with method=svd."),

@@ -181,3 +181,9 @@ def test_no_such_folder(folder: str) -> None:
     with pytest.raises(ConfigError) as raised:
         prepared(["-m", "rank=1,2", f"resume={folder}"])
     assert str(raised.value) == f"There must be a run or a sweep to resume. Found no folder at resume={folder}."
+
+
+def test_arguments_of_an_operator_are_added_to_the_config() -> None:
+    assert prepared(["data=operator", "data.arguments.rows=7"])[1:] == ["data=operator", "++data.arguments.rows=7"]
+    # Any other target has no such key, and says so.
+    assert prepared(["data=photo", "data.arguments.rows=7"])[1:] == ["data=photo", "data.arguments.rows=7"]

@@ -663,7 +663,7 @@ ERRORS: list[tuple[Make, dict[str, Any], str]] = [
     (
         BottleneckNet,
         {"vectors": 5, "transpose": True},
-        "transpose=true is for fewer probes than columns: vectors must be below n = 5. Found 5.",
+        "vectors must be a number below the n = 5 columns where transpose=true. Found 5.",
     ),
     (BottleneckNet, {"stop": "never"}, "stop must be one of: gradient, excess. Found 'never'."),
 ]

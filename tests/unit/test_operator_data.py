@@ -13,6 +13,7 @@ import torch
 
 from eckart.data.operator import OperatorData
 from eckart.linalg.operators import MatrixFree
+from eckart.linalg.reference import Reference
 from eckart.methods.svd import SVD
 
 
@@ -76,3 +77,38 @@ def test_the_randomized_svd_of_an_operator_asks_for_products_alone() -> None:
     fields = method.fields(0)
     assert fields["status"] == "completed"
     assert np.isnan(fields["loss"])
+
+
+@pytest.mark.parametrize("transpose", [True, False])
+def test_a_wide_operator_is_measured_without_all_of_its_unit_vectors(transpose: bool) -> None:
+    # A million unit vectors at once would be 8 TB.
+    rows, cols = 10, 1_000_000
+    singular = torch.arange(1, rows + 1, dtype=torch.float64)
+    parts = cols // rows
+
+    def apply(x: torch.Tensor) -> torch.Tensor:
+        return x.view(len(x), rows, parts).sum(2) * singular / parts**0.5
+
+    def apply_transposed(y: torch.Tensor) -> torch.Tensor:
+        return (y * singular / parts**0.5).repeat_interleave(parts, dim=1)
+
+    found = Reference(MatrixFree(apply, (rows, cols), apply_transposed if transpose else None), [3])
+    if transpose:
+        assert found.how == "exact"
+        torch.testing.assert_close(found.optimum[0], torch.tensor([0.7], dtype=torch.float64))
+    else:
+        assert found.how == "estimated from 100 fresh probes"
+        assert found.optimum[0].isnan().all()
+
+
+def test_blocks_of_unit_vectors_show_the_whole_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = torch.from_numpy(MATRIX)
+    asked = []
+
+    def apply(x: torch.Tensor) -> torch.Tensor:
+        asked.append(len(x))
+        return x @ matrix.mT
+
+    monkeypatch.setattr("eckart.linalg.operators._BLOCK", 3 * 7)
+    assert torch.equal(MatrixFree(apply, (5, 7)).dense()[0], matrix)
+    assert asked == [3, 3, 1]

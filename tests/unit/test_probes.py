@@ -47,6 +47,17 @@ def test_sets_of_orthogonal_probes_have_exact_second_moment(size: int, sets: int
         np.testing.assert_allclose(part @ part.T, size * np.eye(size), atol=1e-12 * size)
 
 
+def test_few_orthogonal_probes_of_a_long_vector_are_drawn_alone() -> None:
+    # A whole set of them would be 80 GB.
+    x = LAWS["orthogonal"](3, 100_000, stream(0, "probes")).numpy()
+    np.testing.assert_allclose(x @ x.T, 100_000 * np.eye(3), atol=1e-8)
+    found = LAWS["orthogonal"](2, 3, stream(0, "probes"))
+    assert found.shape == (2, 3)
+    # Of either sign: the factorization alone would fix one of them.
+    firsts = [LAWS["orthogonal"](1, 2, stream(seed, "probes"))[0, 0].sign().item() for seed in range(20)]
+    assert {*firsts} == {-1.0, 1.0}
+
+
 def test_orthogonal_probes_have_no_preferred_direction() -> None:
     # QR alone would fix the signs of the diagonal of R, and the mean of Q would not vanish.
     x = LAWS["orthogonal"](3 * 20000, 3, stream(0, "probes")).view(-1, 3, 3).numpy() / np.sqrt(3)

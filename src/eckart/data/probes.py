@@ -27,13 +27,17 @@ def orthogonal(count: int, size: int, generator: torch.Generator) -> Tensor:
     """Probes that are orthogonal in sets of ``size``, each of norm ``√size``. Shape ``(count, size)``.
 
     A whole set has ``XᵀX = size · I`` exactly, so the gradient of one such batch is that of the expected loss, without
-    noise. The gradient of a batch smaller than a set is noisy.
+    noise. The gradient of a batch smaller than a set is noisy. Fewer than ``size`` are drawn without the rest of
+    their set, in time and memory that grow with ``count · size``.
 
     Example:
         >>> x = orthogonal(4, 4, stream(0, "probes"))
         >>> torch.allclose(x.T @ x, 4 * torch.eye(4, dtype=x.dtype))
         True
     """
+    if count < size:
+        q, r = torch.linalg.qr(gaussian(count, size, generator).mT)
+        return (q * r.diagonal().sign()).mT * size**0.5
     sets = -(-count // size)
     q, r = torch.linalg.qr(gaussian(sets * size, size, generator).view(sets, size, size))
     # The signs make Q uniform over the orthogonal group (Mezzadri, Notices AMS 54, 2007).

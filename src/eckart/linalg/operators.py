@@ -8,6 +8,9 @@ from torch import Tensor
 
 Apply = Callable[[Tensor], Tensor]
 
+# Entries of the unit vectors whose images are asked for at once.
+_BLOCK = 2**26
+
 
 class Operator(ABC):
     """A stack of J matrices of one shape ``(m, n)``, known by their products; one matrix is a stack of one.
@@ -35,9 +38,28 @@ class Operator(ABC):
         """
 
     def dense(self) -> Tensor:
-        """The matrices themselves, shape ``(J, m, n)``, float64: the images of the n unit vectors."""
-        unit = torch.eye(self.shape[1], dtype=torch.float64)
-        return self.images(unit.expand(self.stack, -1, -1)).mT
+        """The matrices themselves, shape ``(J, m, n)``, float64: the images of the n unit vectors.
+
+        Where n unit vectors at once would take too much memory, they are the m images of the transpose, or, of an
+        operator that has none, images of one block of unit vectors after the other.
+        """
+        rows, cols = self.shape
+        if cols**2 > _BLOCK and rows < cols and self.has_transpose():
+            return self.transpose_images(torch.eye(rows, dtype=torch.float64).expand(self.stack, -1, -1))
+        step = max(1, _BLOCK // cols)
+        blocks = [
+            self.images(_unit_vectors(range(first, min(first + step, cols)), cols).expand(self.stack, -1, -1))
+            for first in range(0, cols, step)
+        ]
+        return torch.cat(blocks, dim=1).mT
+
+    def has_transpose(self) -> bool:
+        """Whether the operator gives images of its transpose, tried on one vector of zeros."""
+        try:
+            self.transpose_images(torch.zeros(self.stack, 1, self.shape[0], dtype=torch.float64))
+        except ValueError:
+            return False
+        return True
 
 
 class Dense(Operator):
@@ -211,6 +233,12 @@ class Member(Operator):
         rows = x.new_zeros(self.operator.stack, *x.shape[1:])
         rows[self.member] = x[0]
         return rows
+
+
+def _unit_vectors(places: range, length: int) -> Tensor:
+    unit = torch.zeros(len(places), length, dtype=torch.float64)
+    unit[torch.arange(len(places)), torch.tensor(places)] = 1
+    return unit
 
 
 def _checked(apply: Apply, x: Tensor, length: int) -> Tensor:

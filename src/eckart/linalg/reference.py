@@ -26,9 +26,9 @@ class Reference:
     """A stack of targets, their norms and their optimum, to measure the errors of approximations.
 
     The errors are exact if the target is stored entry by entry, has at most 4,000,000 entries, or has a side too short
-    to be iterated. Otherwise they are
-    estimated from fresh Gaussian probes x: the mean of ``‖(A - W) x‖²`` is ``‖A - W‖²`` in the Frobenius norm. The
-    2-norm and the optimum are then iterated if the operator has a transpose, and NaN if it has none.
+    to be iterated whose unit vectors have images. Otherwise they are estimated from fresh Gaussian probes x: the mean
+    of ``‖(A - W) x‖²`` is ``‖A - W‖²`` in the Frobenius norm. The 2-norm and the optimum are then iterated if the
+    operator has a transpose, and NaN if it has none.
 
     Args:
         operator: The targets.
@@ -62,7 +62,7 @@ class Reference:
         self.matrix: Tensor | None = None
         self.spectrum: Tensor | None = None
         self.how = "exact"
-        if isinstance(operator, Dense) or _is_small(operator.shape, max(self.ranks)):
+        if isinstance(operator, Dense) or _is_small(operator, max(self.ranks)):
             self.matrix = operator.dense()
             if not self.matrix.isfinite().all():
                 raise ValueError("The target must be finite. Found NaN or infinite entries.")
@@ -137,9 +137,7 @@ class Reference:
 
     def _leading(self, left: Tensor, right: Tensor, count: int) -> Tensor | None:
         """Leading singular values of the residual, to six digits; None if the operator has no transpose."""
-        try:
-            self.operator.transpose_images(torch.zeros(self.stack, 1, self.shape[0], dtype=torch.float64))
-        except ValueError:
+        if not self.operator.has_transpose():
             return None
 
         def converged(s: Tensor, residuals: Tensor) -> bool:
@@ -201,9 +199,12 @@ class ObservedReference:
         return {"relative_observed": torch.linalg.matrix_norm(residual) / self._norms}
 
 
-def _is_small(shape: tuple[int, int], rank: int) -> bool:
-    # Iteration needs a block of vectors twice within the short side; below that, the n images of the unit vectors do.
-    return shape[0] * shape[1] <= EXACT_ENTRIES or min(shape) < 2 * (rank + 1 + _OVERSAMPLING)
+def _is_small(operator: Operator, rank: int) -> bool:
+    rows, cols = operator.shape
+    if rows * cols <= EXACT_ENTRIES:
+        return True
+    # Iteration needs a block of vectors twice within the short side; below that, the images of its unit vectors do.
+    return min(rows, cols) < 2 * (rank + 1 + _OVERSAMPLING) and (cols <= rows or operator.has_transpose())
 
 
 def _require_scale(norms: Tensor, limit: float) -> None:

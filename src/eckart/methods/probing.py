@@ -70,7 +70,7 @@ class ProbingMethod(MatrixMethod):
             raise ValueError(f"vectors must be at least the rank, {max(self.ranks)}. Found {count}.")
         if transpose and not (self.probes.fixed and count < size):
             raise ValueError(
-                f"transpose=true is for fewer probes than columns: vectors must be below n = {size}. Found {vectors}."
+                f"vectors must be a number below the n = {size} columns where transpose=true. Found {vectors}."
             )
         self._orthogonal = probes == "orthogonal" and count <= size
         self._solved = solver_class(self.make_optimizer) is not None
