@@ -124,3 +124,15 @@ def test_bytes_that_are_no_text_end_what_is_read(tmp_path: Path) -> None:
     path = tmp_path / "history.csv"
     path.write_bytes(b"step,loss\n0,4.0\n1,\xff\xfe\n2,1.0\n")
     assert History.read(path).rows == [{"step": 0, "loss": 4.0}]
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    history = History(tmp_path / "history.csv")
+    history.add(0, {"loss": 4.0})
+
+    def full(self: Path, *_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*history\.csv'$"):
+        history.add(1, {"loss": 1.0})

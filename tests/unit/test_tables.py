@@ -28,7 +28,7 @@ HUGE = 2**70
         ([1, True], polars.String, ["1", "true"]),
         ([1, [1]], polars.String, ["1", "[1]"]),
         ([[[1, 0], [0, 1]], None], polars.String, ["[[1, 0], [0, 1]]", None]),
-        ([[1, "a"]], polars.String, ['[1, "a"]']),
+        ([[1, "ü"]], polars.String, ['[1, "ü"]']),
         ([{"a": 1}, None], polars.String, ['{"a": 1}', None]),
         ([HUGE, 1], polars.String, [str(HUGE), "1"]),
         ([2**63 - 1, -(2**63)], polars.Int64, None),
