@@ -111,11 +111,16 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     return made
 
 
+# The others take the same way through the code: pytest -m kill.
+OFTEN, SLOW = ("adam", "riemannian_cg", "classifier"), [pytest.mark.kill]
+
+
 @pytest.mark.parametrize(
     ("method", "die"),
     [
-        *((method, die_within_a_block) for method in LONG),
-        *(("riemannian_cg", die) for die in (die_in_step, die_between_blocks, die_after_the_last_step)),
+        *(pytest.param(method, die_within_a_block, marks=[] if method in OFTEN else SLOW) for method in LONG),
+        *(("riemannian_cg", die) for die in (die_in_step, die_after_the_last_step)),
+        pytest.param("riemannian_cg", die_between_blocks, marks=SLOW),
     ],
 )
 def test_a_killed_run_resumes_to_the_same_results(
@@ -138,7 +143,7 @@ def test_a_killed_run_resumes_to_the_same_results(
     [
         ("exact", die_within_a_block),
         ("exact", die_among_the_results),
-        ("adam", die_within_a_block),
+        pytest.param("adam", die_within_a_block, marks=SLOW),
         ("diverging", die_between_blocks),
     ],
 )
