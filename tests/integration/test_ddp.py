@@ -13,6 +13,8 @@ from eckart.runs.job import Job
 from eckart.runs.stack import Stack
 from eckart.sweeps.workers import workers
 
+pytestmark = pytest.mark.processes
+
 TOGETHER = "trainer=ddp", "logger=wandb", "figures=true"
 SAME = ("status", "rank", "shape", "steps", "stop_reason", "numerical_rank", "parameters")
 FIGURES = ("loss", "relative_2norm", "relative_frobenius")

@@ -16,6 +16,8 @@ from safetensors import safe_open
 
 from eckart.methods.matrix import MatrixMethod
 
+pytestmark = pytest.mark.processes
+
 SINGLE = ("method=factorization", "data=uniform", "data.rows=10", "data.cols=10", "logger=csv", "figures=false")
 SWEEP = ("-m", *SINGLE, "rank=1,2", "seed=range(5)", "hydra.launcher.jobs=2", "hydra.sweep.dir=small/sweep")
 BASIC = (*SWEEP[:-2], SWEEP[-1], "hydra/launcher=basic")

@@ -16,6 +16,8 @@ from forked import Command, fork, replace, run, start
 from pytest import MonkeyPatch
 from wandb_records import read_run
 
+pytestmark = pytest.mark.processes
+
 # The documented limit is 2 seconds; a busy machine gets twice as much.
 LIMIT = 4.0
 SINGLE = ("method=factorization", "data=uniform", "data.rows=12", "data.cols=9", "figures=false", "logger=csv")

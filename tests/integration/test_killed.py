@@ -15,6 +15,8 @@ from safetensors import safe_open
 
 from eckart.results.result import FACTORS, RESULT
 
+pytestmark = pytest.mark.processes
+
 SWEEP = ("-m", "method=factorization,bottleneck", "data=uniform", "data.rows=10", "data.cols=10", "logger=csv")
 TIMES = {"fit_seconds", "total_seconds"}
 MOMENTS = random.Random(0)

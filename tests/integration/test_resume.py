@@ -22,6 +22,8 @@ from eckart.methods.matrix import MatrixMethod
 from eckart.runs import fingerprint
 from eckart.runs.callbacks import LastState
 
+pytestmark = pytest.mark.processes
+
 Die = Callable[..., None]
 TIMES = ("fit_seconds", "total_seconds")
 LEFT = ("logger=csv", "figures=false")
