@@ -9,27 +9,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from eckart.results import figures
 from eckart.results.history import History
-from eckart.results.style import BLACK, BLUE, VERMILLION, save
+from eckart.results.style import BLACK, BLUE, VERMILLION
 from eckart.runs.drawing import draw
 
 RANK = 2
 PICTURES = ("approximation", "singular_values", "convergence", "accuracy")
 RESULT = {"rank": RANK, "relative_frobenius": 0.5, "optimum_frobenius": 0.25, "optimum_2norm": 0.125}
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:
-    """Figures by the name of their file, kept as they are written."""
-    kept: dict[str, Figure] = {}
-
-    def keep(figure: Figure, path: Path) -> Path:
-        kept[path.name] = figure
-        return save(figure, path)
-
-    monkeypatch.setattr(figures, "save", keep)
-    return kept
 
 
 def problem(rows: int = 9, cols: int = 7) -> tuple[Tensor, Tensor, Tensor, Tensor]:

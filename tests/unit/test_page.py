@@ -13,7 +13,7 @@ from eckart.reports import page, pictures
 from eckart.reports.claims import Claim
 from eckart.reports.reproduction import Comparison, Row, Trained
 from eckart.results.history import History
-from eckart.results.style import BLACK, BLUE, VERMILLION, save
+from eckart.results.style import BLACK, BLUE, VERMILLION
 
 SETTINGS = {
     "document": "A document",
@@ -26,19 +26,6 @@ SETTINGS = {
     "note": "A note.",
 }
 TARGET = np.random.default_rng(0).standard_normal((6, 5))
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:
-    """Figures by the name of their file, kept as they are written."""
-    kept: dict[str, Figure] = {}
-
-    def keep(figure: Figure, path: Path) -> Path:
-        kept[path.name] = figure
-        return save(figure, path)
-
-    monkeypatch.setattr(pictures, "save", keep)
-    return kept
 
 
 def run_of(folder: Path, matrix: Any, error: float, losses: list[float]) -> Trained:
