@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 
 from eckart import config
-from eckart.reports.claims import read_claims
+from eckart.reproduction.claims import read_claims
 
 
 def main() -> None:
@@ -34,8 +34,8 @@ def main() -> None:
     # Heavy: torch and Lightning are not needed to list.
     import torch
 
-    from eckart.reports import page
-    from eckart.reports.reproduction import Reproduction
+    from eckart.reproduction import page
+    from eckart.reproduction.training import Reproduction
 
     warnings.formatwarning = lambda message, *_args, **_kwargs: f"warning: {message}\n"
     # The page says this of the lab's exercise; here it would be said once for each of its seeds.

@@ -25,7 +25,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:
     """Figures by the name of their file, kept as they are written."""
-    from eckart.reports import pictures
+    from eckart.reproduction import pictures
     from eckart.results import figures
     from eckart.results.style import save
 

@@ -9,7 +9,7 @@ from commandline import MNIST, QUIET, Train, choices
 from hydra import compose, initialize_config_dir
 
 from eckart import config, laws
-from eckart.reports.claims import Claim, read_claims
+from eckart.reproduction.claims import Claim, read_claims
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "reproduce.py"
 CLAIMS = read_claims()

@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from eckart.reports.claims import Claim, Point, read_claims
-from eckart.reports.verdicts import Verdict
+from eckart.reproduction.claims import Claim, Point, read_claims
+from eckart.reproduction.verdicts import Verdict
 
 CLAIMS = read_claims()
 

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 from safetensors.torch import save_file
 
-from eckart.reports import page, pictures
-from eckart.reports.claims import Claim
-from eckart.reports.reproduction import Comparison, Row, Trained
+from eckart.reproduction import page, pictures
+from eckart.reproduction.claims import Claim
+from eckart.reproduction.training import Comparison, Row, Trained
 from eckart.results.history import History
 from eckart.results.style import BLACK, BLUE, VERMILLION
 

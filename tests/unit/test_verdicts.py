@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from eckart.reports import verdicts
-from eckart.reports.claims import read_claims
-from eckart.reports.verdicts import Sample, Verdict, compare, compare_bound, margin
+from eckart.reproduction import verdicts
+from eckart.reproduction.claims import read_claims
+from eckart.reproduction.verdicts import Sample, Verdict, compare, compare_bound, margin
 
 DOCS = Path(__file__).parents[2] / "docs"
 REPRODUCED, NOT_REPRODUCED, UNDECIDED = Verdict.REPRODUCED, Verdict.NOT_REPRODUCED, Verdict.UNDECIDED

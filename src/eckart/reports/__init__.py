@@ -1,1 +1,1 @@
-"""Pages and pictures over many results."""
+"""One page of HTML about any number of runs, ours or others'."""

@@ -13,9 +13,9 @@ from eckart.errors import concerns_all, one_line
 from eckart.results.atomic import replacing
 from eckart.results.history import History
 from eckart.results.result import FACTORS, FIGURES, write_result
-from eckart.runs import tracking
 from eckart.runs.drawing import draw
 from eckart.runs.stack import Stack
+from eckart.tracking import live
 
 
 class Outcome:
@@ -75,7 +75,7 @@ class Outcome:
                 folder = job.folder / FIGURES
                 drawn = draw(folder, result, history, target, spectrum=spectrum, pictures=pictures, **factors)
             if run is not None:
-                result["wandb_run"] = tracking.finish(run, result, drawn)
+                result["wandb_run"] = live.finish(run, result, drawn)
                 self.runs[member] = None
             self.results[member] = write_result(job.folder, result | {"total_seconds": self._seconds()})
         except Exception as error:
@@ -93,12 +93,12 @@ class Outcome:
         """Remove the W&B runs of a stack whose jobs will be tried again in other stacks."""
         for member, run in enumerate(self.runs):
             if len(self.runs) > 1 and run is not None:
-                tracking.discard(run)
+                live.discard(run)
                 self.runs[member] = None
 
     def close(self) -> None:
         """End the W&B runs that are left as failed."""
-        tracking.fail([run for run in self.runs if run is not None])
+        live.fail([run for run in self.runs if run is not None])
         self.runs = [None] * len(self._jobs)
 
     def _seconds(self) -> float:

@@ -19,7 +19,6 @@ from eckart.linalg.operators import Dense, Operator, Stacked
 from eckart.linalg.reference import Reference
 from eckart.methods.method import Method
 from eckart.results.history import HISTORY, History
-from eckart.runs import tracking
 from eckart.runs.callbacks import Interruption, LastState, Progress
 from eckart.runs.checkpoint import check, form_of, read_checkpoint
 from eckart.runs.interruption import Interrupted, before_exit, claim_exit
@@ -31,6 +30,7 @@ from eckart.runs.process import accelerator, quiet, threads
 from eckart.runs.recorder import Recorder
 from eckart.runs.stack import Stack
 from eckart.runs.user_callbacks import sees_steps, trainer_options
+from eckart.tracking import live
 
 _DTYPES = {"64": torch.float64, "64-true": torch.float64}
 
@@ -79,7 +79,7 @@ def _train(stack: Stack, outcome: Outcome) -> list[dict[str, Any]]:
     trainer, histories = conductor.trainer, conductor.histories
     checkpoint = _checkpoint(stack, method, conductor)
     if config.logger.wandb is not None and trainer.is_global_zero:
-        for member, wandb_run in enumerate(tracking.start(stack.jobs, config.logger.wandb)):
+        for member, wandb_run in enumerate(live.start(stack.jobs, config.logger.wandb)):
             outcome.runs[member] = wandb_run
     with threads(one=method.one_thread):
         datamodule = data[0] if method.reads_batches else None

@@ -4,16 +4,28 @@ import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import wandb
 from omegaconf import DictConfig
 
 from eckart.config import plain
-from eckart.runs.job import Job
 
 
-def start(jobs: Sequence[Job], node: DictConfig) -> Iterator[wandb.Run]:
+class Tracked(Protocol):
+    """A job as W&B sees it: its name, its config, its folder, and the folder of its sweep."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def config(self) -> DictConfig: ...  # noqa: D102
+    @property
+    def folder(self) -> Path: ...  # noqa: D102
+    @property
+    def sweep(self) -> Path | None: ...  # noqa: D102
+
+
+def start(jobs: Sequence[Tracked], node: DictConfig) -> Iterator[wandb.Run]:
     """Start one W&B run for each job; if nobody is logged in, the runs are kept on disk.
 
     Args:

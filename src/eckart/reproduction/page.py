@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from eckart.reports import pictures, verdicts
-from eckart.reports.claims import Claim
-from eckart.reports.reproduction import Comparison, Row, Trained, product
-from eckart.reports.verdicts import Sample
+from eckart.reproduction import pictures, verdicts
+from eckart.reproduction.claims import Claim
+from eckart.reproduction.training import Comparison, Row, Trained, product
+from eckart.reproduction.verdicts import Sample
 from eckart.results.atomic import replacing
 from eckart.results.history import HISTORY, History
 from eckart.results.numbers import NONE, short

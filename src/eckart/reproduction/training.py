@@ -12,8 +12,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from eckart import config, laws
-from eckart.reports.claims import Claim, Point
-from eckart.reports.verdicts import Verdict
+from eckart.reproduction.claims import Claim, Point
+from eckart.reproduction.verdicts import Verdict
 from eckart.results.result import FACTORS
 from eckart.runs.job import Job
 from eckart.runs.stack import Stack

@@ -9,7 +9,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from eckart import config
-from eckart.reports.verdicts import Sample, Verdict, compare, compare_bound, margin
+from eckart.reproduction.verdicts import Sample, Verdict, compare, compare_bound, margin
 
 _NOT_AN_ERROR = ("accuracy", "numerical_rank", "effective_rank", "parameters", "dense_parameters")
 
@@ -79,14 +79,14 @@ class Claim:
         return points
 
     def margin(self, point: Point, here: Sequence[float]) -> float | None:
-        """Margin of a document's value, as in :func:`eckart.reports.verdicts.margin`; None where it gives no value."""
+        """Margin of a document's value, as in :func:`eckart.reproduction.verdicts.margin`; None where there is none."""
         if point.value is None:
             return None
         told_in_words = isinstance(point.value, str)
         return margin(Sample.of(here), None if told_in_words else self._draws, point.printed)
 
     def verdict(self, point: Point, here: Sequence[float]) -> Verdict:
-        """Verdict on a document's value, by the rule of :mod:`eckart.reports.verdicts`.
+        """Verdict on a document's value, by the rule of :mod:`eckart.reproduction.verdicts`.
 
         Args:
             point: The value.
@@ -105,7 +105,7 @@ class Claim:
     def beaten(
         self, point: Point, here: Sequence[float], ours: Sequence[float], optima: Sequence[float | None]
     ) -> bool:
-        """Whether our recipe beats a document's value, by the rule of :mod:`eckart.reports.verdicts`.
+        """Whether our recipe beats a document's value, by the rule of :mod:`eckart.reproduction.verdicts`.
 
         Args:
             point: The value.

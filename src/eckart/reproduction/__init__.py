@@ -1,0 +1,1 @@
+"""The source documents, trained again and compared."""

@@ -1,0 +1,1 @@
+"""W&B: what runs log to it, what its files say, and its workspaces."""
