@@ -277,7 +277,8 @@ def _view(server: WandbServer, identifier: str) -> dict[str, Any]:
 
 
 def _project_views(server: WandbServer, given: dict[str, Any]) -> dict[str, Any]:
-    entity, project = given.get("entityName") or ENTITY, given.get("name") or given.get("projectName")
+    entity = given.get("entityName") or given.get("entity") or ENTITY
+    project = given.get("name") or given.get("projectName") or given.get("project")
     if (entity, project) not in server.projects:
         return {"project": None}
     found = [
@@ -287,7 +288,8 @@ def _project_views(server: WandbServer, given: dict[str, Any]) -> dict[str, Any]
         and given.get("viewName") in (None, kept["name"])
         and given.get("viewType") in (None, kept["type"])
     ]
-    return {"project": {"allViews": {"edges": [{"node": node} for node in found]}}}
+    pages = {"endCursor": None, "hasNextPage": False}
+    return {"project": {"allViews": {"edges": [{"node": node, "cursor": "0"} for node in found], "pageInfo": pages}}}
 
 
 def _one_view(server: WandbServer, given: dict[str, Any]) -> dict[str, Any]:
@@ -322,6 +324,7 @@ _ANSWERS: dict[str, Callable[[WandbServer, dict[str, Any]], dict[str, Any]]] = {
     "UpsertView2": _upsert_view,
     "upsertView": _upsert_view,
     "View": _project_views,
+    "ProjectViews": _project_views,
     "SpecificReport": _one_view,
     "CreateArtifact": _create_artifact,
     "XXHashDigestsEnabled": lambda *_: {"entity": {"xxhashDigestsEnabled": False}},

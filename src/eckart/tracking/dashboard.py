@@ -65,8 +65,9 @@ def offline() -> str | None:
         return f"W&B is {settings.mode} (WANDB_MODE)"
     try:
         return None if wandb.login(prompt=False) else "nobody is logged in to W&B"
-    except wandb.errors.AuthenticationError as error:
-        return one_line(error)
+    except wandb.errors.AuthenticationError:
+        # What it says of a machine without a network is of its own processes.
+        return f"W&B at {settings.base_url} does not answer, or refuses the key"
 
 
 def built(project: str, entity: str) -> Dashboard:

@@ -5,7 +5,7 @@ The extra ``wandb`` is imported by the functions here, so that all else works wi
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -156,23 +156,6 @@ def view_name(project: str, entity: str) -> str:
     return f"nw-{digest[:11]}-v"
 
 
-def named(document: Any) -> dict[str, set[str]]:
-    """What the panels of a workspace or a report refer to.
-
-    Args:
-        document: Its JSON, as dictionaries and lists.
-
-    Returns:
-        The names under ``config``, ``summary`` and ``history``. Names of nested settings have dots.
-    """
-    found: dict[str, set[str]] = {"config": set(), "summary": set(), "history": set()}
-    for panel in _panels_of(document):
-        config = panel["config"]
-        for kind, name in _references(config):
-            found[kind].add(name)
-    return found
-
-
 def _against_rank(norm: str) -> Any:
     import wandb_workspaces.reports.v2 as wr
 
@@ -290,26 +273,3 @@ def _kept(name: str) -> str:
     """A setting as W&B keeps it: the first part of its name holds its value."""
     first, _, rest = name.partition(".")
     return f"{first}.value.{rest}" if rest else f"{first}.value"
-
-
-def _panels_of(document: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(document, dict):
-        if "viewType" in document:
-            yield document
-        document = list(document.values())
-    if isinstance(document, list):
-        for part in document:
-            yield from _panels_of(part)
-
-
-def _references(config: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    texts = [config.get(key) for key in ("xAxis", "yAxis", "zAxis")]
-    texts += [column["accessor"] for column in config.get("columns", [])]
-    texts += [*config.get("metrics", []), *config.get("mediaKeys", [])]
-    if config.get("groupBy"):
-        texts.append(f"config:{config['groupBy']}")
-    for text in texts:
-        if text is None:
-            continue
-        kind, colon, name = text.partition(":")
-        yield (kind, name.replace(".value", "", 1)) if colon else ("history", text)
