@@ -361,7 +361,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif stream and (run := self.keeper.runs.get(unquote(stream[3]))):
             self.keeper.stream(run, json.loads(body))
             self._answer({"exitcode": None, "limits": {}})
-        elif self.path == "/sdk/otel/v1/metrics":
+        elif self.path in ("/sdk/otel/v1/metrics", "/sdk/otel/v1/logs"):
             self._answer({})
         else:
             self.keeper.unknown.append(f"POST {self.path}")

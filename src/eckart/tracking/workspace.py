@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 VIEW = "eckart"
 """Name of the workspace among the saved views of a project."""
 
-TITLE = "eckart: how far from the optimum"
+TITLE = "How far from the optimum"
 """Title of the report."""
 
 NORMS = ("2norm", "frobenius")
@@ -128,7 +128,7 @@ def report(project: str, entity: str) -> "Report":
 
     Example:
         >>> report("eckart", "").title
-        'eckart: how far from the optimum'
+        'How far from the optimum'
     """
     import wandb_workspaces.reports.v2 as wr
 
