@@ -1,4 +1,4 @@
-"""W&B's own sweeps: ``scripts/wandb_sweep.yaml`` with ``wandb sweep`` and ``wandb agent``, as docs/wandb.md has them."""
+"""Sweeps that W&B drives: ``scripts/wandb_sweep.yaml`` with ``wandb sweep`` and ``wandb agent``."""
 
 import os
 import shutil
@@ -47,6 +47,7 @@ def test_an_agent_trains_what_the_file_asks_for(tmp_path: Path, server: SweepSer
         # W&B keeps what it chose beside the settings that the run resolved.
         assert (run.config["optimizer.lr"], run.config["rank"]) == (0.001, rank)
         assert (run.config["optimizer"]["lr"], run.config["method"]["max_steps"]) == (0.001, 500)
-        assert run.summary[metric] == pytest.approx(run.summary["relative_frobenius"] - run.summary["optimum_frobenius"])
+        error, optimum = (run.summary[f"{kind}_frobenius"] for kind in ("relative", "optimum"))
+        assert run.summary[metric] == pytest.approx(error - optimum)
         assert max(row["_step"] for row in run.history) >= 500
     assert server.unknown == []
