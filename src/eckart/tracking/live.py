@@ -45,8 +45,15 @@ class WandbTracker:
         epochs: Whether the job counts epochs.
     """
 
+    name = "W&B"
+
     def __init__(self, run: wandb.Run, *, epochs: bool) -> None:
-        self.run = run
+        self.run = self.experiment = run
+        self._epochs = epochs
+
+    def begin(self) -> None:
+        """Name the axis of each metric, and what the summary takes of it."""
+        run, epochs = self.run, self._epochs
         for count in (STEP, EPOCH) if epochs else (STEP,):
             run.define_metric(count, hidden=True)
         # What callbacks log.
@@ -58,6 +65,9 @@ class WandbTracker:
     def log(self, row: Mapping[str, float], step: int) -> None:
         """Log the metrics of a step."""
         self.run.log({**row, STEP: step}, step=step)
+
+    def save(self) -> None:
+        """Nothing: W&B's own process writes what it receives."""
 
     def finish(self, result: Mapping[str, Any], drawn: Sequence[Path]) -> str | None:
         """End the run with its result and its figures.
@@ -91,6 +101,12 @@ class WandbTracker:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def config_of(job: Tracked) -> dict[str, Any]:
+    """The resolved config of a job, and under ``choices`` the names that were chosen, such as ``bottleneck``."""
+    named = {group: str(job.choices[group]) for group in GROUPS if job.choices.get(group)}
+    return {**plain(job.config), CHOICES: named}
+
+
 def start(jobs: Sequence[Tracked], node: DictConfig, *, epochs: bool) -> Iterator[WandbTracker | None]:
     """Start one W&B run for each job; where W&B cannot be reached, the runs are kept on disk.
 
@@ -119,7 +135,7 @@ def start(jobs: Sequence[Tracked], node: DictConfig, *, epochs: bool) -> Iterato
                 reach.tell(folder, f"{law} ({printable(str(error).splitlines()[0])})")
                 run = _begun(job, node, folder, "offline")
         except Exception as error:
-            warnings.warn(f"the runs are trained without W&B: {one_line(error)}", stacklevel=2)
+            warnings.warn(f"the training goes on without W&B: {one_line(error)}", stacklevel=2)
             yield from [None] * (len(jobs) - number)
             return
         yield WandbTracker(run, epochs=epochs)
@@ -136,7 +152,8 @@ def _begun(job: Tracked, node: DictConfig, folder: Path, mode: Literal["offline"
 
 
 def _init(job: Tracked, node: DictConfig, folder: Path, mode: Literal["offline"] | None) -> wandb.Run:
-    named = {str(group): str(job.choices[group]) for group in GROUPS if job.choices.get(group)}
+    config = config_of(job)
+    named = config[CHOICES]
     tags = [*node.tags, *(named[group] for group in ("method", "data", "experiment") if group in named)]
     own: dict[str, Any] = {} if "WANDB_INIT_TIMEOUT" in os.environ else {"init_timeout": _BEGIN}
     return wandb.init(
@@ -149,11 +166,7 @@ def _init(job: Tracked, node: DictConfig, folder: Path, mode: Literal["offline"]
         name=job.name,
         dir=folder,
         mode=mode,
-        config={**plain(job.config), CHOICES: named},
+        config=config,
         reinit="create_new",
-        settings=wandb.Settings(
-            silent=True, console="off", finish_timeout=_END, finish_timeout_raises=True, **own
-        ),
+        settings=wandb.Settings(silent=True, console="off", finish_timeout=_END, finish_timeout_raises=True, **own),
     )
-
-
