@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote, unquote
 
 ENTITY = "somebody"
@@ -74,7 +74,7 @@ class WandbServer:
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
         self.environment = {"WANDB_BASE_URL": self.url, "WANDB_API_KEY": KEY, "WANDB_MODE": "online"}
 
-    def __enter__(self) -> "WandbServer":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

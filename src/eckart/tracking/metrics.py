@@ -27,14 +27,16 @@ class Metric:
         summary: What is kept of it at the end: the last value, which for all fields of ``result.json`` is that field,
             or the least one.
         log: Whether a chart of it has a logarithmic scale.
-        each_epoch: Whether a run that counts epochs logs it once an epoch.
+        axes: What it is drawn against: the step, the epoch, or the epoch in runs that count epochs and else the step.
         tracked_only: Whether trackers alone receive it, and ``history.csv`` does not, since ``result.json`` says it.
 
     Example:
         >>> METRICS["train/loss"].summary_key, METRICS["accuracy"].summary_key
         ('train/loss.min', 'accuracy')
-        >>> METRICS["train/loss"].axis(epochs=True), METRICS["train/loss"].axis(epochs=False)
-        ('epoch', 'step')
+        >>> [METRICS[name].axis(epochs=True) for name in ("train/loss", "accuracy", "excess_2norm")]
+        ['epoch', 'epoch', 'step']
+        >>> [METRICS[name].axis(epochs=False) for name in ("train/loss", "accuracy", "excess_2norm")]
+        ['step', None, 'step']
     """
 
     name: str
@@ -42,7 +44,7 @@ class Metric:
     unit: str = ""
     summary: Literal["last", "min"] = "last"
     log: bool = False
-    each_epoch: bool = False
+    axes: tuple[str, ...] = (STEP,)
     tracked_only: bool = False
 
     @property
@@ -50,19 +52,20 @@ class Metric:
         """Name of the value in W&B's summary."""
         return self.name if self.summary == "last" else f"{self.name}.{self.summary}"
 
-    def axis(self, *, epochs: bool) -> str:
-        """Name of the metric that it is drawn against.
+    def axis(self, *, epochs: bool) -> str | None:
+        """Name of the metric that it is drawn against; None if the run does not log it.
 
         Args:
             epochs: Whether the run counts epochs, as the classifier does.
         """
-        return EPOCH if epochs and self.each_epoch else STEP
+        kept = (EPOCH, STEP) if epochs else (STEP,)
+        return next((axis for axis in kept if axis in self.axes), None)
 
 
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("train/loss", "Training loss", summary="min", log=True, each_epoch=True),
+        Metric("train/loss", "Training loss", summary="min", log=True, axes=(EPOCH, STEP)),
         # The errors of the last step are the result: a method is not to be judged by the best step on its way.
         Metric("relative_2norm", "Relative 2-norm error", log=True),
         Metric("relative_frobenius", "Relative Frobenius error", log=True),
@@ -74,8 +77,8 @@ METRICS = {
         Metric("relative_held_out", "Relative error on the held-out entries", log=True),
         Metric("largest_output_difference", "Largest output difference", unit="units of the outputs", log=True),
         # Its largest value would be that of an epoch chosen by the test set.
-        Metric("accuracy", "Test accuracy", unit="fraction correct", each_epoch=True),
-        Metric("train/loss_sum", "Training cross-entropy, summed over batches", unit="nats", each_epoch=True),
+        Metric("accuracy", "Test accuracy", unit="fraction correct", axes=(EPOCH,)),
+        Metric("train/loss_sum", "Training cross-entropy, summed over batches", unit="nats", axes=(EPOCH,)),
     )
 }
 """Every metric of the methods, by name. What callbacks log, such as ``lr-Adam``, is logged beside them by step."""
