@@ -250,7 +250,7 @@ def test_it_never_asks(tmp_path: Path, key: str) -> None:
     os.close(ours)
     os.close(theirs)
     assert (ended.returncode, ended.stderr) == (0, "")
-    why = "W&B at http://127.0.0.1:9 does not answer, or refuses the key" if key else "nobody is logged in to W&B"
+    why = "W&B at http://127.0.0.1:9 does not answer" if key else "nobody is logged in to W&B"
     assert ended.stdout.splitlines() == [
         "dashboard/workspace.json  dashboard/report.json",
         f"not sent: {why}; to send it, after wandb login: eckart dashboard --project eckart --from dashboard",

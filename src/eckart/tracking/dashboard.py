@@ -13,6 +13,7 @@ from eckart.config import settings_of
 from eckart.errors import one_line
 from eckart.results.atomic import replacing
 from eckart.results.terminal import shown
+from eckart.tracking.reach import answers
 
 if TYPE_CHECKING:
     from wandb_workspaces.reports.v2 import Report
@@ -64,10 +65,12 @@ def offline() -> str | None:
     if settings.mode not in ("online", "shared"):
         return f"W&B is {settings.mode} (WANDB_MODE)"
     try:
-        return None if wandb.login(prompt=False) else "nobody is logged in to W&B"
-    except wandb.errors.AuthenticationError:
-        # What it says of a machine without a network is of its own processes.
-        return f"W&B at {settings.base_url} does not answer, or refuses the key"
+        if not wandb.login(prompt=False, verify=False):
+            return "nobody is logged in to W&B"
+    except wandb.Error as error:
+        return f"W&B takes no such key ({one_line(error).removesuffix('.')})"
+    # The client itself would wait 10 s, and then speak of its own processes.
+    return None if answers(settings.base_url) else f"W&B at {settings.base_url} does not answer"
 
 
 def built(project: str, entity: str) -> Dashboard:
