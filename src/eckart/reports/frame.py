@@ -60,7 +60,7 @@ def plotting() -> str:
     """The script that draws plots: Vega, Vega-Lite and Vega-Embed; it takes a second to put together."""
     import vl_convert
 
-    return _inline(vl_convert.javascript_bundle(None))
+    return _inline(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
 
 
 def asset(name: str) -> str:

@@ -49,7 +49,7 @@ class Lines:
 
     Attributes:
         all: In the order of data, method and settings.
-        panels: Names of the data, those with the most runs first.
+        panels: Names of the data, those with the most completed runs first.
         colors: The label that each line is colored by: its own, or its method where there are more than 7 lines.
         of_run: Place of the line of each run in ``all``, by the ``id`` of its fields.
     """
@@ -63,6 +63,12 @@ class Lines:
     def domain(self) -> list[str]:
         """The labels that have a color, in the order of the lines."""
         return list(dict.fromkeys(self.colors[line.label] for line in self.all))
+
+    def row(self, line: Line) -> dict[str, Any]:
+        """What the rows of plots say of a line: its panel, its label, its color, and the size of its marks."""
+        color = self.colors[line.label]
+        size = max(26, round(150 * 0.6 ** self.domain.index(color)))
+        return {"panel": line.panel, "line": line.label, "color": color, "size": size}
 
     def line(self, run: Record) -> Line | None:
         """The line that a run is part of; None for a run without a method or a rank."""
@@ -90,7 +96,7 @@ def lines(records: Sequence[Record]) -> Lines:
     ]
     counts: Counter[str] = Counter()
     for line in every:
-        counts[line.panel] += sum(len(point.runs) for point in line.points)
+        counts[line.panel] += sum(run.status == "completed" for point in line.points for run in point.runs)
     labels = dict.fromkeys(line.label for line in every)
     colors = {line.label: line.label if len(labels) <= _COLORS else line.method for line in every}
     of_run = {id(run.fields): place for place, line in enumerate(every) for point in line.points for run in point.runs}

@@ -8,9 +8,6 @@ import altair as alt
 
 from eckart.reports.markup import Markup, element
 
-COLORS = [f"var(--series-{number})" for number in range(1, 8)]
-"""Okabe and Ito's palette as the page's style defines it: one for a light background, one for a dark one."""
-SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right"]
 _INK = "currentColor"
 _NUMBERS = 200
 
@@ -129,39 +126,6 @@ def styled(chart: Any, height: int = 300) -> Any:
         .configure_text(color=_INK, fontSize=12)
         .configure_rule(color=_INK)
     )
-
-
-def color_of(domain: Sequence[str]) -> alt.Color:
-    """The encoding that gives each line of the page its color, the same in every plot."""
-    colors = [COLORS[place % len(COLORS)] for place in range(len(domain))]
-    return alt.Color("color:N", title=None, legend=_legend(domain), scale=alt.Scale(domain=list(domain), range=colors))
-
-
-def shape_of(domain: Sequence[str]) -> alt.Shape:
-    """The encoding that gives each line of the page its mark: color is not all that tells lines apart."""
-    shapes = [SHAPES[place % len(SHAPES)] for place in range(len(domain))]
-    return alt.Shape("color:N", title=None, legend=_legend(domain), scale=alt.Scale(domain=list(domain), range=shapes))
-
-
-def _legend(domain: Sequence[str]) -> alt.Legend | None:
-    if len(domain) < 2:
-        return None
-    return alt.Legend(title=None, columns=1 if max(map(len, domain)) > 24 else 0)
-
-
-def spans(values: Sequence[float], factor: float) -> bool:
-    """Whether positive values differ so much that only a logarithmic scale shows them all.
-
-    Example:
-        >>> spans([1, 20], 10), spans([0, 20], 10), spans([1, 5], 10), spans([], 10)
-        (True, False, False, False)
-    """
-    return bool(values) and min(values) > 0 and max(values) >= factor * min(values)
-
-
-def power(title: str) -> dict[str, Any]:
-    """Settings of an axis with a logarithmic scale: one label for each power of ten."""
-    return {"title": title, "axis": alt.Axis(format=".0e", tickCount=6, labelFlush=False)}
 
 
 def _table(numbers: Numbers) -> Markup:

@@ -6,16 +6,18 @@ from typing import Any
 
 import altair as alt
 
+from eckart.reports import axes
+from eckart.reports.axes import FLOOR, color_of, rank_axis, shape_of, size_of
 from eckart.reports.lines import Line, Lines, Point
-from eckart.reports.plot import Numbers, Plot, color_of, power, shape_of, spans, styled
+from eckart.reports.plot import Numbers, Plot, styled
 from eckart.results.numbers import fixed, scientific
 
-FLOOR = 1e-15
-"""An excess up to this one, or below 0, is rounding; a logarithmic scale shows it here."""
 REACHED = 1e-9
 """An excess up to this one counts as the optimum in titles."""
 NORMS = {"2norm": "2-norm", "frobenius": "Frobenius"}
 _OPTIMUM = "SVD optimum"
+_SHOWN = (alt.Tooltip("line:N"), alt.Tooltip("rank:Q"), alt.Tooltip("seeds:Q"))
+_DEVIATION = alt.Tooltip("deviation:Q", title="standard deviation", format=".2g")
 
 
 def errors(lines: Lines, norm: str) -> Plot | None:
@@ -30,26 +32,10 @@ def errors(lines: Lines, norm: str) -> Plot | None:
     if not rows:
         return None
     floor = _optimum(lines, norm)
-    log = spans([row["mean"] for row in rows] + [row["mean"] for row in floor], 50)
-    axis = power(f"relative {NORMS[norm]} error") if log else {"title": f"relative {NORMS[norm]} error"}
-    y = alt.Y("mean:Q", scale=alt.Scale(type="log") if log else alt.Scale(zero=True), **axis)
-    x = _rank(rows)
-    tooltip = [
-        alt.Tooltip("line:N"),
-        alt.Tooltip("rank:Q"),
-        alt.Tooltip("mean:Q", title="mean", format=".6g"),
-        alt.Tooltip("deviation:Q", title="standard deviation", format=".2g"),
-        alt.Tooltip("seeds:Q"),
-    ]
-    base = alt.Chart(alt.NamedData("points"))
-    band = base.mark_area(opacity=0.18).encode(
-        x=x, y=alt.Y("low:Q", title=axis["title"]), y2="high:Q", color=color_of(lines.domain), detail="line:N"
-    )
-    line = base.mark_line(strokeWidth=2).encode(x=x, y=y, color=color_of(lines.domain), detail="line:N")
-    marks = base.mark_point(filled=True, size=60, opacity=1).encode(
-        x=x, y=y, color=color_of(lines.domain), shape=shape_of(lines.domain), tooltip=tooltip
-    )
-    layers = [band, line, marks]
+    title = f"relative {NORMS[norm]} error"
+    y = axes.quantity("mean", title, [row["mean"] for row in (*rows, *floor)])
+    x = rank_axis([row["rank"] for row in rows])
+    layers = _layers(lines, x, y, title, [*_SHOWN, alt.Tooltip("mean:Q", format=".6g"), _DEVIATION])
     if floor:
         best = alt.Chart(alt.NamedData("optimum"))
         told = [alt.Tooltip("label:N", title="line"), alt.Tooltip("rank:Q"), alt.Tooltip("mean:Q", format=".6g")]
@@ -57,7 +43,7 @@ def errors(lines: Lines, norm: str) -> Plot | None:
             best.mark_line(strokeDash=[6, 4], strokeWidth=1.6, color="currentColor").encode(x=x, y=y),
             best.mark_tick(color="currentColor", thickness=2.5, size=18, opacity=1).encode(x=x, y=y, tooltip=told),
             best.transform_filter("datum.first")
-            .mark_text(align="left", baseline="top", dx=6, dy=8)
+            .mark_text(align="right", baseline="top", dx=-8, dy=6)
             .encode(x=x, y=y, text="label:N"),
         ]
     return Plot(
@@ -91,28 +77,11 @@ def excess(lines: Lines, norm: str) -> Plot | None:
         if run.status == "completed" and (value := run.number(name)) is not None
     ]
     title = f"excess of the {NORMS[norm]} error"
-    y = alt.Y("shown:Q", scale=alt.Scale(type="log", domainMin=FLOOR), **power(title))
-    x = _rank(groups)
-    color, shape = color_of(lines.domain), shape_of(lines.domain)
-    base = alt.Chart(alt.NamedData("points"))
-    tooltip = [
-        alt.Tooltip("line:N"),
-        alt.Tooltip("rank:Q"),
-        alt.Tooltip("median:Q", format=".2e"),
-        alt.Tooltip("least:Q", format=".2e"),
-        alt.Tooltip("most:Q", format=".2e"),
-        alt.Tooltip("seeds:Q"),
-    ]
-    layers = [
-        base.mark_area(opacity=0.14).encode(
-            x=x, y=alt.Y("low:Q", title=title), y2="high:Q", color=color, detail="line:N"
-        ),
-        base.mark_line(strokeWidth=2).encode(x=x, y=y, color=color, detail="line:N"),
-        alt.Chart(alt.NamedData("runs"))
-        .mark_point(filled=True, size=14, opacity=0.45)
-        .encode(x=x, y=y, color=color_of(lines.domain)),
-        base.mark_point(filled=True, size=60, opacity=1).encode(x=x, y=y, color=color, shape=shape, tooltip=tooltip),
-    ]
+    y = axes.excess("shown", title, [row["high"] for row in groups])
+    x = rank_axis([row["rank"] for row in groups])
+    parts = [alt.Tooltip(f"{part}:Q", format=".2e") for part in ("least", "median", "most")]
+    dots = alt.Chart(alt.NamedData("runs")).mark_point(filled=True, size=14, opacity=0.45)
+    layers = [dots.encode(x=x, y=y, color=color_of(lines.domain)), *_layers(lines, x, y, title, [*_SHOWN, *parts])]
     return Plot(
         f"excess-rank-{norm}",
         {panel: _excess_title(lines, panel, norm) for panel in _panels(lines, groups)},
@@ -132,24 +101,10 @@ def accuracy(lines: Lines) -> Plot | None:
     rows = _means(lines, "accuracy")
     if not rows:
         return None
-    x = _rank(rows)
-    y = alt.Y("mean:Q", title="test accuracy, fraction correct", scale=alt.Scale(zero=False, padding=12))
-    color, shape = color_of(lines.domain), shape_of(lines.domain)
-    base = alt.Chart(alt.NamedData("points"))
-    tooltip = [
-        alt.Tooltip("line:N"),
-        alt.Tooltip("rank:Q"),
-        alt.Tooltip("mean:Q", format=".4f"),
-        alt.Tooltip("deviation:Q", title="standard deviation", format=".2g"),
-        alt.Tooltip("seeds:Q"),
-    ]
-    layers = [
-        base.mark_area(opacity=0.18).encode(
-            x=x, y=alt.Y("low:Q", title="test accuracy, fraction correct"), y2="high:Q", color=color, detail="line:N"
-        ),
-        base.mark_line(strokeWidth=2).encode(x=x, y=y, color=color, detail="line:N"),
-        base.mark_point(filled=True, size=60, opacity=1).encode(x=x, y=y, color=color, shape=shape, tooltip=tooltip),
-    ]
+    x = rank_axis([row["rank"] for row in rows])
+    title = "test accuracy, fraction correct"
+    y = alt.Y("mean:Q", title=title, scale=alt.Scale(zero=False, padding=12))
+    layers = _layers(lines, x, y, title, [*_SHOWN, alt.Tooltip("mean:Q", format=".4f"), _DEVIATION])
     return Plot(
         "accuracy-rank",
         {panel: _accuracy_title(rows, panel) for panel in _panels(lines, rows)},
@@ -163,8 +118,21 @@ def accuracy(lines: Lines) -> Plot | None:
     )
 
 
+def _layers(lines: Lines, x: alt.X, y: alt.Y, title: str, tooltip: list[alt.Tooltip]) -> list[Any]:
+    """Band, line and marks of the rows ``points``; the fields of the band are ``low`` and ``high``."""
+    base = alt.Chart(alt.NamedData("points"))
+    color = color_of(lines.domain)
+    low = alt.Y("low:Q", title=title)
+    marks = {"color": color, "shape": shape_of(lines.domain), "size": size_of(), "tooltip": tooltip}
+    return [
+        base.mark_area(opacity=0.16).encode(x=x, y=low, y2="high:Q", color=color, detail="line:N"),
+        base.mark_line(strokeWidth=2).encode(x=x, y=y, color=color, detail="line:N"),
+        base.mark_point(filled=True, opacity=1).encode(x=x, y=y, **marks),
+    ]
+
+
 def _place(lines: Lines, line: Line, point: Point) -> dict[str, Any]:
-    return {"panel": line.panel, "line": line.label, "color": lines.colors[line.label], "rank": point.rank}
+    return lines.row(line) | {"rank": point.rank}
 
 
 def _said(row: dict[str, Any]) -> list[str]:
@@ -213,20 +181,11 @@ def _optimum(lines: Lines, norm: str) -> list[dict[str, Any]]:
                 best.setdefault(line.panel, {}).setdefault(point.rank, []).extend(values)
     rows = []
     for panel, by_rank in best.items():
-        labeled = sorted(by_rank)[len(by_rank) // 3]
+        labeled = sorted(by_rank)[len(by_rank) // 2]
         for rank in sorted(by_rank):
             mean = statistics.fmean(by_rank[rank])
             rows.append({"panel": panel, "rank": rank, "mean": mean, "label": _OPTIMUM, "first": rank == labeled})
     return rows
-
-
-def _rank(rows: Sequence[dict[str, Any]]) -> alt.X:
-    ranks = sorted({row["rank"] for row in rows})
-    log = len(ranks) > 2 and spans(ranks, 20)
-    values: dict[str, Any] = {"values": ranks} if len(ranks) <= 16 else {}
-    axis = alt.Axis(format="d", tickMinStep=1, grid=False, **values)
-    scale = alt.Scale(type="log", padding=14) if log else alt.Scale(zero=False, padding=14)
-    return alt.X("rank:Q", title="rank", axis=axis, scale=scale)
 
 
 def _some(rows: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
@@ -266,7 +225,7 @@ def _excess_title(lines: Lines, panel: str, norm: str) -> str:
     named = f"Excess of the {NORMS[norm]} error"
     if len(reached) == len(worst):
         largest = max(value for value, _ in worst.values())
-        return f"{named}: at most {scientific(max(largest, FLOOR))} for every method and rank"
+        return f"{named}: at most {scientific(max(largest, FLOOR))}, at every rank"
     return f"{named}: {len(reached)} of {len(worst)} lines reach the optimum at every rank"
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import altair as alt
 
+from eckart.reports import axes
+from eckart.reports.axes import FLOOR, color_of
 from eckart.reports.lines import Lines
-from eckart.reports.plot import Numbers, Plot, color_of, styled
-from eckart.reports.rank_plots import FLOOR
+from eckart.reports.plot import Numbers, Plot, styled
 from eckart.reports.record import Record
 from eckart.results.numbers import short
 
@@ -94,12 +95,7 @@ def _plot(axis: Axis, series: Sequence[Any], lines: Lines, records: Sequence[Rec
         scale=alt.Scale(type="symlog", constant=1, nice=False),
         axis=alt.Axis(values=ticks, format="~s", grid=False),
     )
-    y = alt.Y(
-        "value:Q",
-        title=axis.title,
-        scale=alt.Scale(type="log", clamp=True) if axis.log else alt.Scale(zero=False),
-        axis=alt.Axis(format=".0e", tickCount=6) if axis.log else alt.Axis(),
-    )
+    y = _vertical(axis, series)
     tooltip = [alt.Tooltip("name:N", title="run"), alt.Tooltip("line:N"), alt.Tooltip("rank:Q")]
     tooltip += [alt.Tooltip("step:Q"), alt.Tooltip("value:Q", title=axis.title, format=".4g")]
     base = alt.Chart(alt.NamedData("curves"))
@@ -126,3 +122,13 @@ def _plot(axis: Axis, series: Sequence[Any], lines: Lines, records: Sequence[Rec
         Numbers(["run", "first step", "value", "last step", "value"], rows),
         curves=axis.history,
     )
+
+
+def _vertical(axis: Axis, series: Sequence[Any]) -> alt.Y:
+    values = [value for _, _, curve in series for value in curve]
+    if axis.history.startswith("excess"):
+        return axes.excess("value", axis.title, values)
+    positive = [value for value in values if value > 0]
+    if axis.log and positive:
+        return axes.logarithmic("value", axis.title, positive)
+    return alt.Y("value:Q", title=axis.title, scale=alt.Scale(zero=False, padding=8))

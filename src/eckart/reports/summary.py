@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from eckart.printable import printable
+from eckart.reports.axes import FLOOR
 from eckart.reports.markup import Markup, element
 from eckart.reports.reading import Found
 from eckart.reports.record import Record
@@ -31,7 +32,7 @@ def line(records: Sequence[Record]) -> Markup:
                 told.append(f"{len(values)} {'data' if name == 'data' else name + 's'}")
     excesses = [value for record in ours if (value := record.number("excess_frobenius")) is not None]
     if excesses:
-        told.append(f"least excess {scientific(max(min(excesses), 0.0))}")
+        told.append(_excess(min(excesses)))
     accuracies = [value for record in ours if (value := record.number("accuracy")) is not None]
     if accuracies:
         told.append(f"best accuracy {max(accuracies):.3f}")
@@ -121,6 +122,10 @@ def _split(record: Record) -> str:
         share = f"a share {observed} of the" if isinstance(observed, float) else "some"
         return f"{name}: trained on {share} entries, measured on the others too"
     return f"{name}: errors are of the whole matrix"
+
+
+def _excess(least: float) -> str:
+    return f"least excess ≤ {FLOOR:.0e}" if least <= FLOOR else f"least excess {scientific(least)}"
 
 
 def _count(number: int, noun: str) -> str:

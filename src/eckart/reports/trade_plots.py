@@ -1,13 +1,15 @@
 """What an error costs: time and parameters against error, with the runs that no other run beats in both."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 
+from eckart.reports import axes
+from eckart.reports.axes import color_of, shape_of, size_of
 from eckart.reports.lines import Lines
-from eckart.reports.plot import Numbers, Plot, color_of, power, shape_of, spans, styled
+from eckart.reports.plot import Numbers, Plot, styled
 from eckart.reports.record import Record
 from eckart.results.numbers import fixed, short
 
@@ -99,16 +101,8 @@ def _plot(trade: Trade, records: Sequence[Record], lines: Lines) -> Plot | None:
         sign = -1 if trade.rises else 1
         fronts[panel] = [inside[place] for place in front([(row["cost"], sign * row["gain"]) for row in inside])]
     shown = rows if len(rows) <= _POINTS else [rows[place * len(rows) // _POINTS] for place in range(_POINTS)]
-    x_log = spans([row["cost"] for row in rows], 8)
-    y_log = spans([row["gain"] for row in rows], 50)
-    x = alt.X(
-        "cost:Q",
-        title=trade.cost_title,
-        scale=_scale(x_log),
-        axis=alt.Axis(format="~g" if trade.cost == "fit_seconds" else "~s", tickCount=6, grid=False),
-    )
-    y_axis = power(trade.gain_title) if y_log else {"title": trade.gain_title}
-    y = alt.Y("gain:Q", scale=_scale(y_log), **y_axis)
+    x = axes.cost_axis("cost", trade.cost_title, [row["cost"] for row in rows])
+    y = axes.quantity("gain", trade.gain_title, [row["gain"] for row in rows], zero=False)
     tooltip = [alt.Tooltip("name:N", title="run"), alt.Tooltip("line:N"), alt.Tooltip("rank:Q")]
     tooltip += [
         alt.Tooltip("cost:Q", title=trade.cost_title, format=".4~g"),
@@ -120,9 +114,16 @@ def _plot(trade: Trade, records: Sequence[Record], lines: Lines) -> Plot | None:
             x=x, y=y
         ),
         alt.Chart(alt.NamedData("points"))
-        .mark_point(filled=True, size=45, opacity=0.7)
-        .encode(x=x, y=y, color=color_of(lines.domain), shape=shape_of(lines.domain), tooltip=tooltip),
-        best.mark_point(size=120, strokeWidth=1.4, stroke="currentColor", opacity=1).encode(x=x, y=y, tooltip=tooltip),
+        .mark_point(filled=True, opacity=0.75)
+        .encode(
+            x=x,
+            y=y,
+            color=color_of(lines.domain),
+            shape=shape_of(lines.domain),
+            size=size_of(),
+            tooltip=tooltip,
+        ),
+        best.mark_point(size=230, strokeWidth=1.4, stroke="currentColor", opacity=1).encode(x=x, y=y, tooltip=tooltip),
     ]
     said = f"{trade.said}: the ringed runs are beaten by no other in both"
     part = f" {len(shown)} of {len(rows)} runs, evenly chosen, and the ringed ones are drawn."
@@ -144,10 +145,6 @@ def _plot(trade: Trade, records: Sequence[Record], lines: Lines) -> Plot | None:
     )
 
 
-def _scale(log: bool) -> alt.Scale:
-    return alt.Scale(type="log", padding=10) if log else alt.Scale(zero=False, padding=10)
-
-
 def _rows(trade: Trade, records: Sequence[Record], lines: Lines) -> list[dict[str, Any]]:
     rows = []
     for record in records:
@@ -158,14 +155,6 @@ def _rows(trade: Trade, records: Sequence[Record], lines: Lines) -> list[dict[st
         # A classifier's error is that of its inputs, which it does not train.
         if trade.gain == "relative_frobenius" and record.number("accuracy") is not None:
             continue
-        row: Mapping[str, Any] = {
-            "panel": line.panel,
-            "name": record.name,
-            "line": line.label,
-            "color": lines.colors[line.label],
-            "rank": record.fields["rank"],
-            "cost": cost,
-            "gain": gain,
-        }
-        rows.append(dict(row))
+        told = {"name": record.name, "rank": record.fields["rank"], "cost": cost, "gain": gain}
+        rows.append(lines.row(line) | told)
     return rows
