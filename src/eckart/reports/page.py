@@ -7,7 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from eckart.printable import printable
-from eckart.reports import frame, pictures, rank_plots, reading, runs_table, step_plots, summary, trade_plots
+from eckart.reports import (
+    frame,
+    metrics_plot,
+    parallel_plot,
+    pictures,
+    rank_plots,
+    reading,
+    runs_table,
+    spectra,
+    step_plots,
+    summary,
+    trade_plots,
+)
 from eckart.reports.lines import Lines, lines
 from eckart.reports.markup import Markup, element
 from eckart.reports.plot import Plot
@@ -81,15 +93,18 @@ def _page(found: Found, title: str, folder: Path) -> tuple[str, Found]:
     found = _with_curves(found)
     records = found.records
     drawn = lines(records)
-    curves = step_plots.curves({place: records[place] for place in step_plots.chosen(records)}, drawn)
+    shown = {place: records[place] for place in step_plots.chosen(records)}
+    curves = step_plots.curves(shown, drawn) | metrics_plot.curves(shown)
     groups = _plots(found, drawn, curves)
+    metrics = metrics_plot.plot(curves, records)
     images = pictures.data(records, drawn)
-    every = [plot for _, plots in groups.values() for plot in plots]
+    every = [plot for _, plots in groups.values() for plot in plots] + ([metrics] if metrics else [])
     sections = [_section(key, heading, plots) for key, (heading, plots) in groups.items() if plots]
-    body: list[str | None] = [
+    body: list[Markup | None] = [
         summary.line(records),
         _choice(drawn),
         *sections,
+        metrics_plot.markup(curves, metrics) if metrics else None,
         pictures.markup() if images["runs"] else None,
         runs_table.markup(len(records)) if records else None,
         summary.failures(records),
@@ -123,9 +138,11 @@ def _plots(found: Found, drawn: Lines, curves: dict[str, Any]) -> dict[str, tupl
     return {
         "errors": ("Errors", _given([rank_plots.errors(drawn, norm) for norm in rank_plots.NORMS])),
         "excess": ("Excess over the optimum", _given([rank_plots.excess(drawn, norm) for norm in rank_plots.NORMS])),
+        "classifiers": ("Classifiers", classified),
         "training": ("Training", steps),
         "costs": ("Costs", trades),
-        "classifiers": ("Classifiers", classified),
+        "spectra": ("Singular values", _given([spectra.plot(drawn)])),
+        "settings": ("What was swept", _given([parallel_plot.plot(records, drawn)])),
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from eckart.printable import printable
-from eckart.reports import commands
+from eckart.reports import commands, metrics_plot
 from eckart.reports.lines import Lines
 from eckart.reports.markup import Markup, element
 from eckart.reports.record import Record, is_number
@@ -101,11 +101,19 @@ def data(records: Sequence[Record], lines: Lines, folder: Path) -> dict[str, Any
         "hrefs": [_href(record, folder) for record in records],
         "panels": _levels([line.panel if (line := lines.line(record)) else "" for record in records]),
         "lines": _levels([line.label if (line := lines.line(record)) else "" for record in records]),
-        "colors": _levels([lines.colors[line.label] if (line := lines.line(record)) else "" for record in records]),
+        "colors": _levels(_colors(records, lines)),
         "settings": _details([record.settings for record in records]),
         "results": _details([_fields(record) for record in records]),
         "commands": [commands.of_run(record.path) for record in records] if len(records) <= 2000 else [],
     }
+
+
+def _colors(records: Sequence[Record], lines: Lines) -> list[str]:
+    foreign = metrics_plot.colors(records)
+    return [
+        lines.colors[line.label] if (line := lines.line(record)) else foreign[place]
+        for place, record in enumerate(records)
+    ]
 
 
 def _swept(records: Sequence[Record]) -> list[str]:
