@@ -8,21 +8,22 @@ from typing import Any
 import altair as alt
 
 from eckart.printable import printable
-from eckart.reports.axes import FLOOR, spans
+from eckart.reports.axes import FLOOR, decades, spans
 from eckart.reports.lines import Lines
 from eckart.reports.plot import Plot, styled
 from eckart.reports.record import Record, is_number
 from eckart.results.numbers import NONE, short
 from eckart.results.settings import decides, differing, hashable
 
+_LEVELS = [f"var(--level-{number})" for number in range(1, 7)]
 _RUNS = 300
 _AXES = 7
 _CHOICES = 24
 _OUTCOMES = (
     ("accuracy", "accuracy"),
-    ("excess_frobenius", "excess"),
+    ("excess_frobenius", "Frobenius excess"),
     ("relative_held_out", "held-out error"),
-    ("relative_frobenius", "error"),
+    ("relative_frobenius", "Frobenius error"),
     ("loss", "loss"),
 )
 
@@ -45,14 +46,12 @@ def plot(records: Sequence[Record], lines: Lines) -> Plot | None:
         return None
     chosen = runs if len(runs) <= _RUNS else [runs[place * len(runs) // _RUNS] for place in range(_RUNS)]
     dimensions = [dimension(name, [record.settings.get(name) for record in chosen]) for name in names]
-    results = [record.number(outcome[0]) for record in chosen]
-    if outcome[0].startswith("excess"):
-        results = [None if value is None else max(value, FLOOR) for value in results]
+    results = [_outcome(record, outcome[0]) for record in chosen]
     dimensions.append(dimension(outcome[1], results))
     places = {id(record): place for place, record in enumerate(records)}
     rows = [
         {"run": places[id(run)], "name": run.name, "axis": axis.title, "order": order, "place": axis.places[row]}
-        | {"outcome": dimensions[-1].places[row], "said": short(results[row])}
+        | {"level": _level(dimensions[-1].places[row]), "said": short(results[row])}
         for row, run in enumerate(chosen)
         for order, axis in enumerate(dimensions)
         if axis.places[row] is not None and results[row] is not None
@@ -64,8 +63,8 @@ def plot(records: Sequence[Record], lines: Lines) -> Plot | None:
     return Plot(
         "parallel-coordinates",
         {"": f"What was swept, and the {outcome[1]} that came of it"},
-        f"A line is a run that completed, across its settings to its {outcome[1]}, which also colors it: dark is low, "
-        f"bright is high. A filter of the table of runs also filters the lines.{part}",
+        f"A line is a run that completed, across its settings to its {outcome[1]}, which also colors it, from blue for "
+        f"low to orange for high. A filter of the table of runs also filters the lines.{part}",
         styled(_chart([axis.title for axis in dimensions], outcome[1]), height=360),
         {"runs": rows, "labels": labels},
     )
@@ -88,8 +87,7 @@ def dimension(name: str, values: Sequence[Any]) -> _Dimension:
         low, high = min(scaled), max(scaled)
         distinct = sorted(set(zip(scaled, numbers, strict=True)))
         if len(distinct) > 8:
-            ticks = [low + (high - low) * part / 5 for part in range(6)]
-            distinct = [(tick, 10**tick if log else tick) for tick in ticks]
+            distinct = _ticks(low, high, log=log)
         labels = [((place - low) / (high - low), f"{value:.3g}") for place, value in distinct]
         return _Dimension(title, [round((place - low) / (high - low), 5) for place in scaled], labels)
     texts = [NONE if value is None else _text(name, value) for value in values]
@@ -97,6 +95,12 @@ def dimension(name: str, values: Sequence[Any]) -> _Dimension:
     step = 1 / max(1, len(kinds) - 1)
     where = {kind: round(order * step, 5) if len(kinds) > 1 else 0.5 for order, kind in enumerate(kinds)}
     return _Dimension(title, [where[text] for text in texts], [(where[kind], kind) for kind in kinds[:_CHOICES]])
+
+
+def _ticks(low: float, high: float, *, log: bool) -> list[tuple[float, float]]:
+    if log:
+        return [(math.log10(value), value) for value in decades(10**low, 10**high) if low <= math.log10(value) <= high]
+    return [(tick, tick) for tick in (low + (high - low) * part / 5 for part in range(6))]
 
 
 def _chart(titles: Sequence[str], outcome: str) -> Any:
@@ -110,11 +114,12 @@ def _chart(titles: Sequence[str], outcome: str) -> Any:
         ),
     )
     y = alt.Y("place:Q", axis=None, scale=alt.Scale(domain=[0, 1], nice=False, padding=6))
-    color = alt.Color("outcome:Q", legend=None, scale=alt.Scale(scheme="plasma", domain=[-0.15, 1.1]))
+    levels = list(range(len(_LEVELS)))
+    color = alt.Color("level:O", legend=None, scale=alt.Scale(domain=levels, range=_LEVELS))
     tooltip = [alt.Tooltip("name:N", title="run"), alt.Tooltip("said:N", title=outcome)]
     line = (
         alt.Chart(alt.NamedData("runs"))
-        .mark_line(strokeWidth=1.3, opacity=0.6, interpolate="monotone")
+        .mark_line(strokeWidth=1.3, opacity=0.6)
         .encode(x=x, y=y, color=color, detail="run:N", order="order:Q", tooltip=tooltip)
     )
     label = (
@@ -125,6 +130,10 @@ def _chart(titles: Sequence[str], outcome: str) -> Any:
     return alt.layer(line, label)
 
 
+def _level(place: float | None) -> int:
+    return min(len(_LEVELS) - 1, int((place or 0.0) * len(_LEVELS)))
+
+
 def _swept(runs: Sequence[Record]) -> list[str]:
     jobs = [{name: value for name, value in run.settings.items() if decides(name)} for run in runs]
     names = [name for name in differing(jobs) if len({hashable(job.get(name)) for job in jobs}) > 1]
@@ -132,8 +141,12 @@ def _swept(runs: Sequence[Record]) -> list[str]:
 
 
 def _known(runs: Sequence[Record], name: str) -> bool:
-    values = {run.number(name) for run in runs} - {None}
-    return len(values) > 1
+    return len({_outcome(run, name) for run in runs} - {None}) > 1
+
+
+def _outcome(run: Record, name: str) -> float | None:
+    value = run.number(name)
+    return value if value is None or not name.startswith("excess") else max(value, FLOOR)
 
 
 def _text(name: str, value: Any) -> str:

@@ -11,7 +11,6 @@ from eckart.reports.markup import Markup, element
 from eckart.reports.record import Record
 from eckart.results import preview
 from eckart.results.colors import gradient
-from eckart.results.numbers import short
 from eckart.results.result import FIGURES
 
 BUDGET = 4_000_000
@@ -125,7 +124,7 @@ def _preview(record: Record) -> Iterator[dict[str, Any]]:
             "caption": captions.get(title, ""),
             "src": address(panel),
             "pixels": True,
-            "scale": [short(scale[0]), short(scale[1]), int(scale[2])],
+            "scale": [f"{scale[0]:.3g}", f"{scale[1]:.3g}", int(scale[2])],
         }
 
 

@@ -84,7 +84,7 @@ def data(records: Sequence[Record], lines: Lines, folder: Path) -> dict[str, Any
         kind = "integer" if name in ("rank", "seed") else "text"
         column(name, name, kind, [_cell(record.fields.get(name)) if record.ours else None for record in records])
     for name in swept:
-        values = [_cell(record.settings.get(name)) if record.ours else None for record in records]
+        values = [_setting(name, record) if record.ours else None for record in records]
         column(name, _short(name), "number" if all(map(_numeric, values)) else "text", values)
     for name, (label, kind) in _RESULTS.items():
         column(name, label, kind, [_digits(record.number(name)) if record.ours else None for record in records])
@@ -181,6 +181,12 @@ def _said(value: Any) -> str:
 
 def _cell(value: Any) -> Any:
     return value if is_number(value) else None if value is None else _said(value)
+
+
+def _setting(name: str, record: Record) -> Any:
+    value = record.settings.get(name)
+    # A class is known by its name.
+    return _cell(value.rpartition(".")[2] if name.endswith("._target_") and isinstance(value, str) else value)
 
 
 def _numeric(value: Any) -> bool:

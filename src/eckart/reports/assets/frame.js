@@ -27,7 +27,7 @@ page.curveRows = (name) => {
   return page.data.curves[name].flatMap(([run, steps, values]) => {
     const shared = { run, name: page.level(names, run), line: page.level(lines, run), color: page.level(colors, run),
       panel: page.level(panels, run), rank: ranks ? ranks.values[run] : null };
-    const log = name !== "accuracy" && (!name.startsWith("metric ") || document.getElementById("metric-log").checked);
+    const log = name !== "accuracy-epoch" && (!name.startsWith("metric ") || document.getElementById("metric-log").checked);
     return steps.map((step, place) => {
       const value = floor === null ? values[place] : Math.max(values[place], floor);
       return { ...shared, step, value: log && !(value > 0) ? null : value };
