@@ -19,7 +19,7 @@ from eckart.linalg.operators import Dense, Operator, Stacked
 from eckart.linalg.reference import Reference
 from eckart.methods.method import Method
 from eckart.results.history import HISTORY, History
-from eckart.runs.callbacks import Interruption, LastState, Progress
+from eckart.runs.callbacks import Interruption, LastState
 from eckart.runs.checkpoint import check, form_of, read_checkpoint
 from eckart.runs.drawing import Subject
 from eckart.runs.interruption import Interrupted, before_exit, claim_exit
@@ -28,6 +28,7 @@ from eckart.runs.loggers import StackLogger
 from eckart.runs.measuring import measure
 from eckart.runs.outcome import Outcome
 from eckart.runs.process import accelerator, quiet, threads
+from eckart.runs.progress import Progress
 from eckart.runs.recorder import Recorder
 from eckart.runs.stack import Stack
 from eckart.runs.user_callbacks import sees_steps, trainer_options
