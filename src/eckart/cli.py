@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from eckart import arguments, config, laws
+from eckart import arguments, commands, config, laws
 from eckart.config import without_hydra
 from eckart.errors import one_line, raised_by_hydra, wants_traceback
 from eckart.printable import printable
@@ -57,8 +57,11 @@ class Folders(Callback):
 
 
 def main() -> None:
-    """Run the command line of this process; see :func:`command`."""
-    command(sys.argv)
+    """Run the command line of this process: a training, see :func:`command`, or one of ``eckart.commands``."""
+    if commands.asked(sys.argv):
+        commands.run(sys.argv)
+    else:
+        command(sys.argv)
 
 
 def command(typed: Sequence[str]) -> Path | None:

@@ -108,7 +108,10 @@ def test_too_few_observed_entries_are_warned_of(train: Train) -> None:
     [
         (("logger=none", "figures=false"), {"factors.safetensors", "last.ckpt", "result.json"}),
         (("logger=csv", "figures=false"), {"factors.safetensors", "history.csv", "last.ckpt", "result.json"}),
-        (("logger=none", "figures=true"), {"factors.safetensors", "figures", "last.ckpt", "result.json"}),
+        (
+            ("logger=none", "figures=true"),
+            {"factors.safetensors", "figures", "last.ckpt", "preview.png", "result.json"},
+        ),
     ],
 )
 def test_only_what_was_asked_for_is_left(arguments: tuple[str, ...], left_behind: set[str], train: Train) -> None:

@@ -13,7 +13,7 @@ from eckart.errors import concerns_all, one_line
 from eckart.results.atomic import replacing
 from eckart.results.history import History
 from eckart.results.result import FACTORS, FIGURES, write_result
-from eckart.runs.drawing import draw
+from eckart.runs.drawing import Subject, draw, write_preview
 from eckart.runs.stack import Stack
 from eckart.tracking import live
 
@@ -56,24 +56,20 @@ class Outcome:
             # The folder of one job is no reason to lose the others.
             self.results[member] = job.fail(one_line(error))
 
-    def present(
-        self,
-        member: int,
-        factors: Mapping[str, Tensor],
-        history: History,
-        target: Tensor | None,
-        spectrum: Tensor | None,
-        pictures: tuple[str, ...],
-    ) -> None:
-        """Draw the figures of a job and end its W&B run; if that fails, its result stays as it is."""
+    def present(self, member: int, factors: Mapping[str, Tensor], history: History, subject: Subject) -> None:
+        """Draw the pictures of a job and end its W&B run; if that fails, its result stays as it is."""
         job, run, result = self._jobs[member], self.runs[member], self.results[member]
-        if result is None or result["status"] == "failed" or not (job.draws or run is not None):
+        if result is None or result["status"] == "failed":
             return
         try:
+            if job.previews:
+                write_preview(job.folder, result, subject, **factors)
+            if not (job.draws or run is not None):
+                return
             drawn = []
             if job.draws:
                 folder = job.folder / FIGURES
-                drawn = draw(folder, result, history, target, spectrum=spectrum, pictures=pictures, **factors)
+                drawn = draw(folder, result, history, subject, **factors)
             if run is not None:
                 result["wandb_run"] = live.finish(run, result, drawn)
                 self.runs[member] = None
