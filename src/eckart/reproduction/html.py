@@ -2,13 +2,13 @@
 
 import inspect
 import re
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from eckart.reports import frame
 from eckart.reports.markup import Markup, element
 from eckart.reports.pictures import scaled
+from eckart.reports.plot import Plot
 from eckart.reproduction import charts, table, verdicts
 from eckart.reproduction.claims import Claim, read_claims
 from eckart.reproduction.table import TABLE, Entry
@@ -17,7 +17,7 @@ from eckart.results.numbers import NONE, short
 
 PAGE, IMAGES = "reproduction.html", "images"
 _TITLE = "The documents, reproduced"
-_COLUMNS = ("", "quantity", "document", "its recipe, here", "margin", "our recipe", "optimum", "verdict")
+_COLUMNS = ("document", "its recipe, here", "margin", "our recipe", "optimum", "verdict")
 _PICTURES = {"": "target, the document's recipe, our recipe and the truncated SVD", "_loss": "loss and error by step"}
 
 
@@ -39,7 +39,7 @@ def write(folder: Path) -> Path:
     for entry in entries:
         by_claim.setdefault(entry.experiment, []).append(entry)
     known = {name: claims[name] for name in by_claim if name in claims}
-    plots = {name: charts.of_claim(claim.headline, by_claim[name]) for name, claim in known.items()}
+    plots = {name: charts.of_claim(by_claim[name]) for name, claim in known.items()}
     first = charts.overview(entries)
     body: list[str | None] = [element("p", _counted(entries), class_="lead"), _how()]
     if first is not None:
@@ -58,10 +58,12 @@ def write(folder: Path) -> Path:
 
 
 def _counted(entries: Sequence[Entry]) -> str:
-    counts = Counter(entry.verdict for entry in entries if entry.verdict is not verdicts.Verdict.NOT_GIVEN)
+    counts: Counter[verdicts.Verdict] = Counter(
+        entry.verdict for entry in entries if entry.verdict is not verdicts.Verdict.NOT_GIVEN
+    )
     told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in verdicts.Verdict if counts[verdict])
     beaten = sum(entry.beaten for entry in entries)
-    return f"{counts.total()} values of the source documents, trained again: {told}. Our recipe beats {beaten} of them."
+    return f"{len(given)} values of the source documents, trained again: {told}. Our recipe beats {beaten} of them."
 
 
 def _how() -> Markup:
@@ -77,7 +79,7 @@ def _how() -> Markup:
     )
 
 
-def _claim(claim: Claim, entries: Sequence[Entry], plot: "charts.Plot | None", folder: Path) -> list[str | None]:
+def _claim(claim: Claim, entries: Sequence[Entry], plot: Plot | None, folder: Path) -> list[str | None]:
     verdict = claim.describe([(entry.verdict, entry.beaten) for entry in entries])
     return [
         element("h3", claim.headline, id=claim.name),
@@ -90,15 +92,16 @@ def _claim(claim: Claim, entries: Sequence[Entry], plot: "charts.Plot | None", f
 
 
 def _values(claim: Claim, entries: Sequence[Entry]) -> Markup:
-    head = element("tr", *(element("th", column or "value", scope="col") for column in _COLUMNS))
+    names = {table.quantity(entry.quantity) for entry in entries}
+    shared = names.pop() if len(names) == 1 else None
+    head = element("tr", *(element("th", column, scope="col") for column in (shared or "quantity", *_COLUMNS)))
     body = [
         element(
             "tr",
-            element("th", entry.value_of or NONE, scope="row"),
+            element("th", entry.place or table.quantity(entry.quantity), scope="row"),
             *(
                 element("td", cell)
                 for cell in (
-                    table.quantity(entry.quantity),
                     short(entry.document),
                     table.spread(*entry.here),
                     NONE if entry.margin is None else f"{entry.margin:.2g}",
@@ -110,14 +113,13 @@ def _values(claim: Claim, entries: Sequence[Entry]) -> Markup:
         )
         for entry in entries
     ]
-    label = f"Values of {claim.name}"
-    values = element("table", element("thead", head), element("tbody", *body))
-    return element("div", values, class_="scroll", tabindex="0", role="region", aria_label=label)
+    values = element("table", element("thead", head), element("tbody", *body), class_="values")
+    return element("div", values, class_="scroll", tabindex="0", role="region", aria_label=f"Values of {claim.name}")
 
 
 def _picture(claim: Claim, folder: Path, suffix: str, shown: str) -> Markup | None:
     source = scaled(folder / IMAGES / f"{claim.name}{suffix}.png", 1100)
-    return None if source is None else element("p", element("img", src=source, alt=f"{claim.name}: {shown}"))
+    return None if source is None else element("p", element("img", src=Markup(source), alt=f"{claim.name}: {shown}"))
 
 
 def _rule() -> Markup:

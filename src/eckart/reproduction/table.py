@@ -62,6 +62,27 @@ class Entry:
     verdict: Verdict
     beaten: bool
 
+    @property
+    def place(self) -> str:
+        """What tells the value from others of the same quantity: a rank, a setting, an epoch; empty if nothing does.
+
+        Example:
+            >>> [place_of(value) for value in ("rank 3", "method.hidden=paper", "train loss sum per epoch, 2", "loss")]
+            ['rank 3', 'hidden=paper', 'epoch 2', '']
+        """
+        return place_of(self.value_of)
+
+
+def place_of(value_of: str) -> str:
+    """The part of ``value_of`` that names no quantity; see :attr:`Entry.place`."""
+    if value_of.startswith("rank "):
+        return value_of
+    if "=" in value_of:
+        name, _, value = value_of.partition("=")
+        return f"{name.rpartition('.')[2]}={value}"
+    before, _, number = value_of.rpartition(", ")
+    return f"{before.rpartition(' ')[2]} {number}" if number.isdigit() else ""
+
 
 def write(path: Path, comparisons: Sequence[Comparison]) -> None:
     """Write the table of claims that were trained; it is complete or absent."""
