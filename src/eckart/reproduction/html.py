@@ -58,10 +58,8 @@ def write(folder: Path) -> Path:
 
 
 def _counted(entries: Sequence[Entry]) -> str:
-    counts: Counter[verdicts.Verdict] = Counter(
-        entry.verdict for entry in entries if entry.verdict is not verdicts.Verdict.NOT_GIVEN
-    )
-    told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in verdicts.Verdict if counts[verdict])
+    given = [entry.verdict for entry in entries if entry.verdict is not verdicts.Verdict.NOT_GIVEN]
+    told = ", ".join(f"{given.count(verdict)} {verdict}" for verdict in verdicts.Verdict if verdict in given)
     beaten = sum(entry.beaten for entry in entries)
     return f"{len(given)} values of the source documents, trained again: {told}. Our recipe beats {beaten} of them."
 
