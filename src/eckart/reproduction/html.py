@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eckart.reports import frame
+from eckart.reports.images import scaled
 from eckart.reports.markup import Markup, element
-from eckart.reports.pictures import scaled
 from eckart.reports.plot import Plot
 from eckart.reproduction import charts, table, verdicts
 from eckart.reproduction.claims import Claim, read_claims
