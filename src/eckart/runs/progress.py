@@ -120,14 +120,7 @@ class TrainingBar:
             estimate = min(estimates, default=math.inf)
             sure = bound is not None and bound <= estimate
             left = time_left(bound, "≤") if sure or not estimates else time_left(estimate, "≈")
-<<<<<<< HEAD
-            aim, steps = (
-                f" → {_brief(self._method.tolerance, 1)}",
-                Field(1, f"{done} steps", f"{done} of ≤ {total} steps"),
-            )
-=======
             aim, longer = f" → {_brief(self._method.tolerance, 1)}", f"{done} of ≤ {total} steps"
->>>>>>> terminal
         return way, [
             _members(self._method),
             Field(1, f"{done} steps" if decays else longer, longer),
