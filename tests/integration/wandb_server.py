@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote, unquote
 
 ENTITY = "somebody"
@@ -74,7 +74,7 @@ class WandbServer:
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
         self.environment = {"WANDB_BASE_URL": self.url, "WANDB_API_KEY": KEY, "WANDB_MODE": "online"}
 
-    def __enter__(self) -> "WandbServer":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -277,7 +277,8 @@ def _view(server: WandbServer, identifier: str) -> dict[str, Any]:
 
 
 def _project_views(server: WandbServer, given: dict[str, Any]) -> dict[str, Any]:
-    entity, project = given.get("entityName") or ENTITY, given.get("name") or given.get("projectName")
+    entity = given.get("entityName") or given.get("entity") or ENTITY
+    project = given.get("name") or given.get("projectName") or given.get("project")
     if (entity, project) not in server.projects:
         return {"project": None}
     found = [
@@ -287,7 +288,8 @@ def _project_views(server: WandbServer, given: dict[str, Any]) -> dict[str, Any]
         and given.get("viewName") in (None, kept["name"])
         and given.get("viewType") in (None, kept["type"])
     ]
-    return {"project": {"allViews": {"edges": [{"node": node} for node in found]}}}
+    pages = {"endCursor": None, "hasNextPage": False}
+    return {"project": {"allViews": {"edges": [{"node": node, "cursor": "0"} for node in found], "pageInfo": pages}}}
 
 
 def _one_view(server: WandbServer, given: dict[str, Any]) -> dict[str, Any]:
@@ -322,6 +324,7 @@ _ANSWERS: dict[str, Callable[[WandbServer, dict[str, Any]], dict[str, Any]]] = {
     "UpsertView2": _upsert_view,
     "upsertView": _upsert_view,
     "View": _project_views,
+    "ProjectViews": _project_views,
     "SpecificReport": _one_view,
     "CreateArtifact": _create_artifact,
     "XXHashDigestsEnabled": lambda *_: {"entity": {"xxhashDigestsEnabled": False}},
@@ -358,7 +361,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif stream and (run := self.keeper.runs.get(unquote(stream[3]))):
             self.keeper.stream(run, json.loads(body))
             self._answer({"exitcode": None, "limits": {}})
-        elif self.path == "/sdk/otel/v1/metrics":
+        elif self.path in ("/sdk/otel/v1/metrics", "/sdk/otel/v1/logs"):
             self._answer({})
         else:
             self.keeper.unknown.append(f"POST {self.path}")
