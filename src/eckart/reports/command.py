@@ -5,6 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from eckart.errors import one_line, warn_in_one_line
+
 
 def main(program: str, arguments: Sequence[str]) -> None:
     """Write the page that a command line asks for, and print its path.
@@ -18,5 +20,15 @@ def main(program: str, arguments: Sequence[str]) -> None:
     )
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="of a run, a sweep, or many sweeps")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the page; FOLDER/report.html, if there is one FOLDER")
-    parser.parse_args(arguments)
-    sys.exit("not yet")
+    asked = parser.parse_args(arguments)
+    warn_in_one_line()
+    # The page takes a while to put together; a wrong option does not.
+    from eckart.reports import page
+
+    try:
+        written = page.write(asked.folders, asked.out)
+    except (OSError, ValueError) as error:
+        sys.exit(one_line(error))
+    for problem in written.problems:
+        print(f"warning: {problem}", file=sys.stderr)
+    print(written.line())
