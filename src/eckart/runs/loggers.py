@@ -1,5 +1,6 @@
 """Loggers of a stack: each member's metrics go to its own history and its own trackers."""
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -126,7 +127,9 @@ class StackLogger(Logger):
         self._each(range(len(self.histories)), lambda tracker: tracker.save())
 
     def _track(self, member: int, row: Mapping[str, float], step: int) -> None:
-        whole = {**row, **self._floors[member]} if "relative_frobenius" in row else row
+        floor = self._floors[member] if "relative_frobenius" in row else {}
+        # What is not known, such as the loss of a method before its only step, would make the least value unknown.
+        whole = {name: value for name, value in {**row, **floor}.items() if not math.isnan(value)}
         self._each([member], lambda tracker: tracker.log(whole, step))
 
     def _each(self, members: Iterable[int], action: Callable[[Tracker], None]) -> None:
