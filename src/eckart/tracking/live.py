@@ -123,6 +123,9 @@ def start(jobs: Sequence[Tracked], node: DictConfig, *, epochs: bool) -> Iterato
     # A mode that the user has chosen stays.
     chosen = wandb.setup().settings.mode != "online"
     online = not chosen and reach.is_reached(folder)
+    if not chosen and not online:
+        # Else W&B's process sends its own metrics with the key that was refused, and prints that they were, too.
+        os.environ.setdefault("OTEL_SDK_DISABLED", "true")
     for number, job in enumerate(jobs):
         try:
             run = None
