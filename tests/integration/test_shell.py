@@ -62,6 +62,7 @@ def test_runs_of_the_same_second_have_different_folders(tmp_path: Path) -> None:
     assert all(folder.startswith("outputs/") for folder in folders)
 
 
+@pytest.mark.processes
 def test_a_run_without_an_account_is_kept_offline(tmp_path: Path) -> None:
     process = start(tmp_path, "method=svd", "data=lab", "rank=2", "figures=false")
     stdout, stderr = process.communicate(timeout=120)
