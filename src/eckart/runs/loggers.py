@@ -69,6 +69,7 @@ class StackLogger(Logger):
         self.trackers: Sequence[list[Tracker]] = [[] for _ in histories] if trackers is None else trackers
         self._floors = [{} for _ in histories] if floors is None else floors
         self._trainer: Trainer | None = None
+        self._said: set[str] = set()
 
     @property
     def name(self) -> str:
@@ -139,8 +140,19 @@ class StackLogger(Logger):
                     action(tracker)
                 except Exception as error:
                     own.remove(tracker)
-                    # Equal lines are printed once, however many members lose the same tracker.
-                    warnings.warn(f"the training goes on without {tracker.name}: {one_line(error)}", stacklevel=1)
+                    say_once(f"the training goes on without {tracker.name}: {one_line(error)}", self._said)
+
+
+def say_once(line: str, said: set[str]) -> None:
+    """Warn, if the line is not among those that were said: many members can lose the same tracker.
+
+    Args:
+        line: The warning.
+        said: What was said, to which the line is added.
+    """
+    if line not in said:
+        said.add(line)
+        warnings.warn(line, stacklevel=2)
 
 
 def _values(value: Any, stack: int) -> list[float]:
