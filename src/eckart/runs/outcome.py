@@ -63,7 +63,7 @@ class Outcome:
         if result is None or result["status"] == "failed":
             return
         if job.previews:
-            with _whole("its preview"):
+            with self._whole("its preview"):
                 write_preview(job.folder, result, subject, **factors)
         if not (job.draws or own):
             return
