@@ -78,6 +78,7 @@ def plot(series: Mapping[str, Any], records: Sequence[Record]) -> Plot | None:
         styled(layers, height=360),
         {},
         curves=names[0],
+        labels=domain,
     )
 
 
