@@ -96,7 +96,7 @@ def _curve(axis: Axis, record: Record) -> tuple[list[float], list[float]]:
     counted = dict(zip(*record.history.get("epoch", ([], [])), strict=True))
     if bool(counted) != axis.epochs:
         return [], []
-    if axis.epochs:
+    if axis.epochs and record.axes.get(axis.history) != "epoch":
         pairs = [(counted[step], value) for step, value in zip(steps, values, strict=True) if step in counted]
         return [epoch for epoch, _ in pairs], [value for _, value in pairs]
     return steps, values

@@ -120,7 +120,10 @@ class TrainingBar:
             estimate = min(estimates, default=math.inf)
             sure = bound is not None and bound <= estimate
             left = time_left(bound, "≤") if sure or not estimates else time_left(estimate, "≈")
-            aim, steps = f" → {_brief(self._method.tolerance, 1)}", Field(1, f"{done} steps", f"{done} of ≤ {total} steps")
+            aim, steps = (
+                f" → {_brief(self._method.tolerance, 1)}",
+                Field(1, f"{done} steps", f"{done} of ≤ {total} steps"),
+            )
         return way, [
             _members(self._method),
             steps,
