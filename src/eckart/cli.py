@@ -17,9 +17,10 @@ from tqdm import tqdm
 from eckart import arguments, commands, config, laws
 from eckart.config import without_hydra
 from eckart.errors import one_line, raised_by_hydra, wants_traceback
-from eckart.printable import printable
-from eckart.results import terminal
+from eckart.printable import printable, visible
+from eckart.results import summary, terminal
 from eckart.results.result import read_results
+from eckart.results.screen import Screen
 from eckart.runs.interruption import Interrupted, claim_exit, interruptible
 from eckart.runs.job import Job
 from eckart.runs.stack import Stack
@@ -132,7 +133,7 @@ def _train(cfg: DictConfig) -> float | tuple[float, ...] | None:
     (result,) = trained
     if result["status"] != "failed" and (before is None or job.sweep is None):
         # Not through the progress bar of a sweep.
-        tqdm.write((terminal.line if job.sweep else terminal.table)(result, job.folder))
+        tqdm.write((terminal.line if job.sweep else terminal.table)(result, job.folder, Screen.of(sys.stdout)))
     if result["status"] != "completed" and job.sweep is None:
         sys.exit(result["error"])
     return job.objective(result)
@@ -146,18 +147,19 @@ def _last_line(error: Exception) -> str:
 
 def _how_to_resume() -> str:
     begun = [folder for folder in _folders if folder.is_dir()]
-    return f"; to resume: {arguments.resuming(_typed, begun[0])}" if begun else ""
+    return f"; to resume: {visible(arguments.resuming(_typed, begun[0]))}" if begun else ""
 
 
 def _conclude(sweep: Path) -> None:
     ended = read_results(sweep)
-    print(terminal.sweep_table(ended.values()))
-    print(terminal.shown(sweep))
+    print(summary.sweep_table(ended.values(), Screen.of(sys.stdout)))
+    print(f"\n{visible(terminal.shown(sweep))}")
     failed = {folder: result["error"] for folder, result in ended.items() if result["status"] != "completed"}
     unwritten = [folder for folder in _failed if folder not in ended]
     failed = dict.fromkeys(unwritten, "its result could not be written") | failed
     if failed:
-        lines = [f"{terminal.shown(folder)}: {error}" for folder, error in failed.items()]
         jobs = len({*ended, *failed})
-        counted = f"{len(failed)} of {jobs} jobs failed; to run them again: {arguments.resuming(_typed, sweep)}"
-        sys.exit("\n  ".join([counted, *lines]))
+        counted = (
+            f"{len(failed)} of {jobs} jobs failed; to run them again: {visible(arguments.resuming(_typed, sweep))}"
+        )
+        sys.exit("\n  ".join([counted, *terminal.failures(failed)]))

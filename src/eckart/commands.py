@@ -1,4 +1,4 @@
-"""Commands of ``eckart`` besides training: ``eckart report FOLDER``."""
+"""Commands of ``eckart`` besides training: ``eckart report FOLDER``, ``eckart dashboard``."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -12,7 +12,14 @@ def report(program: str, arguments: Sequence[str]) -> None:
     main(program, arguments)
 
 
-COMMANDS: Mapping[str, Callable[[str, Sequence[str]], None]] = {"report": report}
+def dashboard(program: str, arguments: Sequence[str]) -> None:
+    """Make or update the W&B workspace of a project."""
+    from eckart.tracking.dashboard import main
+
+    main(program, arguments)
+
+
+COMMANDS: Mapping[str, Callable[[str, Sequence[str]], None]] = {"report": report, "dashboard": dashboard}
 """What the first word after ``eckart`` calls, with the text of the command so far and the arguments after it."""
 
 

@@ -13,7 +13,7 @@ FLOOR = 1e-15
 """An excess up to this one, or below 0, is rounding; a logarithmic scale shows it here."""
 _PLAIN = "datum.value >= 1e-3 && datum.value < 1e5 ? format(datum.value, '~r') : format(datum.value, '.0e')"
 _FLOORED = f"datum.value <= {FLOOR} ? '≤ 1e-15' : {_PLAIN}"
-_DENSE = 1.7
+_DENSE = 2.5
 
 
 def color_of(domain: Sequence[str], *, legend: bool = True) -> alt.Color:
@@ -57,12 +57,14 @@ def logarithmic(field: str, title: str, values: Sequence[float]) -> alt.Y:
 
 
 def excess(field: str, title: str, values: Sequence[float]) -> alt.Y:
-    """A vertical logarithmic axis that begins at ``FLOOR`` and says that what is there may be less."""
+    """A vertical logarithmic axis that says of values at ``FLOOR``, if there are any near it, that they may be less."""
+    least = min(values)
+    first = -15 if least < 1e-12 else math.floor(math.log10(least))
     highest = 10.0 ** math.ceil(math.log10(max(*values, 1e-12)))
-    powers = [10.0**power for power in range(-15, round(math.log10(highest)) + 1)]
+    powers = [10.0**power for power in range(first, round(math.log10(highest)) + 1)]
     shown = powers[:: max(1, math.ceil(len(powers) / 7))]
     axis = alt.Axis(values=shown, labelExpr=_FLOORED)
-    scale = alt.Scale(type="log", domain=[FLOOR, highest], nice=False, clamp=True)
+    scale = alt.Scale(type="log", domain=[10.0**first, highest], nice=False, clamp=True)
     return alt.Y(f"{field}:Q", title=title, scale=scale, axis=axis)
 
 
@@ -80,10 +82,9 @@ def cost_axis(field: str, title: str, values: Sequence[float]) -> alt.X:
     """A horizontal axis of a cost: logarithmic where its values differ by a factor of 8 or more."""
     if spans(values, 8):
         scale = alt.Scale(type="log", nice=False, padding=12)
-        axis = _decades(values)
-        axis["grid"] = False
+        axis = alt.Axis(grid=False, labelExpr=_PLAIN, values=decades(min(values), max(values), dense=5))
         return alt.X(f"{field}:Q", title=title, scale=scale, axis=axis)
-    axis = alt.Axis(grid=False, tickCount=6)
+    axis = alt.Axis(grid=False, tickCount=6, format="~s")
     return alt.X(f"{field}:Q", title=title, scale=alt.Scale(zero=False, padding=12), axis=axis)
 
 
@@ -97,15 +98,20 @@ def spans(values: Sequence[float], factor: float) -> bool:
     return bool(values) and min(values) > 0 and max(values) >= factor * min(values)
 
 
-def decades(low: float, high: float) -> list[float]:
+def decades(low: float, high: float, dense: float = _DENSE) -> list[float]:
     """Values that a logarithmic axis labels: powers of ten, at most eight, or 1, 2 and 5 of each if they are few.
+
+    Args:
+        low: The least value on the axis.
+        high: The largest one.
+        dense: Powers of ten between the two up to which 2 and 5 of each are labeled too.
 
     Example:
         >>> decades(0.02, 0.9), decades(1e-12, 1.0)
         ([0.02, 0.05, 0.1, 0.2, 0.5], [1e-12, 1e-10, 1e-08, 1e-06, 0.0001, 0.01, 1.0])
     """
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    if math.log10(high / low) < _DENSE:
+    if math.log10(high / low) < dense:
         every = [float(f"{digit}e{power}") for power in range(first, last + 1) for digit in (1, 2, 5)]
         return [value for value in every if low <= value <= high]
     step = max(1, math.ceil((last - first) / 7))

@@ -4,7 +4,8 @@ import base64
 import functools
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,21 @@ def page(title: str, body: Sequence[str], *, data: Mapping[str, Any], scripts: S
     ]
     whole = [element("head", *head), element("body", *shown)]
     return f'<!doctype html>\n<html lang="en">{together(whole)}</html>\n'
+
+
+def contents(sections: Iterable[Markup | None]) -> Markup:
+    """Links to the sections of a page, by their headings.
+
+    Args:
+        sections: Sections with an ``id``, each beginning with its ``h2``; None is left out.
+
+    Example:
+        >>> contents([element("section", element("h2", "Runs"), id="all")])
+        '<nav aria-label="Sections" class="sections"><ul><li><a href="#all">Runs</a></li></ul></nav>'
+    """
+    found = [re.match(r'<section id="([\w-]+)"><h2>(.*?)</h2>', section) for section in sections if section is not None]
+    links = [element("li", element("a", Markup(match[2]), href=f"#{match[1]}")) for match in found if match]
+    return element("nav", element("ul", *links), aria_label="Sections", class_="sections")
 
 
 @functools.cache

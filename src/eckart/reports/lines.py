@@ -67,7 +67,7 @@ class Lines:
     def row(self, line: Line) -> dict[str, Any]:
         """What the rows of plots say of a line: its panel, its label, its color, and the size of its marks."""
         color = self.colors[line.label]
-        size = max(26, round(150 * 0.6 ** self.domain.index(color)))
+        size = max(40, round(150 * 0.65 ** self.domain.index(color)))
         return {"panel": line.panel, "line": line.label, "color": color, "size": size}
 
     def line(self, run: Record) -> Line | None:

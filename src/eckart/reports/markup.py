@@ -32,7 +32,7 @@ def element(tag: str, *children: str | None, **attributes: str | bool | None) ->
         if value is True:
             written.append(key)
         elif value is not None and value is not False:
-            written.append(f'{key}="{text(value)}"')
+            written.append(f'{key}="{value if isinstance(value, Markup) else text(value)}"')
     opened = f"<{' '.join(written)}>"
     return Markup(opened if tag in _VOID else f"{opened}{together(children)}</{tag}>")
 

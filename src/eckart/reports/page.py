@@ -7,7 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from eckart.printable import printable
-from eckart.reports import frame, pictures, rank_plots, reading, runs_table, step_plots, summary, trade_plots
+from eckart.reports import (
+    frame,
+    metrics_plot,
+    parallel_plot,
+    pictures,
+    rank_plots,
+    reading,
+    runs_table,
+    spectra,
+    step_plots,
+    summary,
+    trade_plots,
+)
 from eckart.reports.lines import Lines, lines
 from eckart.reports.markup import Markup, element
 from eckart.reports.plot import Plot
@@ -81,28 +93,30 @@ def _page(found: Found, title: str, folder: Path) -> tuple[str, Found]:
     found = _with_curves(found)
     records = found.records
     drawn = lines(records)
-    curves = step_plots.curves({place: records[place] for place in step_plots.chosen(records)}, drawn)
+    shown = {place: records[place] for place in step_plots.chosen(records)}
+    curves = step_plots.curves(shown, drawn) | metrics_plot.curves(shown)
     groups = _plots(found, drawn, curves)
+    metrics = metrics_plot.plot(curves, records)
     images = pictures.data(records, drawn)
-    every = [plot for _, plots in groups.values() for plot in plots]
+    every = [plot for _, plots in groups.values() for plot in plots] + ([metrics] if metrics else [])
     sections = [_section(key, heading, plots) for key, (heading, plots) in groups.items() if plots]
-    body: list[str | None] = [
-        summary.line(records),
-        _choice(drawn),
+    parts: list[Markup | None] = [
         *sections,
+        metrics_plot.markup(curves, metrics) if metrics else None,
         pictures.markup() if images["runs"] else None,
         runs_table.markup(len(records)) if records else None,
         summary.failures(records),
         summary.problems(found),
         summary.reproduce(found),
     ]
+    body = [part for part in (summary.line(records), frame.contents(parts), _choice(drawn), *parts) if part is not None]
     data = {
         "plots": {plot.key: plot.data() for plot in every},
         "curves": curves,
         "runs": runs_table.data(records, drawn, folder),
         "pictures": images,
     }
-    written = frame.page(title, [part for part in body if part is not None], data=data, scripts=["runs.js"])
+    written = frame.page(title, body, data=data, scripts=["runs.js"])
     return written, found
 
 
@@ -117,16 +131,20 @@ def _with_curves(found: Found) -> Found:
 
 def _plots(found: Found, drawn: Lines, curves: dict[str, Any]) -> dict[str, tuple[str, list[Plot]]]:
     records = found.records
-    steps = list(step_plots.plots(curves, drawn, records))
-    classified = [plot for plot in (rank_plots.accuracy(drawn),) if plot]
-    trades = trade_plots.plots(records, drawn)
-    return {
+    accuracy = _given([rank_plots.accuracy(drawn)])
+    groups = {
+        "classifiers": ("Classifiers", accuracy + step_plots.plots(curves, drawn, records, epochs=True)),
         "errors": ("Errors", _given([rank_plots.errors(drawn, norm) for norm in rank_plots.NORMS])),
         "excess": ("Excess over the optimum", _given([rank_plots.excess(drawn, norm) for norm in rank_plots.NORMS])),
-        "training": ("Training", steps),
-        "costs": ("Costs", trades),
-        "classifiers": ("Classifiers", classified),
+        "training": ("Training", step_plots.plots(curves, drawn, records, epochs=False)),
+        "costs": ("Costs", trade_plots.plots(records, drawn)),
+        "spectra": ("Singular values", _given([spectra.plot(drawn)])),
+        "settings": ("What was swept", _given([parallel_plot.plot(records, drawn)])),
     }
+    classified = [record.number("accuracy") is not None for record in records if record.status == "completed"]
+    # The errors of a classifier are those of its inputs.
+    first = [] if classified and all(classified) else ["errors", "excess", "training"]
+    return {key: groups[key] for key in [*first, *groups]}
 
 
 def _given(plots: Sequence[Plot | None]) -> list[Plot]:

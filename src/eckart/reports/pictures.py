@@ -1,25 +1,24 @@
-"""Pictures of runs, small enough for a page: previews, figures, and images that runs logged to W&B."""
+"""Pictures of runs: previews, figures, and images that runs logged to W&B, as far as a budget of bytes goes."""
 
-import base64
-from collections.abc import Iterator, Sequence
-from io import BytesIO
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from eckart.printable import printable
+from eckart.reports.images import address, scaled
 from eckart.reports.lines import Lines
 from eckart.reports.markup import Markup, element
 from eckart.reports.record import Record
+from eckart.results import preview
+from eckart.results.colors import gradient
 from eckart.results.result import FIGURES
 
 BUDGET = 4_000_000
 """Bytes of pictures in a page at most, as they are encoded there."""
-_WIDEST = 720
 _EACH = 12
-_LARGEST_FILE = 40 * 2**20
-_LARGEST_IMAGE = 60_000_000
+_RUNS = 600
+_TITLES = {"target": "Target", "trained": "Trained", "truncated SVD": "Truncated SVD"}
+_DIFFERENCE = "Difference, target − trained"
 
 
 def markup() -> Markup:
@@ -44,84 +43,107 @@ def markup() -> Markup:
 def data(records: Sequence[Record], lines: Lines) -> dict[str, Any]:
     """Pictures by run, as far as the budget goes.
 
-    The first seed of each line and rank comes first, so that a large sweep shows something of everything.
+    The first seed of each line and rank comes first, so that a large sweep shows something of everything; the previews
+    of all of these come before the first larger figure.
 
     Returns:
-        ``runs``, for each run its place, its name and its pictures, and ``of``, the number of runs that have some.
+        ``runs``, for each run its place, its name and its pictures; ``sources``, the addresses of the pictures, each
+        once; ``colors``, the color maps of previews; and ``of``, the number of runs that have pictures.
     """
-    spent, shown, having = 0, [], 0
-    for place in _ordered(records, lines):
-        record = records[place]
-        if spent >= BUDGET:
-            # Only whether there are any.
-            having += next(_files(record), None) is not None
-            continue
-        images = list(_images(record))
-        having += bool(images)
-        size = sum(len(image["src"]) for image in images)
-        if images and spent + size <= BUDGET:
-            spent += size
-            shown.append({"run": place, "name": _name(record), "images": images})
-    return {"runs": sorted(shown, key=lambda run: run["run"]), "of": having}
+    kept = _Kept()
+    ordered = _ordered(records, lines)
+    having = [place for place in ordered if _has_pictures(records[place])]
+    for place in having[:_RUNS]:
+        if not kept.add(place, list(_preview(records[place]))):
+            break
+    for place in having[:_RUNS]:
+        if not kept.add(place, list(_larger(records[place]))):
+            break
+    runs = [
+        {"run": place, "name": printable(records[place].name, 200), "images": kept.of_run[place]}
+        for place in sorted(kept.of_run)
+    ]
+    maps = [", ".join(gradient(signed=signed)) for signed in (False, True)]
+    return {"runs": runs, "sources": list(kept.sources), "colors": maps, "of": len(having)}
 
 
-def _name(record: Record) -> str:
-    return printable(record.name, 200)
+class _Kept:
+    """Pictures that are in the page. The same target is behind many runs: equal pictures are kept once."""
+
+    def __init__(self) -> None:
+        self.of_run: dict[int, list[dict[str, Any]]] = {}
+        self.sources: dict[str, int] = {}
+        self._spent = 0
+
+    def add(self, run: int, images: list[dict[str, Any]]) -> bool:
+        """Add pictures to a run; whether the budget allowed for them."""
+        new = {image["src"] for image in images if image["src"] not in self.sources}
+        size = sum(map(len, new))
+        if self._spent + size > BUDGET:
+            return False
+        self._spent += size
+        for image in images:
+            source = self.sources.setdefault(image["src"], len(self.sources))
+            self.of_run.setdefault(run, []).append(image | {"src": source})
+        return True
 
 
 def _ordered(records: Sequence[Record], lines: Lines) -> list[int]:
-    places: dict[int, int] = {}
-    for line in lines.all:
-        for point in line.points:
-            for order, run in enumerate(point.runs):
-                places[id(run.fields)] = order
-    return sorted(range(len(records)), key=lambda place: places.get(id(records[place].fields), 0))
+    seeds = {
+        id(run.fields): order for line in lines.all for point in line.points for order, run in enumerate(point.runs)
+    }
+    return sorted(range(len(records)), key=lambda place: seeds.get(id(records[place].fields), 0))
 
 
-def _files(record: Record) -> Iterator[tuple[Path, str, str]]:
-    """Files of pictures of a run, with a title and a caption."""
-    if record.has_folder:
-        folder = record.path / FIGURES
-        if folder.is_dir():
-            for path in sorted(folder.glob("*.png")):
-                yield path, path.stem.replace("_", " "), ""
-    for item in record.media:
-        yield item.path, item.key if item.step is None else f"{item.key}, step {item.step}", item.caption
+def _has_pictures(record: Record) -> bool:
+    folder = record.path
+    return bool(record.media) or (
+        record.has_folder and ((folder / preview.PREVIEW).is_file() or (folder / FIGURES).is_dir())
+    )
 
 
-def _images(record: Record) -> Iterator[dict[str, Any]]:
+def _preview(record: Record) -> Iterator[dict[str, Any]]:
+    path = record.path / preview.PREVIEW
+    if not record.has_folder or not path.is_file():
+        return
+    try:
+        found = preview.read(path)
+    except (OSError, ValueError):
+        # What is wrong with it matters to nobody who reads the page.
+        return
+    texts = found.texts
+    rows, cols = texts.shape
+    said = f"{rows} × {cols}" if texts.drawn == "entries" else f"{rows} × {cols}, drawn as {texts.drawn}"
+    ranked = f"rank {texts.rank}"
+    captions = {"target": said, "trained": ranked, "truncated SVD": ranked}
+    for title, panel in zip(texts.titles, found.panels, strict=True):
+        last = title not in _TITLES
+        scale = (-texts.difference, texts.difference, True) if last else (texts.low, texts.high, texts.signed)
+        yield {
+            "title": _DIFFERENCE if last else _TITLES[title],
+            "caption": captions.get(title, ""),
+            "src": address(panel),
+            "pixels": True,
+            "scale": [f"{scale[0]:.3g}", f"{scale[1]:.3g}", int(scale[2])],
+        }
+
+
+def _larger(record: Record) -> Iterator[dict[str, Any]]:
     for path, title, caption in list(_files(record))[:_EACH]:
         encoded = scaled(path)
         if encoded is not None:
             yield {"title": printable(title, 120), "caption": printable(caption, 300), "src": encoded, "pixels": False}
 
 
-def scaled(path: Path, widest: int = _WIDEST) -> str | None:
-    """An image file as the address of a picture inside the page; None if it is no image that can be shown."""
-    try:
-        if not path.is_file() or path.stat().st_size > _LARGEST_FILE:
-            return None
-        with Image.open(path, formats=("PNG", "JPEG", "GIF", "BMP", "WEBP")) as image:
-            if image.width * image.height > _LARGEST_IMAGE:
-                return None
-            image.thumbnail((widest, widest), reducing_gap=2.0)
-            mode = "RGBA" if "transparency" in image.info or "A" in image.mode else "RGB"
-            small = image.convert(mode)
-        if mode == "RGB":
-            small = small.quantize(128, dither=Image.Dither.NONE)
-        written = BytesIO()
-        small.save(written, format="PNG", optimize=True)
-    except Exception:
-        # Whatever a damaged file does to the decoder, it is no reason to lose the page.
-        return None
-    return address(written.getvalue())
+def _files(record: Record) -> Iterator[tuple[Path, str, str]]:
+    """Files of larger pictures of a run, with a title and a caption."""
+    if record.has_folder and (folder := record.path / FIGURES).is_dir():
+        for path in sorted(folder.glob("*.png")):
+            yield path, path.stem.replace("_", " ").capitalize(), ""
+    for item in record.media:
+        yield item.path, item.key if item.step is None else f"{item.key}, step {item.step}", item.caption
 
 
-def address(png: bytes) -> str:
-    """A PNG as an address inside the page.
-
-    Example:
-        >>> address(b"abc")
-        'data:image/png;base64,YWJj'
-    """
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+def of(pictures: Mapping[str, Any]) -> list[int]:
+    """Places of the runs whose pictures are in the page."""
+    return [run["run"] for run in pictures["runs"]]

@@ -43,7 +43,7 @@ def errors(lines: Lines, norm: str) -> Plot | None:
             best.mark_line(strokeDash=[6, 4], strokeWidth=1.6, color="currentColor").encode(x=x, y=y),
             best.mark_tick(color="currentColor", thickness=2.5, size=18, opacity=1).encode(x=x, y=y, tooltip=told),
             best.transform_filter("datum.first")
-            .mark_text(align="right", baseline="top", dx=-8, dy=6)
+            .mark_text(align="right", baseline="top", dx=-8, dy=6, stroke="var(--paper)", strokeWidth=3)
             .encode(x=x, y=y, text="label:N"),
         ]
     return Plot(
@@ -77,7 +77,7 @@ def excess(lines: Lines, norm: str) -> Plot | None:
         if run.status == "completed" and (value := run.number(name)) is not None
     ]
     title = f"excess of the {NORMS[norm]} error"
-    y = axes.excess("shown", title, [row["high"] for row in groups])
+    y = axes.excess("shown", title, [row[part] for row in groups for part in ("low", "high")])
     x = rank_axis([row["rank"] for row in groups])
     parts = [alt.Tooltip(f"{part}:Q", format=".2e") for part in ("least", "median", "most")]
     dots = alt.Chart(alt.NamedData("runs")).mark_point(filled=True, size=14, opacity=0.45)
@@ -216,7 +216,7 @@ def _error_title(lines: Lines, panel: str, norm: str) -> str:
     label, (value, rank) = max(worst.items(), key=lambda item: item[1])
     if value <= REACHED:
         return f"{named}: {_all(worst)} on the optimum"
-    return f"{named}: {label} is farthest above the optimum, by {scientific(value)} at rank {rank}"
+    return f"{named}: {label} is farthest above the optimum, by {value:.2g} at rank {rank}"
 
 
 def _excess_title(lines: Lines, panel: str, norm: str) -> str:
@@ -226,6 +226,8 @@ def _excess_title(lines: Lines, panel: str, norm: str) -> str:
     if len(reached) == len(worst):
         largest = max(value for value, _ in worst.values())
         return f"{named}: at most {scientific(max(largest, FLOOR))}, at every rank"
+    if len(worst) == 1:
+        return f"{named}: the optimum is not reached at every rank"
     return f"{named}: {len(reached)} of {len(worst)} lines reach the optimum at every rank"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from eckart.printable import printable
-from eckart.reports import commands
+from eckart.reports import commands, metrics_plot
 from eckart.reports.lines import Lines
 from eckart.reports.markup import Markup, element
 from eckart.reports.record import Record, is_number
@@ -84,7 +84,7 @@ def data(records: Sequence[Record], lines: Lines, folder: Path) -> dict[str, Any
         kind = "integer" if name in ("rank", "seed") else "text"
         column(name, name, kind, [_cell(record.fields.get(name)) if record.ours else None for record in records])
     for name in swept:
-        values = [_cell(record.settings.get(name)) if record.ours else None for record in records]
+        values = [_setting(name, record) if record.ours else None for record in records]
         column(name, _short(name), "number" if all(map(_numeric, values)) else "text", values)
     for name, (label, kind) in _RESULTS.items():
         column(name, label, kind, [_digits(record.number(name)) if record.ours else None for record in records])
@@ -101,11 +101,19 @@ def data(records: Sequence[Record], lines: Lines, folder: Path) -> dict[str, Any
         "hrefs": [_href(record, folder) for record in records],
         "panels": _levels([line.panel if (line := lines.line(record)) else "" for record in records]),
         "lines": _levels([line.label if (line := lines.line(record)) else "" for record in records]),
-        "colors": _levels([lines.colors[line.label] if (line := lines.line(record)) else "" for record in records]),
+        "colors": _levels(_colors(records, lines)),
         "settings": _details([record.settings for record in records]),
         "results": _details([_fields(record) for record in records]),
         "commands": [commands.of_run(record.path) for record in records] if len(records) <= 2000 else [],
     }
+
+
+def _colors(records: Sequence[Record], lines: Lines) -> list[str]:
+    foreign = metrics_plot.colors(records)
+    return [
+        lines.colors[line.label] if (line := lines.line(record)) else foreign[place]
+        for place, record in enumerate(records)
+    ]
 
 
 def _swept(records: Sequence[Record]) -> list[str]:
@@ -173,6 +181,12 @@ def _said(value: Any) -> str:
 
 def _cell(value: Any) -> Any:
     return value if is_number(value) else None if value is None else _said(value)
+
+
+def _setting(name: str, record: Record) -> Any:
+    value = record.settings.get(name)
+    # A class is known by its name.
+    return _cell(value.rpartition(".")[2] if name.endswith("._target_") and isinstance(value, str) else value)
 
 
 def _numeric(value: Any) -> bool:

@@ -1,6 +1,6 @@
 """Errors, loss and accuracy against steps, one curve for each run."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,37 +17,41 @@ RUNS = 300
 """Runs whose curves are on a page at most."""
 
 
+_ERROR, _LOSS = "relative Frobenius error", "training loss"
+
+
 @dataclass(frozen=True)
 class Axis:
-    """What is drawn against steps, or epochs.
+    """What is drawn against steps, or against epochs.
 
     Attributes:
         key: Name of the plot.
         history: Name in ``history.csv``.
         title: Title of the axis.
         said: Title of the plot.
-        log: Whether its scale is logarithmic.
+        epochs: Whether it is drawn against epochs, for the runs that count them.
     """
 
     key: str
     history: str
     title: str
     said: str
-    log: bool = True
+    epochs: bool = False
+
+    @property
+    def log(self) -> bool:
+        """Whether its scale is logarithmic."""
+        return self.history != "accuracy"
 
 
 AXES = (
-    Axis("error-step-frobenius", "relative_frobenius", "relative Frobenius error", "How the Frobenius error falls"),
-    Axis("error-step-2norm", "relative_2norm", "relative 2-norm error", "How the 2-norm error falls"),
-    Axis("excess-step", "excess_frobenius", "excess of the Frobenius error", "How the excess over the optimum falls"),
-    Axis("loss-step", "train/loss", "training loss", "How the training loss falls"),
-    Axis("accuracy-step", "accuracy", "test accuracy, fraction correct", "How the accuracy rises", log=False),
-    Axis(
-        "held-out-step",
-        "relative_held_out",
-        "relative error, held-out entries",
-        "How the held-out error falls",
-    ),
+    Axis("loss-epoch", "train/loss", _LOSS, "Training loss of the classifiers by epoch", epochs=True),
+    Axis("accuracy-epoch", "accuracy", "test accuracy, fraction correct", "Test accuracy by epoch", epochs=True),
+    Axis("error-step-2norm", "relative_2norm", "relative 2-norm error", "Relative 2-norm error by step"),
+    Axis("error-step-frobenius", "relative_frobenius", _ERROR, "Relative Frobenius error by step"),
+    Axis("excess-step", "excess_frobenius", "excess of the Frobenius error", "Excess over the optimum by step"),
+    Axis("loss-step", "train/loss", _LOSS, "Training loss by step"),
+    Axis("held-out-step", "relative_held_out", "relative error, held out", "Error on held-out entries by step"),
 )
 
 
@@ -63,7 +67,7 @@ def chosen(records: Sequence[Record]) -> list[int]:
 
 
 def curves(records: Mapping[int, Record], lines: Lines) -> dict[str, Any]:
-    """The page's curves of runs of eckart, by name of the quantity: the run, its steps and its values, of each run.
+    """The page's curves of runs of eckart, by name of the plot: the run, its steps and its values, of each run.
 
     A quantity of which a run has a single value is in no curve.
     """
@@ -71,44 +75,50 @@ def curves(records: Mapping[int, Record], lines: Lines) -> dict[str, Any]:
     for axis in AXES:
         series = []
         for place, record in records.items():
-            steps, values = record.history.get(axis.history, ([], []))
-            if record.ours and len(steps) > 1 and lines.line(record) is not None:
-                series.append([place, steps, values])
+            if record.ours and lines.line(record) is not None:
+                steps, values = _curve(axis, record)
+                if len(steps) > 1:
+                    series.append([place, steps, values])
         if series:
-            found[axis.history] = series
+            found[axis.key] = series
     return found
 
 
-def plots(series: Mapping[str, Any], lines: Lines, records: Sequence[Record]) -> Iterable[Plot]:
-    """A plot for each quantity that has curves."""
-    for axis in AXES:
-        if axis.history in series:
-            yield _plot(axis, series[axis.history], lines, records)
+def plots(series: Mapping[str, Any], lines: Lines, records: Sequence[Record], *, epochs: bool) -> list[Plot]:
+    """A plot for each quantity that has curves, against epochs or against steps."""
+    axes_ = [axis for axis in AXES if axis.epochs == epochs and axis.key in series]
+    return [_plot(axis, series[axis.key], lines, records) for axis in axes_]
+
+
+def _curve(axis: Axis, record: Record) -> tuple[list[float], list[float]]:
+    steps, values = record.history.get(axis.history, ([], []))
+    counted = dict(zip(*record.history.get("epoch", ([], [])), strict=True))
+    if bool(counted) != axis.epochs:
+        return [], []
+    if axis.epochs:
+        pairs = [(counted[step], value) for step, value in zip(steps, values, strict=True) if step in counted]
+        return [epoch for epoch, _ in pairs], [value for _, value in pairs]
+    return steps, values
 
 
 def _plot(axis: Axis, series: Sequence[Any], lines: Lines, records: Sequence[Record]) -> Plot:
-    last = max(steps[-1] for _, steps, _ in series)
-    ticks = [0, *(10**power for power in range(len(str(int(last)))) if 10**power <= last)]
-    x = alt.X(
-        "step:Q",
-        title="step of the optimizer",
-        scale=alt.Scale(type="symlog", constant=1, nice=False),
-        axis=alt.Axis(values=ticks, format="~s", grid=False),
-    )
+    x = _horizontal(axis, max(steps[-1] for _, steps, _ in series))
     y = _vertical(axis, series)
     tooltip = [alt.Tooltip("name:N", title="run"), alt.Tooltip("line:N"), alt.Tooltip("rank:Q")]
-    tooltip += [alt.Tooltip("step:Q"), alt.Tooltip("value:Q", title=axis.title, format=".4g")]
+    tooltip.append(alt.Tooltip("step:Q", title="epoch" if axis.epochs else "step"))
+    tooltip.append(alt.Tooltip("value:Q", title=axis.title, format=".4g"))
     base = alt.Chart(alt.NamedData("curves"))
     few = len(series) <= 12
     line = base.mark_line(strokeWidth=1.8 if few else 1.2, opacity=0.9 if few else 0.5).encode(
         x=x, y=y, color=color_of(lines.domain), detail="run:N", tooltip=tooltip
     )
     layers = [line]
-    if not axis.log:
+    if axis.epochs:
         layers.append(base.mark_point(filled=True, size=22).encode(x=x, y=y, color=color_of(lines.domain)))
     caption = "A curve is a run; those that the table of runs shows are drawn."
     if axis.history.startswith("excess"):
         caption += f" Excesses up to {FLOOR:.0e} are drawn at {FLOOR:.0e}."
+    unit = "epoch" if axis.epochs else "step"
     rows = []
     for place, steps, values in series:
         run = records[place]
@@ -119,8 +129,24 @@ def _plot(axis: Axis, series: Sequence[Any], lines: Lines, records: Sequence[Rec
         caption,
         styled(alt.layer(*layers)),
         {},
-        Numbers(["run", "first step", "value", "last step", "value"], rows),
-        curves=axis.history,
+        Numbers(["run", f"first {unit}", "value", f"last {unit}", "value"], rows),
+        curves=axis.key,
+    )
+
+
+def _horizontal(axis: Axis, last: float) -> alt.X:
+    if axis.epochs:
+        ticks = alt.Axis(format="d", tickMinStep=1, grid=False)
+        return alt.X("step:Q", title="epoch", scale=alt.Scale(zero=False, nice=False, padding=8), axis=ticks)
+    powers = [10**power for power in range(len(str(int(last))))]
+    values = [0, *(digit * power for power in powers for digit in ((1, 2, 5) if last < 1000 else (1,)))]
+    return alt.X(
+        "step:Q",
+        title="step of the optimizer",
+        scale=alt.Scale(type="symlog", constant=1, nice=False),
+        axis=alt.Axis(
+            values=[value for value in values if value <= last], labelExpr="format(datum.value, '~s')", grid=False
+        ),
     )
 
 

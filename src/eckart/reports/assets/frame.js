@@ -27,7 +27,7 @@ page.curveRows = (name) => {
   return page.data.curves[name].flatMap(([run, steps, values]) => {
     const shared = { run, name: page.level(names, run), line: page.level(lines, run), color: page.level(colors, run),
       panel: page.level(panels, run), rank: ranks ? ranks.values[run] : null };
-    const log = name !== "accuracy";
+    const log = name !== "accuracy-epoch" && (!name.startsWith("metric ") || document.getElementById("metric-log").checked);
     return steps.map((step, place) => {
       const value = floor === null ? values[place] : Math.max(values[place], floor);
       return { ...shared, step, value: log && !(value > 0) ? null : value };
@@ -82,6 +82,20 @@ page.draw = (figure) => {
   });
   page.drawing.set(key, drawn);
   return drawn;
+};
+
+// A plot whose scale or data are others now.
+page.redraw = (figure) => {
+  const key = figure.dataset.plot;
+  const { drawing, views } = page;
+  page.data.plots[key].all = undefined;
+  if (!drawing.has(key)) return;
+  drawing.get(key).then(() => {
+    views.get(key).finalize();
+    views.delete(key);
+    drawing.delete(key);
+    page.draw(figure);
+  });
 };
 
 // After a filter changed: plots that are drawn get the rows that are left, the others will be drawn with them.

@@ -60,10 +60,10 @@
   if (table) {
     const state = { sorted: null, up: true, first: 0, rows: null };
     const texts = [];
-    const textOf = (row) => (texts[row] ??= [
+    const textOf = (row) => (texts[row] ??= ` ${[
       page.level(runs.names, row), page.level(runs.lines, row), page.level(runs.errors, row), runs.commands[row],
       ...runs.columns.map((column) => (column.values[row] === null ? "" : `${column.key}=${column.values[row]} ${column.values[row]}`)),
-    ].join(" ").toLowerCase());
+    ].join(" ").toLowerCase()} `);
 
     const heads = runs.columns.map((column) => {
       const head = page.make("th", { scope: "col", class: number.has(column.kind) ? "number" : null });
@@ -79,10 +79,12 @@
       head.append(button);
       return head;
     });
-    table.tHead.append(page.make("tr", {}, ...heads, page.make("th", { scope: "col" }, page.make("span", { class: "unseen" }, "more"))));
+    table.tHead.append(page.make("tr", {}, page.make("td", {}, page.make("span", { class: "unseen" }, "more")), ...heads));
 
     const chosen = () => {
-      const words = document.getElementById("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
+      const words = document.getElementById("filter").value.toLowerCase().split(/\s+/).filter(Boolean)
+        // rank=2 is not rank=20.
+        .map((word) => (/=[\d.e+-]+$/.test(word) ? ` ${word} ` : word));
       const status = document.getElementById("status").value;
       const statuses = runs.columns.find((column) => column.key === "status").values;
       const rows = [];
@@ -118,7 +120,7 @@
         });
         buttons.append(" ", show);
       }
-      const made = page.make("tr", { "data-run": row }, ...runs.columns.map((column) => cell(column, row)), buttons);
+      const made = page.make("tr", { "data-run": row }, buttons, ...runs.columns.map((column) => cell(column, row)));
       more.addEventListener("click", () => {
         const open = more.getAttribute("aria-expanded") === "true";
         more.setAttribute("aria-expanded", String(!open));
@@ -175,12 +177,18 @@
     const previous = document.getElementById("previous-run");
     const next = document.getElementById("next-run");
     pictures.runs.forEach((run, place) => chooser.append(page.make("option", { value: place }, run.name)));
+    const scale = ([low, high, map]) => {
+      const bar = page.make("span", { role: "img", "aria-label": `colors from ${low} to ${high}` });
+      bar.style.background = `linear-gradient(to right, ${pictures.colors[map]})`;
+      return page.make("div", { class: "scale note" }, page.make("span", {}, low), bar, page.make("span", {}, high));
+    };
     page.choosePictures = (place) => {
       chooser.value = place;
       const run = pictures.runs[place];
       const figures = run.images.map((image) => page.make("figure", { class: image.pixels ? null : "wide" },
         page.make("h3", {}, image.title),
-        page.make("img", { src: image.src, alt: `${image.title}, of the run ${run.name}`, class: image.pixels ? "pixels" : null }),
+        page.make("img", { src: pictures.sources[image.src], alt: `${image.title}, of the run ${run.name}`, class: image.pixels ? "pixels" : null }),
+        image.scale ? scale(image.scale) : null,
         image.caption ? page.make("figcaption", {}, image.caption) : null));
       document.getElementById("pictures").replaceChildren(...figures);
       previous.disabled = place === 0;
@@ -194,5 +202,22 @@
         `Pictures of ${pictures.runs.length} of ${pictures.of} runs are in this page, the first seed of each method and rank first.`;
     }
     page.choosePictures(0);
+  }
+}
+
+{
+  const metric = document.getElementById("metric");
+  if (metric) {
+    const figure = document.querySelector('figure[data-plot="metric-step"]');
+    const log = document.getElementById("metric-log");
+    const change = () => {
+      const plot = page.data.plots["metric-step"];
+      plot.curves = metric.value;
+      figure.querySelector("h3").textContent = metric.selectedOptions[0].textContent;
+      for (const layer of plot.spec.layer) layer.encoding.y.scale.type = log.checked ? "log" : "linear";
+      page.redraw(figure);
+    };
+    metric.addEventListener("change", change);
+    log.addEventListener("change", change);
   }
 }
