@@ -26,20 +26,18 @@ class Names:
         self._known: dict[bytes, Path | None] = {}
 
     def __call__(self, head: bytes) -> Path | None:
-        """The path that an item's bytes before :data:`VALUE` name; None if they are not a name and nothing else."""
+        """The path that an item's bytes before :data:`VALUE` name; None if they are no name."""
         if head not in self._known:
-            self._known[head] = _exact(head)
+            self._known[head] = _named(head)
         return self._known[head]
 
 
-def _exact(head: bytes) -> Path | None:
+def _named(head: bytes) -> Path | None:
+    # In a long name, the bytes of its length can look like the beginning of a value: what is before them is no message.
     try:
-        item = HistoryItem.FromString(head)
+        return _path(HistoryItem.FromString(head)) if head else None
     except DecodeError:
         return None
-    # In a long name, the bytes of its length can look like the beginning of a value.
-    exact = item.SerializeToString() == head and not item.value_json and head
-    return _path(item) if exact else None
 
 
 def _path(item: Any) -> Path:
