@@ -130,6 +130,12 @@ def test_numbers_of_every_length(read: Read, digits: int) -> None:
     assert read(w.row(0, {"a": text.encode()})).history == {"a": ([0], [float(text)])}
 
 
+def test_what_has_no_name_is_left_out(read: Read) -> None:
+    bare = w.record(history={"item": w.items({"": 1})}).SerializeToString()
+    found = read(bare, w.row(1, {"": 1, "a": 2}), w.summary(update={"": 1, ("",): 2, "b": 3}))
+    assert (found.history, found.summary) == ({"a": ([1], [2])}, {"b": 3})
+
+
 def test_a_number_that_takes_long_is_none(read: Read) -> None:
     # The second byte of the first length is a digit.
     for digits in (6200, 1_000_000):

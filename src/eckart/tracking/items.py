@@ -16,6 +16,7 @@ VALUE = b"\x82\x01"
 # Name of what says that a mapping is an image, a table, …
 TYPE = "_type"
 DEPTH, NAMES, TEXT, NAME = 50, 20_000, 20_000, 500
+_NAMELESS: Path = ("",)
 _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -35,9 +36,10 @@ class Names:
 def _named(head: bytes) -> Path | None:
     # In a long name, the bytes of its length can look like the beginning of a value: what is before them is no message.
     try:
-        return _path(HistoryItem.FromString(head)) if head else None
+        path = _path(HistoryItem.FromString(head))
     except DecodeError:
         return None
+    return None if path == _NAMELESS else path
 
 
 def _path(item: Any) -> Path:
@@ -56,7 +58,7 @@ def parsed(items: Iterable[bytes]) -> Iterator[tuple[Path, bytes]]:
             item = HistoryItem.FromString(content)
         except DecodeError:
             continue
-        if (path := _path(item)) != ("",):
+        if (path := _path(item)) != _NAMELESS:
             yield path, item.value_json
 
 
