@@ -108,7 +108,10 @@ def test_too_few_observed_entries_are_warned_of(train: Train) -> None:
     [
         (("logger=none", "figures=false"), {"factors.safetensors", "last.ckpt", "result.json"}),
         (("logger=csv", "figures=false"), {"factors.safetensors", "history.csv", "last.ckpt", "result.json"}),
-        (("logger=none", "figures=true"), {"factors.safetensors", "figures", "last.ckpt", "result.json"}),
+        (
+            ("logger=none", "figures=true"),
+            {"factors.safetensors", "figures", "last.ckpt", "preview.png", "result.json"},
+        ),
     ],
 )
 def test_only_what_was_asked_for_is_left(arguments: tuple[str, ...], left_behind: set[str], train: Train) -> None:
@@ -162,4 +165,4 @@ def test_a_figure_that_cannot_be_drawn_loses_no_result(train: Train, monkeypatch
     monkeypatch.setattr("eckart.results.figures.approximation", broken)
     ended = train("method=svd", *SMALL, "rank=2", "logger=none")
     assert ended.code == 0 and ended.result["status"] == "completed"
-    assert "the result is whole, but not its figures or its W&B run: too large" in ended.stderr
+    assert "the result is whole, but not its figures: too large" in ended.stderr

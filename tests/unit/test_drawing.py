@@ -11,7 +11,7 @@ from torch import Tensor
 
 from eckart.results.history import History
 from eckart.results.style import BLACK, BLUE, VERMILLION
-from eckart.runs.drawing import draw
+from eckart.runs.drawing import Subject, draw
 
 RANK = 2
 PICTURES = ("approximation", "singular_values", "convergence", "accuracy")
@@ -25,6 +25,11 @@ def problem(rows: int = 9, cols: int = 7) -> tuple[Tensor, Tensor, Tensor, Tenso
     left = torch.randn(rows, RANK, dtype=torch.float64, generator=generator)
     right = torch.randn(RANK, cols, dtype=torch.float64, generator=generator)
     return target, left, right, torch.linalg.svdvals(target)
+
+
+def subject(*pictures: str) -> tuple[Subject, Tensor, Tensor]:
+    target, left, right, spectrum = problem()
+    return Subject(target, spectrum, pictures or PICTURES), left, right
 
 
 def history(**columns: list[float]) -> History:
@@ -49,7 +54,7 @@ def test_the_truncated_svd_is_drawn_beside_target_and_approximation(
     shape: tuple[int, int], drawn: dict[str, Figure], tmp_path: Path
 ) -> None:
     target, left, right, spectrum = problem(*shape)
-    files = draw(tmp_path, RESULT, trained(), target, left, right, spectrum, PICTURES)
+    files = draw(tmp_path, RESULT, trained(), Subject(target, spectrum, PICTURES), left, right)
     assert [file.name for file in files] == ["approximation.png", "singular_values.png", "convergence.png"]
     panels = [np.asarray(axes.images[0].get_array()) for axes in drawn["approximation.png"].axes[:3]]
     u, s, vh = np.linalg.svd(target.numpy(), full_matrices=False)
@@ -66,7 +71,7 @@ def test_the_truncated_svd_is_drawn_beside_target_and_approximation(
 
 def test_spectra_of_target_and_approximation_are_drawn(drawn: dict[str, Figure], tmp_path: Path) -> None:
     target, left, right, spectrum = problem()
-    draw(tmp_path, RESULT, trained(), target, left, right, spectrum, PICTURES)
+    draw(tmp_path, RESULT, trained(), Subject(target, spectrum, PICTURES), left, right)
     (axes,) = drawn["singular_values.png"].axes
     lines = {line.get_label(): np.asarray(line.get_ydata(), float) for line in axes.lines}
     np.testing.assert_allclose(lines["target"], np.linalg.svd(target.numpy(), compute_uv=False))
@@ -78,7 +83,7 @@ def test_spectra_of_target_and_approximation_are_drawn(drawn: dict[str, Figure],
 
 
 def test_loss_and_errors_are_drawn_by_step(drawn: dict[str, Figure], tmp_path: Path) -> None:
-    draw(tmp_path, RESULT, trained(), *problem(), PICTURES)
+    draw(tmp_path, RESULT, trained(), *subject())
     left, right = drawn["convergence.png"].axes
     (loss,) = left.lines
     np.testing.assert_array_equal(loss.get_xdata(), [0, 10, 20])
@@ -96,12 +101,12 @@ def test_loss_and_errors_are_drawn_by_step(drawn: dict[str, Figure], tmp_path: P
 
 def test_a_result_of_one_step_has_no_curve(tmp_path: Path) -> None:
     one = history(**{"train/loss": [1.0], "relative_2norm": [0.5], "relative_frobenius": [0.5]})
-    assert len(draw(tmp_path, RESULT, one, *problem(), PICTURES)) == 2
+    assert len(draw(tmp_path, RESULT, one, *subject())) == 2
 
 
 def test_accuracy_and_loss_are_drawn_by_epoch(drawn: dict[str, Figure], tmp_path: Path) -> None:
     epochs: dict[str, Any] = {"train/loss": [0.9, 0.5], "accuracy": [0.8, 0.9]}
-    files = draw(tmp_path, RESULT, history(**epochs), *problem(), ("approximation", "singular_values", "accuracy"))
+    files = draw(tmp_path, RESULT, history(**epochs), *subject("approximation", "singular_values", "accuracy"))
     assert files[-1].name == "accuracy.png"
     left, right = drawn["accuracy.png"].axes
     np.testing.assert_array_equal(left.lines[0].get_xdata(), [1, 2])
@@ -111,13 +116,13 @@ def test_accuracy_and_loss_are_drawn_by_epoch(drawn: dict[str, Figure], tmp_path
 
 @pytest.mark.parametrize("kept", ["approximation", "singular_values", "convergence"])
 def test_figures_without_a_meaning_for_the_method_are_not_drawn(kept: str, tmp_path: Path) -> None:
-    files = draw(tmp_path, RESULT, trained(), *problem(), (kept,))
+    files = draw(tmp_path, RESULT, trained(), *subject(kept))
     assert [file.stem for file in files] == [kept]
 
 
 def test_a_target_without_entries_has_its_curves_alone(tmp_path: Path) -> None:
     _, left, right, _ = problem()
-    files = draw(tmp_path, RESULT, trained(), None, left, right, None, PICTURES)
+    files = draw(tmp_path, RESULT, trained(), Subject(None, None, PICTURES), left, right)
     assert [file.stem for file in files] == ["convergence"]
     unknown = RESULT | {"optimum_2norm": None, "optimum_frobenius": None}
-    assert draw(tmp_path, unknown, trained(), None, left, right, None, PICTURES) == []
+    assert draw(tmp_path, unknown, trained(), Subject(None, None, PICTURES), left, right) == []

@@ -114,11 +114,11 @@ class Result:
         if self.folder is not None:
             drawn = [self.folder / FIGURES / f"{name}.png" for name in _PICTURES]
             return next((path.read_bytes() for path in drawn if path.is_file()), None)
-        from eckart.runs.drawing import draw
+        from eckart.runs.drawing import Subject, draw
 
         with tempfile.TemporaryDirectory() as folder:
-            pictures = _PICTURES[: 1 if self._target is not None else 2]
-            drawn = draw(Path(folder), self.fields, self._measurements, self._target, *self._factors, None, pictures)
+            subject = Subject(self._target, None, _PICTURES[: 1 if self._target is not None else 2])
+            drawn = draw(Path(folder), self.fields, self._measurements, subject, *self._factors)
             return drawn[0].read_bytes() if drawn else None
 
     def __repr__(self) -> str:

@@ -56,6 +56,11 @@ class MatrixData(LightningDataModule):
         """Make the target."""
         self.target = self._source() * self._scale
 
+    @property
+    def image(self) -> tuple[int, int] | None:
+        """Rows and columns of the image that a row of the target is; None where it is none."""
+        return None
+
     def supply(self, needs: str) -> dict[str, Any]:
         """What a method is built from, and all that it sees.
 

@@ -14,13 +14,17 @@ from eckart.linalg.random import stream
 
 
 class Samples(NamedTuple):
-    """Training and test set: inputs ``(N, pixels)`` as stored, labels ``(N,)``, and the largest value of a pixel."""
+    """Training and test set: inputs ``(N, pixels)`` as stored, labels ``(N,)``, and the largest value of a pixel.
+
+    Where a sample is an image, ``image`` has its rows and columns, so that pictures can show it.
+    """
 
     train_inputs: Tensor
     train_labels: Tensor
     test_inputs: Tensor
     test_labels: Tensor
     largest: float
+    image: tuple[int, int] | None = None
 
 
 def mnist(root: str) -> Samples:
@@ -38,7 +42,7 @@ def mnist(root: str) -> Samples:
             f"MNIST is not in root={root} and cannot be downloaded to it. "
             f"Set root to a folder that contains MNIST/raw, or use data=digits, which needs no download."
         ) from error
-    return Samples(train.data.flatten(1), train.targets, test.data.flatten(1), test.targets, 255.0)
+    return Samples(train.data.flatten(1), train.targets, test.data.flatten(1), test.targets, 255.0, (28, 28))
 
 
 def digits() -> Samples:
@@ -47,7 +51,7 @@ def digits() -> Samples:
 
     inputs, labels = (torch.from_numpy(array) for array in load_digits(return_X_y=True))
     test = torch.arange(len(labels)) % 5 == 4
-    return Samples(inputs[~test], labels[~test], inputs[test], labels[test], 16.0)
+    return Samples(inputs[~test], labels[~test], inputs[test], labels[test], 16.0, (8, 8))
 
 
 class SampleData(MatrixData):
@@ -102,6 +106,11 @@ class SampleData(MatrixData):
         """The training inputs, samples × pixels."""
         self._make_target()
         return super().operator()
+
+    @property
+    def image(self) -> tuple[int, int] | None:
+        """Rows and columns of the image that a sample is; None where it is none."""
+        return self.samples.image
 
     def _make_target(self) -> None:
         if not self.target.numel():

@@ -71,6 +71,11 @@ class Job:
         return self.sweep is None if asked is None else bool(asked)
 
     @property
+    def previews(self) -> bool:
+        """Whether the small picture of a run is written, in sweeps too: unless the config says ``figures=false``."""
+        return self.config.figures is not False
+
+    @property
     def resumes(self) -> bool:
         """Whether an earlier run in the same folder is continued: always in a sweep, otherwise with ``resume=``."""
         return self.sweep is not None or self.config.resume is not None

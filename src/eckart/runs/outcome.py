@@ -13,7 +13,7 @@ from eckart.errors import concerns_all, one_line
 from eckart.results.atomic import replacing
 from eckart.results.history import History
 from eckart.results.result import FACTORS, FIGURES, write_result
-from eckart.runs.drawing import draw
+from eckart.runs.drawing import Subject, draw, write_preview
 from eckart.runs.loggers import Tracker, say_once
 from eckart.runs.stack import Stack
 
@@ -57,24 +57,20 @@ class Outcome:
             # The folder of one job is no reason to lose the others.
             self.results[member] = job.fail(one_line(error))
 
-    def present(
-        self,
-        member: int,
-        factors: Mapping[str, Tensor],
-        history: History,
-        target: Tensor | None,
-        spectrum: Tensor | None,
-        pictures: tuple[str, ...],
-    ) -> None:
-        """Draw the figures of a job and end its trackers; if that fails, its result stays as it is."""
+    def present(self, member: int, factors: Mapping[str, Tensor], history: History, subject: Subject) -> None:
+        """Draw the pictures of a job and end its trackers; if that fails, its result stays as it is."""
         job, own, result = self._jobs[member], self.trackers[member], self.results[member]
-        if result is None or result["status"] == "failed" or not (job.draws or own):
+        if result is None or result["status"] == "failed":
+            return
+        if job.previews:
+            with self._whole("its preview"):
+                write_preview(job.folder, result, subject, **factors)
+        if not (job.draws or own):
             return
         drawn = []
         if job.draws:
             with self._whole("its figures"):
-                folder = job.folder / FIGURES
-                drawn = draw(folder, result, history, target, spectrum=spectrum, pictures=pictures, **factors)
+                drawn = draw(job.folder / FIGURES, result, history, subject, **factors)
         for tracker in list(own):
             with self._whole(f"its run in {tracker.name}"):
                 where = tracker.finish(result, drawn)

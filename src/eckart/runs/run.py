@@ -19,14 +19,16 @@ from eckart.linalg.operators import Dense, Operator, Stacked
 from eckart.linalg.reference import Reference
 from eckart.methods.method import Method
 from eckart.results.history import HISTORY, History
-from eckart.runs.callbacks import Interruption, LastState, Progress
+from eckart.runs.callbacks import Interruption, LastState
 from eckart.runs.checkpoint import check, form_of, read_checkpoint
+from eckart.runs.drawing import Subject
 from eckart.runs.interruption import Interrupted, before_exit, claim_exit
 from eckart.runs.lightning_loggers import LightningTracker, logger_settings
 from eckart.runs.loggers import StackLogger
 from eckart.runs.measuring import measure
 from eckart.runs.outcome import Outcome
 from eckart.runs.process import accelerator, quiet, threads
+from eckart.runs.progress import Progress
 from eckart.runs.recorder import Recorder
 from eckart.runs.stack import Stack
 from eckart.runs.user_callbacks import sees_steps, trainer_options
@@ -91,9 +93,7 @@ def _train(stack: Stack, outcome: Outcome) -> list[dict[str, Any]]:
     for member, (fields, factors) in enumerate(measured):
         outcome.write(member, fields, factors)
     for member, (_, factors) in enumerate(measured):
-        target = None if reference.matrix is None else reference.matrix[member].cpu()
-        spectrum = None if reference.spectrum is None else reference.spectrum[member].cpu()
-        outcome.present(member, factors, histories[member], target, spectrum, method.pictures)
+        outcome.present(member, factors, histories[member], _subject(member, method, reference, data[member]))
     if stack.jobs[0].sweep is not None and method.saves_between_blocks:
         # The factors of a job are all that a sweep is for; a single run can be resumed.
         stack.forget()
@@ -177,6 +177,16 @@ def _reference(stack: Stack, method: Method, data: Sequence[MatrixData]) -> Refe
     # Squares of float32 numbers overflow sooner.
     limit = 1e140 if stack.jobs[0].config.trainer.precision in (None, *_DTYPES) else 1e15
     return Reference(_together([part.operator() for part in data]), method.ranks, observed=observed, limit=limit)
+
+
+def _subject(member: int, method: Method, reference: Reference, data: MatrixData) -> Subject:
+    return Subject(
+        target=None if reference.matrix is None else reference.matrix[member].cpu(),
+        spectrum=None if reference.spectrum is None else reference.spectrum[member].cpu(),
+        pictures=method.pictures,
+        image=getattr(data, "image", None),
+        computed=not (method.needs_optimizer and method.trains_factors),
+    )
 
 
 def _conductor(stack: Stack, method: Method, reference: Reference, outcome: Outcome) -> _Conductor:

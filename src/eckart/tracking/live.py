@@ -17,7 +17,7 @@ from eckart.config import GROUPS, plain
 from eckart.errors import one_line
 from eckart.printable import printable
 from eckart.tracking import reach
-from eckart.tracking.metrics import CHOICES, EPOCH, METRICS, PICTURES, STEP
+from eckart.tracking.metrics import CHOICES, EPOCH, METRICS, PICTURES, RANK, STEP
 
 # Seconds that an online run may take to begin, and to send what is left at its end; then it stays on disk.
 _LIMITS = {"init_timeout": 30.0, "finish_timeout": 120.0}
@@ -51,11 +51,12 @@ class WandbTracker:
     def __init__(self, run: wandb.Run, *, epochs: bool) -> None:
         self.run = self.experiment = run
         self._epochs = epochs
+        self._row: set[str] = set()
 
     def begin(self) -> None:
         """Name the axis of each metric, and what the summary takes of it."""
         run, epochs = self.run, self._epochs
-        for count in (STEP, EPOCH) if epochs else (STEP,):
+        for count in (STEP, EPOCH, RANK) if epochs else (STEP, RANK):
             run.define_metric(count, hidden=True)
         # What callbacks log.
         run.define_metric("*", step_metric=STEP)
@@ -66,6 +67,7 @@ class WandbTracker:
     def log(self, row: Mapping[str, float], step: int) -> None:
         """Log the metrics of a step."""
         self.run.log({**row, STEP: step}, step=step)
+        self._row = set(row)
 
     def save(self) -> None:
         """Nothing: W&B's own process writes what it receives."""
@@ -81,8 +83,11 @@ class WandbTracker:
         Returns:
             The folder of an offline run, or the URL of an online one.
         """
+        last = {name: result[name] for name in METRICS if name not in self._row and result.get(name) is not None}
+        pictures = {f"{PICTURES}{path.stem}": wandb.Image(str(path)) for path in drawn if path.suffix == ".png"}
         # With the last row, which W&B holds back for more of its step: it must not overwrite the summary of the result.
-        self.run.log({f"{PICTURES}{path.stem}": wandb.Image(str(path)) for path in drawn if path.suffix == ".png"})
+        # No other row has the rank, so that a chart over ranks shows the last errors of each run.
+        self.run.log({RANK: result["rank"], **last, **pictures})
         summary = {key: value for key, value in result.items() if value is not None and key != "config"}
         self.run.summary.update(summary)
         where = self.run.settings.sync_dir if self.run.settings.mode == "offline" else self.run.url

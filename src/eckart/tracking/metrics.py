@@ -6,6 +6,9 @@ from typing import Literal
 STEP, EPOCH = "step", "epoch"
 """Axes, logged with every row: the steps of the optimizer; the classifier also logs its passes over the data."""
 
+RANK = "rank"
+"""Logged once, with the last errors of a run: a chart over ranks has one point of each run."""
+
 PICTURES = "figures/"
 """What the names of a run's pictures begin with, such as ``figures/approximation``."""
 
