@@ -54,7 +54,7 @@ def test_the_commands_of_the_page(tmp_path: Path, server: SweepServer) -> None:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
             stdin=subprocess.DEVNULL,
         )
         assert ended.returncode == 0, (command, ended.stderr)
