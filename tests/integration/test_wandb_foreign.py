@@ -46,7 +46,7 @@ def test_all_that_a_program_logs(tmp_path: Path) -> None:
     run.define_metric("epoch")
     run.define_metric("val/*", step_metric="epoch", summary="min")
     run.define_metric("best", summary="max")
-    truth = [
+    truth: list[dict[str, Any]] = [
         {"loss": 1 / (i + 1), "val/loss": float(4 - i), "epoch": 3 * i, "best": i % 3, "odd": odd, "n": {"a": i}}
         for i, odd in enumerate([math.inf, -math.inf, math.nan, 1e-300, 2.0**70])
     ]

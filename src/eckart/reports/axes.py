@@ -16,17 +16,16 @@ _FLOORED = f"datum.value <= {FLOOR} ? '≤ 1e-15' : {_PLAIN}"
 _DENSE = 2.5
 
 
-def color_of(domain: Sequence[str], *, legend: bool = True) -> alt.Color:
+def color_of(domain: Sequence[str]) -> alt.Color:
     """The encoding that gives each line of the page its color, the same in every plot."""
     colors = [COLORS[place % len(COLORS)] for place in range(len(domain))]
-    shown = _legend(domain) if legend else None
-    return alt.Color("color:N", title=None, legend=shown, scale=alt.Scale(domain=list(domain), range=colors))
+    return alt.Color("color:N", legend=None, scale=alt.Scale(domain=list(domain), range=colors))
 
 
 def shape_of(domain: Sequence[str]) -> alt.Shape:
     """The encoding that gives each line of the page its mark: color is not all that tells lines apart."""
     shapes = [SHAPES[place % len(SHAPES)] for place in range(len(domain))]
-    return alt.Shape("color:N", title=None, legend=_legend(domain), scale=alt.Scale(domain=list(domain), range=shapes))
+    return alt.Shape("color:N", legend=None, scale=alt.Scale(domain=list(domain), range=shapes))
 
 
 def size_of() -> alt.Size:
@@ -122,10 +121,3 @@ def _decades(values: Sequence[float]) -> alt.Axis:
     positive = [value for value in values if value > 0]
     ticks = decades(min(positive), max(positive)) if positive else []
     return alt.Axis(labelExpr=_PLAIN, **({"values": ticks} if len(ticks) > 1 else {"tickCount": 4}))
-
-
-def _legend(domain: Sequence[str]) -> alt.Legend | None:
-    if len(domain) < 2:
-        return None
-    columns = 1 if max(map(len, domain)) > 24 else 0
-    return alt.Legend(title=None, columns=columns, symbolOpacity=1, symbolStrokeWidth=2)

@@ -47,21 +47,35 @@ def read(folder: Path) -> Curves:
     return curves
 
 
-def thinned(steps: Sequence[float], values: Sequence[float], points: int = POINTS) -> tuple[list[float], list[float]]:
+def thinned(
+    steps: Sequence[float], values: Sequence[float], points: int = POINTS, *, even: bool = False
+) -> tuple[list[float], list[float]]:
     """Some points of a curve: the first, the last, and others whose steps are evenly spaced on a logarithmic scale.
 
     Args:
         steps: Nondecreasing.
         values: As many; those that are not finite are left out.
         points: How many are kept at most.
+        even: Keep twice as many points, evenly spaced: for a curve on a linear scale.
 
     Example:
         >>> thinned(range(1000), range(1000), points=8)[0]
         [0, 2, 6, 18, 51, 138, 372, 999]
     """
     kept = [place for place, value in enumerate(values) if is_number(value)]
-    chosen = [kept[place] for place in spread([steps[place] for place in kept], points)]
+    places = evenly(len(kept), 2 * points) if even else spread([steps[place] for place in kept], points)
+    chosen = [kept[place] for place in places]
     return [_short(steps[place]) for place in chosen], [_short(values[place]) for place in chosen]
+
+
+def evenly(count: int, points: int) -> list[int]:
+    """At most ``points`` of the places ``0 .. count - 1``, evenly spaced, with the first and the last.
+
+    Example:
+        >>> evenly(3, 5), evenly(101, 3)
+        ([0, 1, 2], [0, 50, 100])
+    """
+    return list(range(count)) if count <= points else [part * (count - 1) // (points - 1) for part in range(points)]
 
 
 def spread(steps: Sequence[float], points: int) -> list[int]:

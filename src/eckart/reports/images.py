@@ -9,10 +9,13 @@ from PIL import Image
 _WIDEST = 720
 _LARGEST_FILE = 40 * 2**20
 _LARGEST_IMAGE = 60_000_000
+_FEW = 160
 
 
 def scaled(path: Path, widest: int = _WIDEST) -> str | None:
     """An image file as the address of a picture inside the page; None if it is no image that can be shown.
+
+    A picture of few pixels is enlarged so that each pixel is seen.
 
     Args:
         path: A PNG, JPEG, GIF, BMP or WebP; of an animation the first picture is taken.
@@ -28,6 +31,9 @@ def scaled(path: Path, widest: int = _WIDEST) -> str | None:
             transparent = "transparency" in image.info or "A" in image.mode
             small = image.convert("RGBA" if transparent else "RGB")
         small.thumbnail((widest, widest), reducing_gap=2.0)
+        times = 2 * _FEW // max(small.size)
+        if times > 1:
+            small = small.resize((small.width * times, small.height * times), Image.Resampling.NEAREST)
         written = BytesIO()
         if transparent:
             small.save(written, format="PNG")

@@ -7,7 +7,7 @@ import altair as alt
 
 from eckart.printable import printable
 from eckart.reports.axes import COLORS, color_of
-from eckart.reports.curves import spread
+from eckart.reports.curves import evenly
 from eckart.reports.markup import Markup, element
 from eckart.reports.plot import Plot, styled
 from eckart.reports.record import Record
@@ -38,7 +38,7 @@ def curves(records: Mapping[int, Record]) -> dict[str, Any]:
         PREFIX + printable(name, 120): [
             [place, [steps[kept] for kept in chosen], [values[kept] for kept in chosen]]
             for place, steps, values in found[name]
-            for chosen in [spread(steps, points)]
+            for chosen in [evenly(len(steps), points)]
         ]
         for name in names
     }
@@ -78,6 +78,7 @@ def plot(series: Mapping[str, Any], records: Sequence[Record]) -> Plot | None:
         styled(layers, height=360),
         {},
         curves=names[0],
+        labels=domain,
     )
 
 

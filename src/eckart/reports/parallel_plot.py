@@ -41,8 +41,8 @@ def plot(records: Sequence[Record], lines: Lines) -> Plot | None:
     """The plot over the settings that were swept; None where fewer than two were, or no run completed."""
     runs = [record for record in records if record.ours and record.status == "completed" and lines.line(record)]
     names = _swept(runs)
-    outcome = next(((name, title) for name, title in _OUTCOMES if _known(runs, name)), None)
-    if len(runs) < 2 or len(names) < 2 or outcome is None:
+    outcome = max(_OUTCOMES, key=lambda item: _known(runs, item[0]))
+    if len(names) < 2 or not _known(runs, outcome[0]):
         return None
     chosen = runs if len(runs) <= _RUNS else [runs[place * len(runs) // _RUNS] for place in range(_RUNS)]
     dimensions = [dimension(name, [record.settings.get(name) for record in chosen]) for name in names]
@@ -81,15 +81,17 @@ def dimension(name: str, values: Sequence[Any]) -> _Dimension:
     """
     title = printable(name.removesuffix("._target_"), 40)
     numbers = [value for value in values if is_number(value)]
-    if numbers and len(numbers) == len(values) and len(set(numbers)) > 1:
+    if len(set(numbers)) > 1 and all(value is None or is_number(value) for value in values):
         log = spans(numbers, 20)
-        scaled = [math.log10(value) if log else float(value) for value in numbers]
-        low, high = min(scaled), max(scaled)
-        distinct = sorted(set(zip(scaled, numbers, strict=True)))
+        scaled = [None if value is None else math.log10(value) if log else float(value) for value in values]
+        known = [value for value in scaled if value is not None]
+        low, high = min(known), max(known)
+        distinct = sorted(set(zip(known, numbers, strict=True)))
         if len(distinct) > 8:
             distinct = _ticks(low, high, log=log)
         labels = [((place - low) / (high - low), f"{value:.3g}") for place, value in distinct]
-        return _Dimension(title, [round((place - low) / (high - low), 5) for place in scaled], labels)
+        places = [None if place is None else round((place - low) / (high - low), 5) for place in scaled]
+        return _Dimension(title, places, labels)
     texts = [NONE if value is None else _text(name, value) for value in values]
     kinds = sorted(set(texts), key=lambda text: (text == NONE, text))
     step = 1 / max(1, len(kinds) - 1)
@@ -140,8 +142,10 @@ def _swept(runs: Sequence[Record]) -> list[str]:
     return names[:_AXES]
 
 
-def _known(runs: Sequence[Record], name: str) -> bool:
-    return len({_outcome(run, name) for run in runs} - {None}) > 1
+def _known(runs: Sequence[Record], name: str) -> int:
+    """How many runs have a number; 0 where all have the same."""
+    values = [value for run in runs if (value := _outcome(run, name)) is not None]
+    return len(values) if len(set(values)) > 1 else 0
 
 
 def _outcome(run: Record, name: str) -> float | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import altair as alt
 
+from eckart.reports.legend import legend
 from eckart.reports.markup import Markup, element
 
 _INK = "currentColor"
@@ -40,6 +41,7 @@ class Plot:
         rows: Data by name, a dictionary for each row; a row with a ``panel`` is shown for that one alone.
         numbers: What it shows, as a table.
         curves: Name of the page's curves that it draws as the data ``curves``; empty if it draws none.
+        labels: What its lines are colored by, for the legend.
     """
 
     key: str
@@ -49,6 +51,7 @@ class Plot:
     rows: Mapping[str, Sequence[Mapping[str, Any]]]
     numbers: Numbers | None = None
     curves: str = ""
+    labels: Sequence[str] = ()
 
     def markup(self) -> Markup:
         """The figure as it stands in the page, where the script draws it."""
@@ -56,6 +59,7 @@ class Plot:
         return element(
             "figure",
             element("h3", next(iter(self.titles.values())), id=heading),
+            legend(self.labels, marks=not self.curves),
             element("div", class_="plot"),
             element("figcaption", self.caption),
             _table(self.numbers) if self.numbers and self.numbers.rows else None,
@@ -109,19 +113,6 @@ def styled(chart: Any, height: int = 300) -> Any:
             titleFontWeight="normal",
             titlePadding=9,
             labelOverlap=True,
-        )
-        .configure_legend(
-            labelColor=_INK,
-            titleColor=_INK,
-            labelFontSize=12.5,
-            titleFontSize=12.5,
-            titleFontWeight="normal",
-            labelLimit=420,
-            orient="top",
-            direction="horizontal",
-            symbolSize=90,
-            columnPadding=18,
-            symbolOpacity=1,
         )
         .configure_text(color=_INK, fontSize=12)
         .configure_rule(color=_INK)

@@ -60,6 +60,7 @@ def errors(lines: Lines, norm: str) -> Plot | None:
                 for row in rows
             ],
         ),
+        labels=lines.domain,
     )
 
 
@@ -93,6 +94,7 @@ def excess(lines: Lines, norm: str) -> Plot | None:
             ["data", "method", "rank", "seeds", "least", "median", "largest"],
             [[*_said(row), *(scientific(row[part]) for part in ("least", "median", "most"))] for row in groups],
         ),
+        labels=lines.domain,
     )
 
 
@@ -115,6 +117,7 @@ def accuracy(lines: Lines) -> Plot | None:
             ["data", "method", "rank", "seeds", "mean", "standard deviation"],
             [[*_said(row), fixed(row["mean"], 4), fixed(row["deviation"], 4)] for row in rows],
         ),
+        labels=lines.domain,
     )
 
 

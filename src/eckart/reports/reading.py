@@ -137,14 +137,14 @@ def _of_wandb(folders: Sequence[Path], records: Sequence[Record], problems: list
     unclaimed = [record.fields.get("config") for record in records if record.ours and not record.link]
     found: dict[str, Path] = {}
     for folder in folders:
-        for path in getattr(offline, "find_offline_runs", lambda _: [])(folder):
+        for path in offline.find_offline_runs(folder):
             found.setdefault(os.path.realpath(path), path)
     read = []
     for path in found.values():
         if path.parent.name in known:
             continue
         try:
-            run = offline.read_offline_run(path)  # type: ignore[attr-defined, unused-ignore]
+            run = offline.read_offline_run(path)
         except (OSError, ValueError) as error:
             problems.append(f"{path}: {one_line(error)}")
             continue
@@ -178,11 +178,12 @@ def of_offline(run: OfflineRun) -> Record:
         error=printable(error or run.problem) if error or run.problem else None,
         fields=fields,
         settings=settings(fields) if ours else flatten(run.config),
-        history={name: curves.thinned(*curve) for name, curve in run.history.items()},
+        history={name: curves.thinned(*curve, even=not ours) for name, curve in run.history.items()},
         link=str(run.path.parent),
         identity=run.identity,
         tags=run.tags,
         media=run.media,
+        axes=run.axes,
     )
 
 

@@ -28,6 +28,7 @@ class Record:
         identity: Texts such as ``project`` and ``group`` of a W&B run.
         tags: Its tags.
         media: Images that it logged to W&B.
+        axes: Names of the quantities, such as ``epoch``, that stand in place of the steps of its history.
         has_folder: Whether ``folder`` is its own, with the files of a run of eckart.
     """
 
@@ -43,6 +44,7 @@ class Record:
     identity: Mapping[str, str] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     media: tuple[Media, ...] = ()
+    axes: Mapping[str, str] = field(default_factory=dict)
     has_folder: bool = False
 
     @property

@@ -88,6 +88,9 @@ def data(records: Sequence[Record], lines: Lines, folder: Path) -> dict[str, Any
         column(name, _short(name), "number" if all(map(_numeric, values)) else "text", values)
     for name, (label, kind) in _RESULTS.items():
         column(name, label, kind, [_digits(record.number(name)) if record.ours else None for record in records])
+    for name in _varied([record for record in records if not record.ours]):
+        values = [None if record.ours else _setting(name, record) for record in records]
+        column(f"config {name}", _text(name), "number" if all(map(_numeric, values)) else "text", values)
     for name in _summaries(records):
         values = [None if record.ours else _digits(record.number(name)) for record in records]
         column(f"summary {name}", _text(name), "number", values)
@@ -119,6 +122,16 @@ def _colors(records: Sequence[Record], lines: Lines) -> list[str]:
 def _swept(records: Sequence[Record]) -> list[str]:
     jobs = [{name: value for name, value in record.settings.items() if decides(name)} for record in records]
     return [name for name in differing(jobs) if name not in LEADING][:_SWEPT] if jobs else []
+
+
+def _varied(records: Sequence[Record]) -> list[str]:
+    """The settings in which runs of other programs differ, those with the fewest values first."""
+    kinds: dict[str, set[str]] = {}
+    for record in records:
+        for name, value in record.settings.items():
+            kinds.setdefault(name, set()).add(repr(value))
+    names = [name for name, values in kinds.items() if len(values) > 1]
+    return sorted(names, key=lambda name: (len(kinds[name]), name))[:_SWEPT]
 
 
 def _summaries(records: Sequence[Record]) -> list[str]:

@@ -62,6 +62,7 @@ def plot(lines: Lines) -> Plot | None:
             [[row["panel"], row["line"], str(row["rank"]), str(row["index"]), short(row["value"])] for row in rows],
             "in factors.safetensors",
         ),
+        labels=lines.domain,
     )
 
 

@@ -17,6 +17,7 @@ RUNS = 300
 """Runs whose curves are on a page at most."""
 
 
+_BEYOND = 10
 _ERROR, _LOSS = "relative Frobenius error", "training loss"
 
 
@@ -80,7 +81,7 @@ def curves(records: Mapping[int, Record], lines: Lines) -> dict[str, Any]:
                 if len(steps) > 1:
                     series.append([place, steps, values])
         if series:
-            found[axis.key] = series
+            found[axis.key] = _within(series, records)
     return found
 
 
@@ -95,10 +96,24 @@ def _curve(axis: Axis, record: Record) -> tuple[list[float], list[float]]:
     counted = dict(zip(*record.history.get("epoch", ([], [])), strict=True))
     if bool(counted) != axis.epochs:
         return [], []
-    if axis.epochs:
+    if axis.epochs and record.axes.get(axis.history) != "epoch":
         pairs = [(counted[step], value) for step, value in zip(steps, values, strict=True) if step in counted]
         return [epoch for epoch, _ in pairs], [value for _, value in pairs]
     return steps, values
+
+
+def _within(series: list[Any], records: Mapping[int, Record]) -> list[Any]:
+    """Curves of runs that did not complete, up to where they leave the scale of those that did."""
+    largest = max((max(values) for run, _, values in series if records[run].status == "completed"), default=None)
+    if largest is None or largest <= 0:
+        return series
+    cut = []
+    for run, steps, values in series:
+        end = len(values)
+        if records[run].status != "completed":
+            end = next((place for place, value in enumerate(values) if value > _BEYOND * largest), end)
+        cut.append([run, steps[:end], values[:end]])
+    return [curve for curve in cut if curve[1]]
 
 
 def _plot(axis: Axis, series: Sequence[Any], lines: Lines, records: Sequence[Record]) -> Plot:
@@ -115,22 +130,24 @@ def _plot(axis: Axis, series: Sequence[Any], lines: Lines, records: Sequence[Rec
     layers = [line]
     if axis.epochs:
         layers.append(base.mark_point(filled=True, size=22).encode(x=x, y=y, color=color_of(lines.domain)))
-    caption = "A curve is a run; those that the table of runs shows are drawn."
+    caption = "A curve is a run; those that the table of runs shows are drawn, diverged ones as far as the scale goes."
     if axis.history.startswith("excess"):
         caption += f" Excesses up to {FLOOR:.0e} are drawn at {FLOOR:.0e}."
     unit = "epoch" if axis.epochs else "step"
+    panels = {line.panel for place, *_ in series if (line := lines.line(records[place])) is not None}
     rows = []
     for place, steps, values in series:
         run = records[place]
         rows.append([run.name, short(steps[0]), short(values[0]), short(steps[-1]), short(values[-1])])
     return Plot(
         axis.key,
-        {"": axis.said},
+        {panel: axis.said for panel in lines.panels if panel in panels},
         caption,
         styled(alt.layer(*layers)),
         {},
         Numbers(["run", f"first {unit}", "value", f"last {unit}", "value"], rows),
         curves=axis.key,
+        labels=lines.domain,
     )
 
 

@@ -142,6 +142,7 @@ def _plot(trade: Trade, records: Sequence[Record], lines: Lines) -> Plot | None:
                 for row in rows
             ],
         ),
+        labels=lines.domain,
     )
 
 

@@ -66,13 +66,20 @@ page.tooltip = (_handler, event, _item, value) => {
   box.style.top = `${Math.max(4, top)}px`;
 };
 
+// The legend names what is drawn, and no more.
+page.nameLines = (figure, data) => {
+  const drawn = new Set(Object.values(data).flatMap((rows) => rows.map((row) => row.color)));
+  for (const item of figure.querySelectorAll(".legend li")) item.hidden = !drawn.has(item.dataset.label);
+};
+
 page.draw = (figure) => {
   const key = figure.dataset.plot;
   if (page.drawing.has(key)) return page.drawing.get(key);
   const place = figure.querySelector(".plot");
   const spec = structuredClone(page.data.plots[key].spec);
   spec.datasets = page.dataOf(key);
-  const options = { renderer: "svg", ast: true, actions: false, defaultStyle: false, tooltip: page.tooltip };
+  page.nameLines(figure, spec.datasets);
+  const options = { renderer: "svg", ast: true, actions: false, defaultStyle: false, tooltip: page.tooltip, logLevel: 1 };
   const drawn = vegaEmbed(place, spec, options).then((result) => {
     page.views.set(key, result.view);
     const svg = place.querySelector("svg");
@@ -102,7 +109,9 @@ page.redraw = (figure) => {
 page.refresh = (changes = () => true) => {
   for (const [key, view] of page.views) {
     if (!changes(page.data.plots[key])) continue;
-    for (const [name, rows] of Object.entries(page.dataOf(key))) view.data(name, rows);
+    const data = page.dataOf(key);
+    page.nameLines(document.querySelector(`figure[data-plot="${key}"]`), data);
+    for (const [name, rows] of Object.entries(data)) view.data(name, rows);
     view.runAsync();
   }
 };
@@ -110,9 +119,15 @@ page.refresh = (changes = () => true) => {
 page.choosePanel = (panel) => {
   page.panel = panel;
   for (const figure of document.querySelectorAll("figure[data-plot]")) {
-    const { titles, rows } = page.data.plots[figure.dataset.plot];
+    const { titles } = page.data.plots[figure.dataset.plot];
     if (panel in titles) figure.querySelector("h3").textContent = titles[panel];
     figure.hidden = !("" in titles) && !(panel in titles);
+  }
+  for (const figures of document.querySelectorAll(".figures")) {
+    const section = figures.closest("section");
+    section.hidden = [...figures.children].every((figure) => figure.hidden);
+    const link = document.querySelector(`nav a[href="#${section.id}"]`);
+    if (link) link.parentElement.hidden = section.hidden;
   }
   page.refresh();
 };

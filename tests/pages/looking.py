@@ -133,6 +133,19 @@ def tab_stops(page: "Page", most: int = 200) -> Iterator[dict[str, Any]]:
         yield stop
 
 
+def spoken(page: "Page") -> list[tuple[str, str]]:
+    """What a screen reader finds in Chromium's accessibility tree, in its order: roles and names."""
+    tree = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
+    nodes = {node["nodeId"]: node for node in tree}
+    left, found = [tree[0]["nodeId"]], []
+    while left:
+        node = nodes[left.pop()]
+        left += [child for child in reversed(node.get("childIds", [])) if child in nodes]
+        if not node["ignored"]:
+            found.append((str(node["role"]["value"]), str(node.get("name", {}).get("value", ""))))
+    return found
+
+
 def faint_labels(page: "Page", least: float = 4.5) -> list[str]:
     """Texts of plots whose contrast against the page behind them is below a ratio; axe-core does not look at these."""
     found: list[str] = page.evaluate(
