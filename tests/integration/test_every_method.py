@@ -130,7 +130,7 @@ def _check_wandb(folder: Path, result: dict[str, Any], epochs: bool) -> None:
     assert config == result["config"]
     assert (chosen["method"], chosen["data"]) == (result["method"], result["data"])
 
-    axes = {"step", "epoch"} if epochs else {"step"}
+    axes = {"step", "epoch", "rank"} if epochs else {"step", "rank"}
     assert run.metrics == {
         "*": ("step", []),
         **{axis: ("", []) for axis in axes},
@@ -149,11 +149,15 @@ def _check_wandb(folder: Path, result: dict[str, Any], epochs: bool) -> None:
     rows = [{name: value for name, value in row.items() if name in numbers} for row in run.history]
     floor = {name: result[name] for name in ("optimum_2norm", "optimum_frobenius")}
     assert [row["step"] for row in rows] == [row["_step"] for row in run.history]
-    assert rows == [
+    expected = [
         {name: float(value) for name, value in row.items() if value not in ("", "nan")}
         | (floor if row["relative_frobenius"] else {})
         for row in history(folder)
     ]
+    # For charts over ranks, the last row alone has the rank, and all errors.
+    ends = {name: result[name] for name in METRICS if result.get(name) is not None}
+    expected[-1] = {"rank": RANK, **ends, **expected[-1]}
+    assert rows == expected
     for field in result.keys() - {"config", "wandb_run", "total_seconds"}:
         assert run.summary.get(field) == result[field]
     losses = [row["train/loss"] for row in rows if "train/loss" in row]

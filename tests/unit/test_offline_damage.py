@@ -97,6 +97,7 @@ def test_a_damaged_signature_is_no_reason_to_read_nothing(tmp_path: Path) -> Non
         (w.HEADER + b"\xff" * 40_000, "Its end is cut off or damaged."),
         (w.log_file([b"\xff\xff\xff", *_whole()]), "A record or value could not be decoded."),
         (w.log_file([*_whole(), w.config(update={"a": b"{"})]), "A record or value could not be decoded."),
+        (w.log_file([*_whole(), bytes(100_000)])[:65_536], "Its end is cut off or damaged."),
         (w.log_file(_whole()[:-1]), None),
     ],
 )
