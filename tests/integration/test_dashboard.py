@@ -16,8 +16,6 @@ from wandb_server import ENTITY, KEY, WandbServer
 
 from eckart import cli
 
-pytest.importorskip("wandb_workspaces")
-
 Dashboard = Callable[..., Ended]
 Named = dict[str, set[str]]
 SECTIONS = ["Errors", "Training", "Compare", "Pictures", "Runs"]

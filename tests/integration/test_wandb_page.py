@@ -29,7 +29,6 @@ def server() -> Iterator[SweepServer]:
 
 
 def test_the_commands_of_the_page(tmp_path: Path, server: SweepServer) -> None:
-    pytest.importorskip("wandb_workspaces")
     for file in ("train.py", "scripts/wandb_sweep.yaml"):
         (tmp_path / file).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / file, tmp_path / file)
