@@ -5,7 +5,7 @@ from typing import Any
 
 from jobs import job
 
-from eckart.reports.record import Record
+from eckart.reports.record import Curves, Record
 from eckart.results.settings import settings
 
 
@@ -15,7 +15,7 @@ def ours(
     optimum: float = 0.25,
     status: str = "completed",
     error: str | None = None,
-    history: Mapping[str, tuple[list[float], list[float]]] | None = None,
+    history: Curves | None = None,
     fields: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> Record:

@@ -38,7 +38,8 @@ def test_results_are_runs_with_their_settings_and_their_curves(tmp_path: Path) -
     finished(folder, optimizer__lr=0.5)
     History(folder / HISTORY).add(0, {"train/loss": 1.0})
     found = reading.read([tmp_path])
-    (record_,) = reading.with_curves(found.records, problems := [])
+    problems: list[str] = []
+    (record_,) = reading.with_curves(found.records, problems)
     assert (record_.name, record_.status, record_.ours, record_.error) == ("rank=2,seed=0", "completed", True, None)
     assert record_.settings["optimizer.lr"] == 0.5
     assert record_.history == {"train/loss": ([0.0], [1.0])}
@@ -91,7 +92,7 @@ def test_an_offline_run_of_eckart_is_a_run_of_eckart() -> None:
     assert [record_.fields[name] for name in ("method", "data", "rank", "seed")] == ["bottleneck", "photo", 2, 0]
     assert record_.settings["method.max_steps"] == 100 and record_.number("excess_frobenius") == 0.1
     # A damaged file of ours can hold values of any type.
-    odd = reading.of_offline(offline(summary=offline().summary | {"rank": "two", "method": ["x"]}))
+    odd = reading.of_offline(offline(summary={**offline().summary, "rank": "two", "method": ["x"]}))
     assert odd.fields["rank"] is None and odd.fields["method"] is None
 
 
