@@ -18,6 +18,7 @@ from eckart import arguments, commands, config, laws
 from eckart.config import without_hydra
 from eckart.errors import one_line, raised_by_hydra, wants_traceback
 from eckart.printable import printable, visible
+from eckart.reports.ending import Reporting
 from eckart.results import summary, terminal
 from eckart.results.result import read_results
 from eckart.results.screen import Screen
@@ -32,6 +33,7 @@ _typed: list[str] = []
 _folders: list[Path] = []
 _sweeps: list[Path] = []
 _failed: list[Path] = []
+_reporting: list[Reporting] = []
 
 
 class Folders(Callback):
@@ -50,6 +52,7 @@ class Folders(Callback):
         """Record the folder of the sweep."""
         _folders.append(Path(config.hydra.sweep.dir).absolute())
         _sweeps.append(_folders[-1])
+        _reporting.append(Reporting(config.report))
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Record a job that did not complete: where nothing can be written, its folder does not show it."""
@@ -78,7 +81,7 @@ def command(typed: Sequence[str]) -> Path | None:
     Returns:
         The folder of the run or the sweep; None for a command that only prints.
     """
-    for kept in (_typed, _folders, _sweeps, _failed):
+    for kept in (_typed, _folders, _sweeps, _failed, _reporting):
         kept.clear()
     _typed.extend(typed)
     config.register()
@@ -134,6 +137,8 @@ def _train(cfg: DictConfig) -> float | tuple[float, ...] | None:
     if result["status"] != "failed" and (before is None or job.sweep is None):
         # Not through the progress bar of a sweep.
         tqdm.write((terminal.line if job.sweep else terminal.table)(result, job.folder, Screen.of(sys.stdout)))
+    if job.sweep is None and cfg.report:
+        Reporting(True).write(job.folder)
     if result["status"] != "completed" and job.sweep is None:
         sys.exit(result["error"])
     return job.objective(result)
@@ -154,6 +159,8 @@ def _conclude(sweep: Path) -> None:
     ended = read_results(sweep)
     print(summary.sweep_table(ended.values(), Screen.of(sys.stdout)))
     print(f"\n{visible(terminal.shown(sweep))}")
+    for reporting in _reporting:
+        reporting.write(sweep)
     failed = {folder: result["error"] for folder, result in ended.items() if result["status"] != "completed"}
     unwritten = [folder for folder in _failed if folder not in ended]
     failed = dict.fromkeys(unwritten, "its result could not be written") | failed

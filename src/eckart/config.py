@@ -32,6 +32,7 @@ class TrainConfig:
     ckpt: str | None = None
     resume: str | None = None
     figures: bool | None = None
+    report: bool | None = None
     objective: Any = "relative_frobenius"
     data: dict[str, Any] = field(default_factory=dict)
     method: dict[str, Any] = field(default_factory=dict)
