@@ -158,14 +158,15 @@ def _how_to_resume() -> str:
 def _conclude(sweep: Path) -> None:
     ended = read_results(sweep)
     print(summary.sweep_table(ended.values(), Screen.of(sys.stdout)))
-    print(visible(terminal.shown(sweep)))
+    print(f"\n{visible(terminal.shown(sweep))}")
     for reporting in _reporting:
         reporting.write(sweep)
     failed = {folder: result["error"] for folder, result in ended.items() if result["status"] != "completed"}
     unwritten = [folder for folder in _failed if folder not in ended]
     failed = dict.fromkeys(unwritten, "its result could not be written") | failed
     if failed:
-        lines = [visible(f"{terminal.shown(folder)}: {error}") for folder, error in failed.items()]
         jobs = len({*ended, *failed})
-        counted = f"{len(failed)} of {jobs} jobs failed; to run them again: {arguments.resuming(_typed, sweep)}"
-        sys.exit("\n  ".join([counted, *lines]))
+        counted = (
+            f"{len(failed)} of {jobs} jobs failed; to run them again: {visible(arguments.resuming(_typed, sweep))}"
+        )
+        sys.exit("\n  ".join([counted, *terminal.failures(failed)]))

@@ -25,6 +25,9 @@ def _hermetic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         for name in [name for name in os.environ if name.startswith(("WANDB_", "HYDRA_"))]:
             patch.delenv(name)
         patch.setenv("WANDB_MODE", "offline")
+        # What is printed depends on these.
+        for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE"):
+            patch.delenv(name, raising=False)
         for place in ("CACHE", "CONFIG", "DATA"):
             patch.setenv(f"WANDB_{place}_DIR", str(home / place))
         yield

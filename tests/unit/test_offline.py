@@ -133,6 +133,8 @@ def test_numbers_of_every_length(read: Read, digits: int) -> None:
 def test_a_metric_on_its_own_axis(read: Read) -> None:
     found = read(
         w.metric(name="epoch"),
+        w.metric(name="count", options={"hidden": True}),
+        w.metric(name="counted", step_metric="count"),
         w.metric(glob_name="val/*", step_metric="epoch"),
         w.metric(name="val/plain", summary={"min": True}),
         w.metric(name="n.a", step_metric="epoch"),
@@ -141,7 +143,7 @@ def test_a_metric_on_its_own_axis(read: Read) -> None:
         w.row(0, {"epoch": 0, "val/loss": 9}),
         w.row(5, {"val/plain": 1, "lost": 2, "timed": 3}),
         w.row(10, {"epoch": 1, "val/loss": 8, ("n", "a"): 7}),
-        w.row(11, {"val/loss": 6}),
+        w.row(11, {"val/loss": 6, "count": 4, "counted": 5}),
     )
     assert found.history == {
         "epoch": ([0, 10], [0, 1]),
@@ -150,8 +152,9 @@ def test_a_metric_on_its_own_axis(read: Read) -> None:
         "lost": ([5], [2]),
         "timed": ([2.5], [3]),
         "n/a": ([1], [7]),
+        "counted": ([4], [5]),
     }
-    assert found.axes == {"val/loss": "epoch", "timed": "_runtime", "n/a": "epoch"}
+    assert found.axes == {"counted": "count", "val/loss": "epoch", "timed": "_runtime", "n/a": "epoch"}
 
 
 def test_rows_in_parts(read: Read) -> None:

@@ -1,5 +1,6 @@
 """A line of progress that fits the terminal, and what it says of the time that is left."""
 
+import multiprocessing
 import sys
 import weakref
 from collections.abc import Callable, Sequence
@@ -50,20 +51,22 @@ def arranged(done: float, fields: Sequence[Field], width: int, charset: str = Dr
         >>> arranged(0.5, fields, 16)
         '12 of 60 jobs'
     """
-    told: dict[Field, str] = {}
+    texts = [""] * len(fields)
     taken = -len(_GAP)
-    important = sorted(filter(lambda field: field.text, fields), key=lambda field: field.place)
-    for field in important:
+    important = sorted(range(len(fields)), key=lambda number: fields[number].place)
+    for number in important:
+        field = fields[number]
         needed = len(_GAP) + length(field.text)
         bar = len(_GAP) + len("[]") + _SHORTEST if field.place >= _BAR else 0
-        if taken + needed + bar <= width:
-            told[field], taken = field.text, taken + needed
+        if field.text and taken + needed + bar <= width:
+            texts[number], taken = field.text, taken + needed
     room = width - taken - len(_GAP) - len("[]")
-    for field in filter(lambda field: field.longer and field in told, important):
-        more = length(field.longer) - length(field.text)
-        if room - more >= _SHORTEST:
-            told[field], room = field.longer, room - more
-    parts = [told[field] for field in fields if field in told]
+    for number in important:
+        longer = fields[number].longer
+        more = length(longer) - length(texts[number])
+        if texts[number] and longer and room - more >= _SHORTEST:
+            texts[number], room = longer, room - more
+    parts = [text for text in texts if text]
     if room >= _SHORTEST:
         drawing = Drawing(min(max(done, 0.0), 1.0), min(room, _LONGEST), charset)
         parts.insert(0, f"[{drawing}]")
@@ -91,16 +94,24 @@ class Bar(tqdm):  # type: ignore[misc]
 
     Args:
         told: The share that is done and the fields, asked for only when the line is drawn.
-        hidden: Whether it is never drawn; None: unless standard error is a terminal.
-        delay: Seconds before it is drawn for the first time.
+        hidden: Whether it is never drawn; None: unless standard error is a terminal, and this process is no worker of
+            another, which would draw over the bars of its neighbors.
+        delay: Seconds before it is drawn for the first time; None for a third of one.
     """
 
     _open: ClassVar["weakref.WeakSet[Bar]"] = weakref.WeakSet()
 
     def __init__(
-        self, told: Callable[[], tuple[float, Sequence[Field]]], *, hidden: bool | None = None, delay: float = _DELAY
+        self,
+        told: Callable[[], tuple[float, Sequence[Field]]],
+        *,
+        hidden: bool | None = None,
+        delay: float | None = None,
     ) -> None:
         self._told, self._width = told, 0
+        if hidden is None and multiprocessing.current_process().name != "MainProcess":
+            hidden = True
+        delay = _DELAY if delay is None else delay
         options: dict[str, Any] = {"leave": False, "dynamic_ncols": True, "miniters": 0, "delay": delay}
         super().__init__(file=sys.stderr, disable=hidden, **options)
         self._open.add(self)

@@ -63,7 +63,8 @@ def sweep_table(results: Iterable[Mapping[str, Any]], screen: Screen = PAGE) -> 
             full, groups = False, _numbers(rows, screen, full=False)
         else:
             above.append(beside.pop(0))
-    lines = screen.wrap("mean ± standard deviation over n seeds; excess = error − optimum")
+    title = "mean ± standard deviation over n seeds" if any(row.completed > 1 for row in rows) else "one seed"
+    lines = screen.wrap(f"{title}; excess = error − optimum")
     heads = [_head({name: lead[name][row] for name in lead if name in above}) for row in range(len(rows))]
     blocks = _blocks(columns, groups, screen)
     for head, places in itertools.groupby(range(len(rows)), key=lambda row: heads[row]):
@@ -77,7 +78,7 @@ def sweep_table(results: Iterable[Mapping[str, Any]], screen: Screen = PAGE) -> 
 def _numbers(rows: Sequence[Row], screen: Screen, *, full: bool) -> list[list[Column]]:
     """Columns of numbers, in groups that are not torn apart; the first holds the rank, which every block repeats."""
 
-    def spread(name: str, write: Callable[[Spread], tuple[str, str, str]]) -> list[str]:
+    def spread(name: str, write: Callable[[Spread], tuple[str, str]]) -> list[str]:
         return _aligned([None if name not in row.spreads else write(row.spreads[name]) for row in rows])
 
     error = _error if full else _short_error
@@ -154,26 +155,32 @@ def _text(name: str, value: Any) -> str:
     return visible(json.dumps(value, separators=(",", ":"), default=str))
 
 
-def _aligned(cells: Sequence[tuple[str, str, str] | None]) -> list[str]:
-    whole = [(NONE, "", "") if cell is None else cell for cell in cells]
-    before, behind = (max(len(cell[side]) for cell in whole) for side in (0, 2))
-    return [f"{mean:>{before}} {sign:1} {deviation:<{behind}}" for mean, sign, deviation in whole]
+def _aligned(cells: Sequence[tuple[str, str] | None]) -> list[str]:
+    """Means and deviations below each other; the means alone where no row has a deviation."""
+    whole = [("", "") if cell is None else cell for cell in cells]
+    if all(deviation in ("", NONE) for _, deviation in whole):
+        return [mean or NONE for mean, _ in whole]
+    before, behind = (max(len(cell[side]) for cell in whole) for side in (0, 1))
+    return [
+        f"{mean:>{before}} ± {deviation:<{behind}}" if mean else f"{NONE:>{before}}{'':<{behind + 3}}"
+        for mean, deviation in whole
+    ]
 
 
-def _error(spread: Spread) -> tuple[str, str, str]:
-    return fixed(spread.mean, 6, significant=3), "±", fixed(spread.deviation, 4, significant=2)
+def _error(spread: Spread) -> tuple[str, str]:
+    return fixed(spread.mean, 6, significant=3), fixed(spread.deviation, 4, significant=2)
 
 
-def _short_error(spread: Spread) -> tuple[str, str, str]:
-    return fixed(spread.mean, 4, significant=3), "±", fixed(spread.deviation, 4, significant=1)
+def _short_error(spread: Spread) -> tuple[str, str]:
+    return fixed(spread.mean, 4, significant=3), fixed(spread.deviation, 4, significant=1)
 
 
-def _excess(spread: Spread) -> tuple[str, str, str]:
-    return scientific(spread.mean), "±", scientific(spread.deviation)
+def _excess(spread: Spread) -> tuple[str, str]:
+    return scientific(spread.mean), scientific(spread.deviation)
 
 
-def _accuracy(spread: Spread) -> tuple[str, str, str]:
-    return f"{spread.mean:.3f}", "±", NONE if spread.deviation is None else f"{spread.deviation:.3f}"
+def _accuracy(spread: Spread) -> tuple[str, str]:
+    return f"{spread.mean:.3f}", NONE if spread.deviation is None else f"{spread.deviation:.3f}"
 
 
 def _mean(spread: Spread | None) -> str:

@@ -15,6 +15,8 @@ ROUNDING = 1e-12
 _ENDS = {"converged": "green", "computed": "green", "diverged": "red", "failed": "red"}
 # Epochs whose loss is printed; of more, the first and the last.
 _EPOCHS = 8
+# Failed jobs that are listed one by one; of more, so many are named for each error.
+_FEW, _NAMED = 10, 3
 
 
 def shown(folder: Path) -> str:
@@ -98,6 +100,33 @@ def failure(result: Mapping[str, Any], title: str, folder: Path, screen: Screen 
     )
 
 
+def failures(errors: Mapping[Path, str]) -> list[str]:
+    r"""Lines on the jobs that failed: a line for each, or where they are many a line for each error.
+
+    Args:
+        errors: The error by the folder of the job.
+
+    Example:
+        >>> print("\n".join(failures({Path(f"/a/rank={rank}"): "Too large." for rank in range(12)})))
+        Too large. (12 jobs)
+          /a/rank=0
+          /a/rank=1
+          /a/rank=2
+          and 9 more
+    """
+    if len(errors) <= _FEW:
+        return [visible(f"{shown(folder)}: {error}") for folder, error in errors.items()]
+    folders: dict[str, list[Path]] = {}
+    for folder, error in errors.items():
+        folders.setdefault(error, []).append(folder)
+    lines = []
+    for error, found in folders.items():
+        lines += [f"{visible(error)} ({len(found)} job{'s' * (len(found) != 1)})"]
+        lines += [f"  {visible(shown(folder))}" for folder in found[:_NAMED]]
+        lines += [f"  and {len(found) - _NAMED} more"] * (len(found) > _NAMED)
+    return lines
+
+
 def excess(value: float | None, screen: Screen) -> str:
     """An excess; green where it is no more than rounding."""
     text = scientific(value)
@@ -136,9 +165,9 @@ def _losses(result: Mapping[str, Any], screen: Screen) -> list[str]:
 
 def _end(result: Mapping[str, Any], screen: Screen) -> list[str]:
     reason = visible(result["stop_reason"])
-    word = reason.split(":")[0].split(";")[0]
+    word = reason.partition(" ")[0].rstrip(":")
     lines = screen.wrap(reason)
-    if word in _ENDS and lines[0].startswith(word):
+    if word in _ENDS:
         lines[0] = screen.paint(word, _ENDS[word]) + lines[0].removeprefix(word)
     return lines
 

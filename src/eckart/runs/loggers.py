@@ -1,5 +1,6 @@
 """Loggers of a stack: each member's metrics go to its own history and its own trackers."""
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -68,6 +69,7 @@ class StackLogger(Logger):
         self.trackers: Sequence[list[Tracker]] = [[] for _ in histories] if trackers is None else trackers
         self._floors = [{} for _ in histories] if floors is None else floors
         self._trainer: Trainer | None = None
+        self._said: set[str] = set()
 
     @property
     def name(self) -> str:
@@ -126,7 +128,9 @@ class StackLogger(Logger):
         self._each(range(len(self.histories)), lambda tracker: tracker.save())
 
     def _track(self, member: int, row: Mapping[str, float], step: int) -> None:
-        whole = {**row, **self._floors[member]} if "relative_frobenius" in row else row
+        floor = self._floors[member] if "relative_frobenius" in row else {}
+        # What is not known, such as the loss of a method before its only step, would make the least value unknown.
+        whole = {name: value for name, value in {**row, **floor}.items() if not math.isnan(value)}
         self._each([member], lambda tracker: tracker.log(whole, step))
 
     def _each(self, members: Iterable[int], action: Callable[[Tracker], None]) -> None:
@@ -136,8 +140,19 @@ class StackLogger(Logger):
                     action(tracker)
                 except Exception as error:
                     own.remove(tracker)
-                    # Equal lines are printed once, however many members lose the same tracker.
-                    warnings.warn(f"the training goes on without {tracker.name}: {one_line(error)}", stacklevel=1)
+                    say_once(f"the training goes on without {tracker.name}: {one_line(error)}", self._said)
+
+
+def say_once(line: str, said: set[str]) -> None:
+    """Warn, if the line is not among those that were said: many members can lose the same tracker.
+
+    Args:
+        line: The warning.
+        said: What was said, to which the line is added.
+    """
+    if line not in said:
+        said.add(line)
+        warnings.warn(line, stacklevel=2)
 
 
 def _values(value: Any, stack: int) -> list[float]:

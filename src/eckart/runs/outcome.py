@@ -2,7 +2,6 @@
 
 import contextlib
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,7 +14,7 @@ from eckart.results.atomic import replacing
 from eckart.results.history import History
 from eckart.results.result import FACTORS, FIGURES, write_result
 from eckart.runs.drawing import Subject, draw, write_preview
-from eckart.runs.loggers import Tracker
+from eckart.runs.loggers import Tracker, say_once
 from eckart.runs.stack import Stack
 
 
@@ -36,6 +35,7 @@ class Outcome:
         self._began = self._jobs[0].began if self._jobs[0].sweep is None else time.perf_counter()
         self.trackers: list[list[Tracker]] = [[] for _ in self._jobs]
         self.results: list[dict[str, Any] | None] = [None] * len(self._jobs)
+        self._said: set[str] = set()
 
     def write(self, member: int, fields: Mapping[str, Any], factors: Mapping[str, Tensor]) -> None:
         """Write the factors and the result of a job.
@@ -63,20 +63,20 @@ class Outcome:
         if result is None or result["status"] == "failed":
             return
         if job.previews:
-            with _whole("its preview"):
+            with self._whole("its preview"):
                 write_preview(job.folder, result, subject, **factors)
         if not (job.draws or own):
             return
         drawn = []
         if job.draws:
-            with _whole("its figures"):
+            with self._whole("its figures"):
                 drawn = draw(job.folder / FIGURES, result, history, subject, **factors)
         for tracker in list(own):
-            with _whole(f"its run in {tracker.name}"):
+            with self._whole(f"its run in {tracker.name}"):
                 where = tracker.finish(result, drawn)
                 result["wandb_run"] = where or result["wandb_run"]
             own.remove(tracker)
-        with _whole("its last version"):
+        with self._whole("its last version"):
             self.results[member] = write_result(job.folder, result | {"total_seconds": self._seconds()})
 
     def interrupt(self) -> None:
@@ -103,17 +103,16 @@ class Outcome:
                 list(pool.map(lambda tracker: _attempt(getattr(tracker, how)), left))
         self.trackers = [[] for _ in self._jobs]
 
+    @contextlib.contextmanager
+    def _whole(self, part: str) -> Iterator[None]:
+        """Warn where a part of what comes after the result cannot be made."""
+        try:
+            yield
+        except Exception as error:
+            say_once(f"the result is whole, but not {part}: {one_line(error)}", self._said)
+
     def _seconds(self) -> float:
         return (time.perf_counter() - self._began) / len(self._jobs)
-
-
-@contextlib.contextmanager
-def _whole(part: str) -> Iterator[None]:
-    """Warn where a part of what comes after the result cannot be made."""
-    try:
-        yield
-    except Exception as error:
-        warnings.warn(f"the result is whole, but not {part}: {one_line(error)}", stacklevel=3)
 
 
 def _attempt(action: Callable[[], None]) -> None:

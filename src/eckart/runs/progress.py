@@ -106,7 +106,7 @@ class TrainingBar:
         rate = (done - self._first) / now if now > 0 else 0.0
         bound = (total - done) / rate if rate > 0 else None
         if not isinstance(self._method, DrivenMethod):
-            return done / max(total, 1), [*self._epochs(), *_pace(rate, "batches", time_left(bound))]
+            return done / max(total, 1), [*self._epochs(done, total), *_pace(rate, "steps", time_left(bound))]
         loss, excess, gradient = self._figures(self._method)
         decays, values = [], (gradient, excess if self._method.stop == "excess" else None)
         for decay, value in zip((self._gradient, self._excess), values, strict=True):
@@ -115,18 +115,15 @@ class TrainingBar:
                 decays.append(decay)
         estimates = [seconds for decay in decays if (seconds := decay.left(now)) is not None]
         way = max([done / max(total, 1), *(decay.done for decay in decays)])
-        left, aim, steps = time_left(bound), "", Field(1, f"{done} of {total} steps")
+        left, aim, longer = time_left(bound), "", f"{done} of {total} steps"
         if decays:
             estimate = min(estimates, default=math.inf)
             sure = bound is not None and bound <= estimate
             left = time_left(bound, "≤") if sure or not estimates else time_left(estimate, "≈")
-            aim, steps = (
-                f" → {_brief(self._method.tolerance, 1)}",
-                Field(1, f"{done} steps", f"{done} of ≤ {total} steps"),
-            )
+            aim, longer = f" → {_brief(self._method.tolerance, 1)}", f"{done} of ≤ {total} steps"
         return way, [
             _members(self._method),
-            steps,
+            Field(1, f"{done} steps" if decays else longer, longer),
             _figure(3, "loss", loss, 2),
             _figure(4, "excess", excess),
             _figure(5, "gradient", gradient, more=aim),
@@ -141,13 +138,15 @@ class TrainingBar:
         gradient = method.driver.stationarity if method.tolerance > 0 else None
         return _largest(last.get("train/loss"), active), excess, _largest(gradient, active)
 
-    def _epochs(self) -> list[Field]:
-        last, method = self._recorder.last, self._method
-        loss = last.get("train/loss", self._loss)
-        accuracy = last.get("accuracy")
+    def _epochs(self, done: int, total: int) -> list[Field]:
+        last, method, epochs = self._recorder.last, self._method, self._method.max_epochs
+        loss, accuracy = last.get("train/loss", self._loss), last.get("accuracy")
+        place = (
+            f"epoch {min(method.current_epoch + 1, epochs)} of {epochs}" if epochs > 0 else f"{done} of {total} steps"
+        )
         return [
-            Field(1, f"epoch {min(method.current_epoch + 1, method.max_epochs)} of {method.max_epochs}"),
-            Field(3, "" if loss is None else f"loss {float(loss):.4f}"),
+            Field(1, place),
+            Field(3, "" if loss is None else f"loss {float(torch.as_tensor(loss).max()):.4f}"),
             Field(4, "" if accuracy is None else f"accuracy {float(accuracy):.4f}"),
         ]
 
@@ -194,10 +193,8 @@ def _members(method: DrivenMethod) -> Field:
 
 
 def _pace(rate: float, unit: str, left: str) -> list[Field]:
-    return [
-        Field(6, f"{rate:.3g} {unit}/s" if 0 < rate < 1000 else f"{rate:.0f} {unit}/s" if rate else ""),
-        Field(0, left),
-    ]
+    digits = 0 if rate >= 100 else 1
+    return [Field(6, f"{rate:.{digits}f} {unit}/s" if rate else ""), Field(0, left)]
 
 
 def _figure(place: int, name: str, value: float | None, digits: int = 1, more: str = "") -> Field:

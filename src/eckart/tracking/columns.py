@@ -5,7 +5,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from eckart.tracking.items import NAMES, TYPE, VALUE, Names, Path, leaves, loaded, number, parsed
+from eckart.tracking.items import NAMES, TYPE, VALUE, Names, Path, joined, leaves, loaded, number, parsed
 from eckart.tracking.tree import put
 
 Column = tuple[list[float], list[float]]
@@ -35,9 +35,18 @@ class Columns:
         self._typed: set[Path] = set()
         self._axes: dict[str, str] = {}
         self._axes_by_prefix: dict[str, str] = {}
+        self._hidden: set[str] = set()
 
-    def define(self, name: str, axis: str) -> None:
-        """Let the column of a name have another one as its axis; a star at the end of a name stands for any ending."""
+    def define(self, name: str, axis: str, hidden: bool) -> None:
+        """Let the column of a name have another one as its axis; a star at the end of a name stands for any ending.
+
+        Args:
+            name: Its name, the names of what is nested joined by dots, as W&B does.
+            axis: Name of the other one; empty for the step.
+            hidden: Whether it is only there for the sake of others.
+        """
+        if hidden:
+            self._hidden.add(name)
         if name.endswith("*"):
             self._axes_by_prefix[name[:-1]] = axis
         else:
@@ -80,8 +89,9 @@ class Columns:
         shown: dict[str, Column] = {}
         axes: dict[str, str] = {}
         for path, column in sorted(columns.items()):
-            name, axis = "/".join(path), self._axis(".".join(path))
-            if path in _OWN or name in shown:
+            own, name = ".".join(path), joined(path)
+            axis = self._axis(own)
+            if path in _OWN or own in self._hidden or name in shown:
                 continue
             shown[name] = column
             if axis and axis in dotted and (on_axis := _along(column, dotted[axis]))[0]:
@@ -96,8 +106,7 @@ class Columns:
         path = self._names(head)
         if path is None or path[-1] == TYPE:
             return _ODD
-        asked = path[0] in self._axes.values() or path[0] in self._axes_by_prefix.values()
-        if path in _OWN and not asked:
+        if path in _OWN and path[0] not in {*self._axes.values(), *self._axes_by_prefix.values()}:
             return _SKIPPED
         return self._column(path)
 
@@ -125,7 +134,7 @@ class Columns:
         for path, value in leaves(tree, outer):
             if isinstance(value, dict):
                 self._typed.add(path)
-                self.media.append((step, "/".join(path), value))
+                self.media.append((step, joined(path), value))
             elif numbers and isinstance(value, int | float) and not isinstance(value, bool):
                 self._append(path, step, float(value))
 
@@ -141,7 +150,7 @@ class Columns:
     def _axis(self, name: str) -> str:
         if name in self._axes or not self._axes_by_prefix:
             return self._axes.get(name, "")
-        lengths = range(len(name), -1, -1)
+        lengths = sorted(set(map(len, self._axes_by_prefix)), reverse=True)
         axis = next((self._axes_by_prefix[name[:n]] for n in lengths if name[:n] in self._axes_by_prefix), "")
         return "" if axis == name else axis
 

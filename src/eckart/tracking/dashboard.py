@@ -13,7 +13,7 @@ from eckart.config import settings_of
 from eckart.errors import one_line
 from eckart.results.atomic import replacing
 from eckart.results.terminal import shown
-from eckart.tracking.reach import answers
+from eckart.tracking.reach import obstacle
 
 if TYPE_CHECKING:
     from wandb_workspaces.reports.v2 import Report
@@ -70,7 +70,8 @@ def offline() -> str | None:
     except wandb.Error as error:
         return f"W&B takes no such key ({one_line(error).removesuffix('.')})"
     # The client itself would wait 10 s, and then speak of its own processes.
-    return None if answers(settings.base_url) else f"W&B at {settings.base_url} does not answer"
+    found = obstacle(settings.base_url, settings.api_key)
+    return found and f"W&B at {settings.base_url} {found}"
 
 
 def built(project: str, entity: str) -> Dashboard:

@@ -43,7 +43,12 @@ def _exact(head: bytes) -> Path | None:
 
 
 def _path(item: Any) -> Path:
-    return tuple(cleaned_name(name) for name in item.nested_key or [item.key])
+    return tuple(cleaned_name(name) for name in item.nested_key[:DEPTH] or [item.key])
+
+
+def joined(path: Path) -> str:
+    """A path as one name of bounded length."""
+    return "/".join(path)[:NAME]
 
 
 def parsed(items: Iterable[bytes]) -> Iterator[tuple[Path, bytes]]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,8 +19,8 @@ from eckart.printable import printable
 from eckart.tracking import reach
 from eckart.tracking.metrics import CHOICES, EPOCH, METRICS, PICTURES, RANK, STEP
 
-# Seconds that an online run may take to begin, and to send what is left at its end; else it stays on disk.
-_BEGIN, _END = 30.0, 120.0
+# Seconds that an online run may take to begin, and to send what is left at its end; then it stays on disk.
+_LIMITS = {"init_timeout": 30.0, "finish_timeout": 120.0}
 
 
 class Tracked(Protocol):
@@ -50,6 +51,7 @@ class WandbTracker:
     def __init__(self, run: wandb.Run, *, epochs: bool) -> None:
         self.run = self.experiment = run
         self._epochs = epochs
+        self._row: set[str] = set()
 
     def begin(self) -> None:
         """Name the axis of each metric, and what the summary takes of it."""
@@ -65,6 +67,7 @@ class WandbTracker:
     def log(self, row: Mapping[str, float], step: int) -> None:
         """Log the metrics of a step."""
         self.run.log({**row, STEP: step}, step=step)
+        self._row = set(row)
 
     def save(self) -> None:
         """Nothing: W&B's own process writes what it receives."""
@@ -80,12 +83,13 @@ class WandbTracker:
         Returns:
             The folder of an offline run, or the URL of an online one.
         """
+        last = {name: result[name] for name in METRICS if name not in self._row and result.get(name) is not None}
+        pictures = {f"{PICTURES}{path.stem}": wandb.Image(str(path)) for path in drawn if path.suffix == ".png"}
+        # With the last row, which W&B holds back for more of its step: it must not overwrite the summary of the result.
+        # No other row has the rank, so that a chart over ranks shows the last errors of each run.
+        self.run.log({RANK: result["rank"], **last, **pictures})
         summary = {key: value for key, value in result.items() if value is not None and key != "config"}
         self.run.summary.update(summary)
-        last = {name: result[name] for name in METRICS if result.get(name) is not None}
-        pictures = {f"{PICTURES}{path.stem}": wandb.Image(str(path)) for path in drawn if path.suffix == ".png"}
-        # One row that has the rank, so that a chart over ranks shows the last errors of each run, and no others.
-        self.run.log({RANK: result["rank"], **last, **pictures})
         where = self.run.settings.sync_dir if self.run.settings.mode == "offline" else self.run.url
         self.run.finish(exit_code=0 if result["status"] == "completed" else 1)
         return where
@@ -124,17 +128,17 @@ def start(jobs: Sequence[Tracked], node: DictConfig, *, epochs: bool) -> Iterato
     # A mode that the user has chosen stays.
     chosen = wandb.setup().settings.mode != "online"
     online = not chosen and reach.is_reached(folder)
+    if not chosen and not online:
+        # Else W&B's process sends its own metrics with the key that was refused, and prints that they were, too.
+        os.environ.setdefault("OTEL_SDK_DISABLED", "true")
     for number, job in enumerate(jobs):
-        mode: Literal["offline"] | None = None if chosen or online else "offline"
         try:
-            try:
-                run = _begun(job, node, folder, mode)
-            except wandb.errors.CommError as error:
-                if mode == "offline":
-                    raise
-                online, law = False, f"W&B at {wandb.setup().settings.base_url} takes no runs"
-                reach.tell(folder, f"{law} ({printable(str(error).splitlines()[0])})")
-                run = _begun(job, node, folder, "offline")
+            run = None
+            if online:
+                run = _online(job, node, folder)
+                online = run is not None
+            if run is None:
+                run = _begun(job, node, folder, None if chosen else "offline", {})
         except Exception as error:
             warnings.warn(f"the training goes on without W&B: {one_line(error)}", stacklevel=2)
             yield from [None] * (len(jobs) - number)
@@ -142,21 +146,39 @@ def start(jobs: Sequence[Tracked], node: DictConfig, *, epochs: bool) -> Iterato
         yield WandbTracker(run, epochs=epochs)
 
 
-def _begun(job: Tracked, node: DictConfig, folder: Path, mode: Literal["offline"] | None) -> wandb.Run:
+def _online(job: Tracked, node: DictConfig, folder: Path) -> wandb.Run | None:
+    """An online run; None, with a warning, where W&B takes none, of which nothing is left on the disk."""
+    # The agent of a W&B sweep decides the id of its runs.
+    identity = os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4)
+    limits = {name: most for name, most in _LIMITS.items() if f"WANDB_{name.upper()}" not in os.environ}
     try:
-        return _init(job, node, folder, mode)
+        return _begun(job, node, folder, None, {"run_id": identity, "finish_timeout_raises": True, **limits})
+    except wandb.errors.CommError as error:
+        url, reason = wandb.setup().settings.base_url, printable(str(error).splitlines()[0])
+        reach.tell(folder, f"W&B at {url} takes no runs ({reason})")
+        for begun in (folder / "wandb").glob(f"run-*-{identity}"):
+            shutil.rmtree(begun, ignore_errors=True)
+        return None
+
+
+def _begun(
+    job: Tracked, node: DictConfig, folder: Path, mode: Literal["offline"] | None, own: Mapping[str, Any]
+) -> wandb.Run:
+    try:
+        return _init(job, node, folder, mode, own)
     except (ConnectionError, MailboxClosedError):
         # W&B's own process has ended; the next call starts another one.
         with contextlib.suppress(Exception):
             wandb.teardown()
-        return _init(job, node, folder, mode)
+        return _init(job, node, folder, mode, own)
 
 
-def _init(job: Tracked, node: DictConfig, folder: Path, mode: Literal["offline"] | None) -> wandb.Run:
+def _init(
+    job: Tracked, node: DictConfig, folder: Path, mode: Literal["offline"] | None, own: Mapping[str, Any]
+) -> wandb.Run:
     config = config_of(job)
     named = config[CHOICES]
     tags = [*node.tags, *(named[group] for group in ("method", "data", "experiment") if group in named)]
-    own: dict[str, Any] = {} if "WANDB_INIT_TIMEOUT" in os.environ else {"init_timeout": _BEGIN}
     return wandb.init(
         project=node.project,
         entity=node.entity,
@@ -169,5 +191,5 @@ def _init(job: Tracked, node: DictConfig, folder: Path, mode: Literal["offline"]
         mode=mode,
         config=config,
         reinit="create_new",
-        settings=wandb.Settings(silent=True, console="off", finish_timeout=_END, finish_timeout_raises=True, **own),
+        settings=wandb.Settings(silent=True, console="off", **own),
     )

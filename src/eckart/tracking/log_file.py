@@ -16,7 +16,7 @@ _READ = 32
 _WHOLE, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 _SEEDS = [zlib.crc32(bytes([kind])) for kind in range(5)]
 # A record is one row of a history or one config: what is longer is refused, for the sake of memory.
-_LONGEST = 64 * 2**20
+_LONGEST = 16 * 2**20
 # Blocks without any record, 128 MiB, after which one looks no further.
 _PATIENCE = 4096
 

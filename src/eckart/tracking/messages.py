@@ -27,7 +27,13 @@ FIELDS: dict[str, dict[str, tuple[int, str]]] = {
     "SummaryRecord": {"update": (1, _REPEATED), "remove": (2, _REPEATED)},
     "ConfigRecord": {"update": (1, _REPEATED), "remove": (2, _REPEATED)},
     "HistoryItem": {"key": (1, _BYTES), "nested_key": (2, _REPEATED), "value_json": (16, _BYTES)},
-    "MetricRecord": {"name": (1, _BYTES), "glob_name": (2, _BYTES), "step_metric": (4, _BYTES)},
+    "MetricRecord": {
+        "name": (1, _BYTES),
+        "glob_name": (2, _BYTES),
+        "step_metric": (4, _BYTES),
+        "options": (6, "MetricOptions"),
+    },
+    "MetricOptions": {"hidden": (2, _BOOL)},
     "RunRecord": {
         "run_id": (1, _BYTES),
         "entity": (2, _BYTES),

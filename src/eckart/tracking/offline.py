@@ -1,40 +1,25 @@
 """What the files of offline W&B runs say, of eckart's and of any other program's."""
 
-import contextlib
 import itertools
 import os
 import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from google.protobuf.message import DecodeError
-
 from eckart.printable import printable
 from eckart.results.result import natural_order
-from eckart.tracking.columns import Columns
-from eckart.tracking.items import NAMES, cleaned, cleaned_name, leaves
+from eckart.tracking.items import NAMES, joined, leaves
 from eckart.tracking.log_file import RecordLog
-from eckart.tracking.messages import Record
 from eckart.tracking.run_files import config_beside, images, inside, summary_beside
-from eckart.tracking.tree import Tree
+from eckart.tracking.run_records import RunRecords
 
 _NAME = re.compile(r"run-.+\.wandb")
 # W&B writes below ``.wandb`` where there is such a folder.
 _STAGE = ".wandb"
-_IDENTITY = {
-    "id": "run_id",
-    "name": "display_name",
-    "project": "project",
-    "entity": "entity",
-    "group": "run_group",
-    "job_type": "job_type",
-    "notes": "notes",
-    "host": "host",
-}
+_MEDIA = 5_000
 
 
 @dataclass(frozen=True)
@@ -64,7 +49,8 @@ class OfflineRun:
             ``host``, as far as the run has them.
         tags: Its tags.
         config: Its config, nested, without what W&B adds of its own.
-        history: Numbers logged, by name: steps and values, which may be NaN or infinite.
+        history: Numbers logged, by name: steps and values, which may be NaN or infinite; without what the program
+            hides.
         summary: Its last values, nested names joined by a slash; W&B's own ``_step``, ``_runtime`` and ``_timestamp``
             are among them.
         media: Images that it logged.
@@ -113,13 +99,33 @@ def read_offline_run(path: Path) -> OfflineRun:
         OSError: If the file cannot be opened.
         ValueError: If it is not a regular file.
     """
-    reading = _Reading()
+    run = RunRecords()
     with _opened(path) as file:
         size = os.fstat(file.fileno()).st_size
         log = RecordLog(file)
         for content in log.records():
-            reading.take(content)
-    return reading.finished(path, _problems(log, size))
+            run.take(content)
+    run.end_row()
+    files = path.parent / "files"
+    config = run.config.finished() or config_beside(files)
+    summary = run.summary.finished() or summary_beside(files)
+    history, axes = run.columns.finished()
+    leaf = sorted(itertools.islice(leaves(summary), NAMES + 1), key=lambda named: named[0])
+    shown = list(itertools.islice(_images(run.columns.media, leaf), _MEDIA + 1))
+    problems = [*_damage(log, size), *_left_out(run, len(leaf) > NAMES, len(shown) > _MEDIA)]
+    line = "; ".join(problems)
+    return OfflineRun(
+        path=path,
+        identity={"id": path.stem.removeprefix("run-"), **run.identity},
+        tags=run.tags,
+        config=config,
+        history=history,
+        summary={joined(own): value for own, value in leaf[:NAMES] if not isinstance(value, dict)},
+        media=tuple(_media(files, shown[:_MEDIA])),
+        exit_code=run.exit_code,
+        problem=f"{line[0].upper()}{line[1:]}." if line else None,
+        axes=axes,
+    )
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -131,7 +137,7 @@ def _opened(path: Path) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
-def _problems(log: RecordLog, size: int) -> list[str]:
+def _damage(log: RecordLog, size: int) -> list[str]:
     if not size:
         return ["it is empty"]
     if log.foreign:
@@ -144,115 +150,29 @@ def _problems(log: RecordLog, size: int) -> list[str]:
     return found
 
 
-class _Reading:
-    """What the records of a file say, one after the other."""
-
-    def __init__(self) -> None:
-        self.columns = Columns()
-        self.summary, self.config = Tree(), Tree()
-        self.identity: dict[str, str] = {}
-        self.tags: tuple[str, ...] = ()
-        self.exit_code: int | None = None
-        self.unread = 0
-        self.row: list[bytes] = []
-        self.step: int | None = None
-
-    def take(self, content: bytes) -> None:
-        try:
-            record = Record.FromString(content)
-        except DecodeError:
-            self.unread += 1
-            return
-        if record.HasField("history"):
-            self.columns.add(record.history.item, _step(record.history))
-        elif record.HasField("summary"):
-            self._change(self.summary, record.summary)
-        elif record.HasField("config"):
-            self._change(self.config, record.config)
-        elif record.HasField("run"):
-            self._take_run(record.run)
-        elif record.HasField("metric"):
-            name = record.metric.name or record.metric.glob_name
-            self.columns.define(cleaned_name(name), cleaned_name(record.metric.step_metric))
-        elif record.HasField("exit"):
-            self.exit_code = record.exit.exit_code
-        elif record.HasField("request") and record.request.HasField("partial_history"):
-            self._take_part(record.request.partial_history)
-
-    def finished(self, path: Path, problems: list[str]) -> OfflineRun:
-        self._end_row()
-        files = path.parent / "files"
-        config = self.config.finished() or config_beside(files)
-        summary = self.summary.finished() or summary_beside(files)
-        history, axes = self.columns.finished()
-        flat = sorted(itertools.islice(leaves(summary), NAMES + 1), key=lambda leaf: leaf[0])
-        unread = self.unread + self.summary.unread + self.config.unread
-        if unread:
-            many = "a record or value" if unread == 1 else f"{unread} records or values"
-            problems.append(f"{many} could not be decoded")
-        if self.columns.full or len(flat) > NAMES:
-            problems.append(f"only the first {NAMES} names of its history and summary are kept")
-        line = "; ".join(problems)
-        return OfflineRun(
-            path=path,
-            identity={"id": path.stem.removeprefix("run-"), **self.identity},
-            tags=self.tags,
-            config=config,
-            history=history,
-            summary={"/".join(own): value for own, value in flat[:NAMES] if not isinstance(value, dict)},
-            media=tuple(_media(files, self.columns.media, flat)),
-            exit_code=self.exit_code,
-            problem=f"{line[0].upper()}{line[1:]}." if line else None,
-            axes=axes,
-        )
-
-    def _change(self, tree: Tree, record: Any) -> None:
-        tree.update(record.update)
-        if record.remove:
-            tree.remove(record.remove)
-
-    def _take_run(self, run: Any) -> None:
-        self.identity |= {name: text for name, own in _IDENTITY.items() if (text := cleaned(_text(getattr(run, own))))}
-        if run.HasField("start_time"):
-            # Seconds beyond the year 9999 are no time.
-            with contextlib.suppress(OverflowError, ValueError, OSError):
-                self.identity["started"] = datetime.fromtimestamp(run.start_time.seconds, UTC).isoformat()
-        if run.tags:
-            self.tags = tuple(cleaned_name(tag) for tag in run.tags[:NAMES])
-        self._change(self.config, run.config)
-        self._change(self.summary, run.summary)
-
-    def _take_part(self, part: Any) -> None:
-        """Take a part of a row, which ends with a part that says so, or with one of another step."""
-        step = _step(part)
-        if step is not None and step != self.step:
-            self._end_row()
-            self.step = step
-        self.row += part.item
-        if part.action.flush or (step is None and not part.HasField("action")):
-            self._end_row()
-
-    def _end_row(self) -> None:
-        if self.row:
-            self.columns.add(self.row, self.step)
-        self.row, self.step = [], None
+def _left_out(run: RunRecords, names: bool, pictures: bool) -> list[str]:
+    found = []
+    if unread := run.unread + run.summary.unread + run.config.unread:
+        found.append(f"{'a record or value' if unread == 1 else f'{unread} records or values'} could not be decoded")
+    if names or run.columns.full:
+        found.append(f"only the first {NAMES} names of its history and summary are kept")
+    if pictures:
+        found.append(f"only the first {_MEDIA} images are kept")
+    return found
 
 
-def _step(record: Any) -> int | None:
-    return record.step.num if record.HasField("step") else None
-
-
-def _text(content: bytes) -> str:
-    return content.decode(errors="replace")
-
-
-def _media(
-    files: Path, logged: Sequence[tuple[int, str, Mapping[str, Any]]], summary: Sequence[tuple[tuple[str, ...], Any]]
-) -> Iterator[Media]:
+def _images(
+    logged: Sequence[tuple[int, str, Mapping[str, Any]]], summary: Sequence[tuple[tuple[str, ...], Any]]
+) -> Iterator[tuple[str, int | None, str, str]]:
+    """Key, step, file and caption of each image; those that only the summary has come last."""
     keys = {key for _, key, _ in logged}
-    last = [(None, "/".join(path), value) for path, value in summary if isinstance(value, dict)]
+    last = [(None, joined(path), value) for path, value in summary if isinstance(value, dict)]
     for step, key, value in [*logged, *(own for own in last if own[1] not in keys)]:
         for name, caption in images(value):
-            path = inside(files, name)
-            if path is not None:
-                yield Media(key, step, path, caption)
+            yield key, step, name, caption
+
+
+def _media(files: Path, shown: Sequence[tuple[str, int | None, str, str]]) -> Iterator[Media]:
+    for key, step, name, caption in shown:
+        if (path := inside(files, name)) is not None:
+            yield Media(key, step, path, caption)

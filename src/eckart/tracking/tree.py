@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from eckart.tracking.items import DEPTH, VALUE, Names, Path, loaded, parsed
+from eckart.tracking.items import VALUE, Names, Path, loaded, parsed
 
 
 class Tree:
@@ -68,7 +68,7 @@ def put(tree: dict[str, Any], path: Path, value: Any) -> None:
         >>> tree
         {'a': {'b': 2}}
     """
-    *outer, last = path[:DEPTH]
+    *outer, last = path
     for name in outer:
         inner = tree.get(name)
         if not isinstance(inner, dict):
@@ -79,7 +79,7 @@ def put(tree: dict[str, Any], path: Path, value: Any) -> None:
 
 def drop(tree: dict[str, Any], path: Path) -> None:
     """Remove what is at a path, if anything is."""
-    *outer, last = path[:DEPTH]
+    *outer, last = path
     for name in outer:
         inner = tree.get(name)
         if not isinstance(inner, dict):

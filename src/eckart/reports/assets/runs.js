@@ -109,7 +109,7 @@
     };
 
     const rowOf = (row) => {
-      const more = page.make("button", { type: "button", "aria-expanded": "false", "aria-label": `Details of ${page.level(runs.names, row)}` }, "more");
+      const more = page.make("button", { type: "button", "aria-expanded": "false", "aria-label": `Details of ${page.level(runs.names, row)}` }, "details");
       const buttons = page.make("td", {}, more);
       if (pictured.has(row)) {
         const show = page.make("button", { type: "button", "aria-label": `Pictures of ${page.level(runs.names, row)}` }, "pictures");
@@ -124,7 +124,6 @@
       more.addEventListener("click", () => {
         const open = more.getAttribute("aria-expanded") === "true";
         more.setAttribute("aria-expanded", String(!open));
-        more.textContent = open ? "more" : "less";
         if (open) made.nextElementSibling.remove();
         else made.after(details(row, runs.columns.length + 1));
       });

@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[2]
 AXE = "ECKART_AXE"
 # Where `npm install --no-save axe-core` puts it.
 _AXE_FILE = Path("node_modules", "axe-core", "axe.min.js")
-_MARKS = "svg g[class*=role-mark] path, svg g[class*=role-mark] image, svg g[class*=role-mark] line"
+_PLOT = "svg.marks"
+_MARKS = ", ".join(f"{_PLOT} g[class*=role-mark] {mark}" for mark in ("path", "image", "line"))
 
 
 @dataclass
@@ -133,6 +134,19 @@ def tab_stops(page: "Page", most: int = 200) -> Iterator[dict[str, Any]]:
         yield stop
 
 
+def spoken(page: "Page") -> list[tuple[str, str]]:
+    """What a screen reader finds in Chromium's accessibility tree, in its order: roles and names."""
+    tree = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
+    nodes = {node["nodeId"]: node for node in tree}
+    left, found = [tree[0]["nodeId"]], []
+    while left:
+        node = nodes[left.pop()]
+        left += [child for child in reversed(node.get("childIds", [])) if child in nodes]
+        if not node["ignored"]:
+            found.append((str(node["role"]["value"]), str(node.get("name", {}).get("value", ""))))
+    return found
+
+
 def faint_labels(page: "Page", least: float = 4.5) -> list[str]:
     """Texts of plots whose contrast against the page behind them is below a ratio; axe-core does not look at these."""
     found: list[str] = page.evaluate(
@@ -171,5 +185,5 @@ def faint_labels(page: "Page", least: float = 4.5) -> list[str]:
 
 def _marks(figure: "Locator") -> int:
     figure.scroll_into_view_if_needed()
-    figure.locator("svg").first.wait_for(timeout=20_000)
+    figure.locator(_PLOT).wait_for()
     return figure.locator(_MARKS).count()

@@ -17,9 +17,8 @@ REAL = (
         "data.rows=20",
         "rank=1,2,5,10",
         "seed=range(5)",
-        "figures=true",
     ),
-    ("method=classifier", "data=digits", "rank=2,8,32", "seed=0,1", "method.epochs=3", "figures=true"),
+    ("method=classifier", "data=digits", "rank=2,8,32", "seed=0,1", "method.epochs=3"),
 )
 """Two sweeps, of 60 matrices and of 6 classifiers."""
 
