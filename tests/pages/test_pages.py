@@ -53,7 +53,7 @@ def test_print_shows_every_plot_without_scrolling(name: str, pages: Pages, visit
     page = visit(pages(name), color_scheme="dark").page
     page.pdf(path=tmp_path / "page.pdf")
     figures = page.locator("figure[data-plot]:visible")
-    assert figures.count() == page.locator("figure[data-plot]:visible:has(svg)").count() > 0
+    assert figures.count() == page.locator("figure[data-plot]:visible:has(svg.marks)").count() > 0
     page.emulate_media(media="print")
     assert not page.locator("#filter").is_visible()
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
@@ -71,4 +71,4 @@ def test_it_says_something_without_scripts(name: str, pages: Pages, visit: Open)
 def test_a_thousand_runs_are_one_light_file(pages: Pages, visit: Open) -> None:
     page = pages("thousand")
     assert page.stat().st_size < MEGABYTES * 1e6
-    visit(page).page.locator("figure[data-plot] svg").first.wait_for(timeout=MILLISECONDS)
+    visit(page).page.locator("figure[data-plot] svg.marks").first.wait_for(timeout=MILLISECONDS)

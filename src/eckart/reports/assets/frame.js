@@ -82,9 +82,10 @@ page.draw = (figure) => {
   const options = { renderer: "svg", ast: true, actions: false, defaultStyle: false, tooltip: page.tooltip, logLevel: 1 };
   const drawn = vegaEmbed(place, spec, options).then((result) => {
     page.views.set(key, result.view);
-    const svg = place.querySelector("svg");
-    svg.setAttribute("role", "img");
-    svg.setAttribute("aria-labelledby", `title-${key}`);
+    // To a screen reader a plot is one image; its numbers are in the table below it.
+    place.setAttribute("role", "img");
+    place.setAttribute("aria-labelledby", `title-${key}`);
+    place.querySelector("svg").setAttribute("aria-hidden", "true");
     figure.dataset.rendered = "";
   });
   page.drawing.set(key, drawn);
