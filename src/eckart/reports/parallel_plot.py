@@ -67,6 +67,7 @@ def plot(records: Sequence[Record], lines: Lines) -> Plot | None:
         f"low to orange for high. A filter of the table of runs also filters the lines.{part}",
         styled(_chart([axis.title for axis in dimensions], outcome[1]), height=360),
         {"runs": rows, "labels": labels},
+        wide=True,
     )
 
 

@@ -91,7 +91,7 @@ def plots(series: Mapping[str, Any], lines: Lines, records: Sequence[Record], *,
     return [_plot(axis, series[axis.key], lines, records) for axis in axes_]
 
 
-def _curve(axis: Axis, record: Record) -> tuple[list[float], list[float]]:
+def _curve(axis: Axis, record: Record) -> tuple[Sequence[float], Sequence[float]]:
     steps, values = record.history.get(axis.history, ([], []))
     counted = dict(zip(*record.history.get("epoch", ([], [])), strict=True))
     if bool(counted) != axis.epochs:

@@ -52,7 +52,7 @@
     if (column.kind === "link") {
       const address = value && /^https?:\/\//.test(value);
       const said = value ? (address ? page.make("a", { href: value, rel: "noreferrer" }, "run") : value.split("/").pop()) : "–";
-      return page.make("td", value && !address ? { title: value } : {}, said);
+      return page.make("td", { class: "link", title: value && !address ? value : null }, said);
     }
     return page.make("td", number.has(column.kind) ? { class: "number" } : {}, shownNumber(column.kind, value));
   };
@@ -66,7 +66,7 @@
     ].join(" ").toLowerCase()} `);
 
     const heads = runs.columns.map((column) => {
-      const head = page.make("th", { scope: "col", class: number.has(column.kind) ? "number" : null });
+      const head = page.make("th", { scope: "col", class: number.has(column.kind) ? "number" : column.kind });
       const button = page.make("button", { type: "button" }, column.label);
       button.addEventListener("click", () => {
         state.up = state.sorted === column ? !state.up : true;
