@@ -122,6 +122,19 @@ def styled(chart: Any, height: int = 300) -> Any:
             titlePadding=9,
             labelOverlap=True,
         )
+        .configure_legend(
+            labelColor=_INK,
+            titleColor=_INK,
+            labelFontSize=12.5,
+            titleFontSize=12.5,
+            titleFontWeight="normal",
+            labelLimit=420,
+            orient="top",
+            direction="horizontal",
+            symbolSize=90,
+            columnPadding=18,
+            symbolOpacity=1,
+        )
         .configure_text(color=_INK, fontSize=12)
         .configure_rule(color=_INK)
     )
