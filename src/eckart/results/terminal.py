@@ -143,13 +143,17 @@ def sweep_table(results: Iterable[Mapping[str, Any]]) -> str:
 def _files(folder: Path) -> list[str]:
     files = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
     return [
-        f"{path.name}/{{{','.join(sorted(item.stem for item in path.iterdir()))}}}.png"
+        f"{path.name}/{{{','.join(sorted(item.stem for item in path.iterdir()))}}}{_suffixes(path)}"
         if path.name == FIGURES
         else f"{path.name}/"
         if path.is_dir()
         else path.name
         for path in files
     ]
+
+
+def _suffixes(folder: Path) -> str:
+    return ",".join(sorted({item.suffix for item in folder.iterdir()}))
 
 
 def _trained(result: Mapping[str, Any]) -> str:

@@ -69,9 +69,11 @@ class Outcome:
             drawn = []
             if job.draws:
                 folder = job.folder / FIGURES
-                drawn = draw(folder, result, history, subject, **factors)
+                drawn = draw(folder, result, history, subject, **factors, suffix=job.suffix)
             if run is not None:
-                result["wandb_run"] = live.finish(run, result, drawn)
+                # W&B shows no SVG as an image.
+                pixels = [path for path in drawn if path.suffix == ".png"]
+                result["wandb_run"] = live.finish(run, result, pixels)
                 self.runs[member] = None
             self.results[member] = write_result(job.folder, result | {"total_seconds": self._seconds()})
         except Exception as error:
