@@ -9,7 +9,8 @@ from pathlib import Path
 from eckart.errors import one_line, warn_in_one_line
 from eckart.results import tables
 from eckart.results.result import read_results
-from eckart.results.terminal import sweep_table
+from eckart.results.screen import Screen
+from eckart.results.summary import sweep_table
 
 
 def main() -> None:
@@ -25,7 +26,7 @@ def main() -> None:
     try:
         if arguments.out is None:
             found = read_results(*arguments.folders).values()
-            print(sweep_table(found), end="\n\n")
+            print(sweep_table(found, Screen.of(sys.stdout)), end="\n\n")
             print(_count((result["status"] for result in found), arguments.folders))
         else:
             tables.check_format(arguments.out)

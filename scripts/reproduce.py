@@ -19,7 +19,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, metavar="N", help="seeds of every claim in place of its own number")
     parser.add_argument("--out", type=Path, default=Path("outputs/reproduction"), metavar="FOLDER", help="%(default)s")
     parser.add_argument("--docs", type=Path, metavar="FOLDER", help="write page, table and pictures here, not to --out")
+    parser.add_argument("--page", type=Path, metavar="FOLDER", help="write its reproduction.html anew; train nothing")
     arguments = parser.parse_args()
+    if arguments.page is not None:
+        _write_page(arguments.page)
+        return
     claims = read_claims()
     for name in arguments.only or []:
         if name not in claims:
@@ -57,8 +61,18 @@ def main() -> None:
         print(f"{name:<22} {comparison.seconds:6.1f} s  {verdict}", flush=True)
     command = shlex.join(["python", "scripts/reproduce.py", *sys.argv[1:]])
     seconds = time.perf_counter() - began
-    written, table, *_ = page.write(arguments.docs or arguments.out, comparisons, left_out, command, seconds)
-    print(f"{written}\n{table}")
+    written = page.write(arguments.docs or arguments.out, comparisons, left_out, command, seconds)
+    print("\n".join(map(str, written[:3])))
+
+
+def _write_page(folder: Path) -> None:
+    from eckart.errors import one_line
+    from eckart.reproduction import html
+
+    try:
+        print(html.write(folder))
+    except (OSError, ValueError) as error:
+        sys.exit(one_line(error))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ def prepared(arguments: Sequence[str]) -> list[str]:
     Hydra leaves a key out of a job's folder name only if the key is listed. The list added here holds every key that
     is not swept. An experiment can be a sweep without ``-m``, so the list is added to every command. ``resume=`` sets
     the folder to write to. With ``data=operator`` the keys below ``data.arguments`` are those of the user's callable,
-    which no config file lists, so Hydra is told to add them.
+    which no config file lists, so Hydra is told to add them. Loggers below ``logger.lightning`` replace the default
+    logger.
 
     Raises:
         ConfigError: If there is nothing to resume, or for a flag that would load a pickle.
@@ -35,6 +36,10 @@ def prepared(arguments: Sequence[str]) -> list[str]:
         raise ConfigError("Hydra's flag --experimental-rerun loads a pickle, which can run any code: it is refused.")
     if "data=operator" in arguments:
         arguments = [f"++{word}" if word.startswith("data.arguments.") else word for word in arguments]
+    named = [argument.lstrip("+") for argument in arguments]
+    if any(name.startswith("logger.lightning") for name in named) and not any(map(_names_a_logger, named)):
+        first = next(place for place, name in enumerate(named) if name.startswith("logger.lightning"))
+        arguments = [*arguments[:first], "logger=csv", *arguments[first:]]
     plain = [argument for argument in arguments if _is_override(argument)]
     try:
         overrides = OverridesParser.create().parse_overrides(plain)
@@ -74,6 +79,10 @@ def _loads_a_pickle(argument: str) -> bool:
     # Hydra's parser takes any beginning of a flag that is unique, such as --exp.
     flag = argument.partition("=")[0]
     return len(flag) > 2 and "--experimental-rerun".startswith(flag)
+
+
+def _names_a_logger(override: str) -> bool:
+    return override.startswith(("logger=", "logger.wandb", "~logger"))
 
 
 def _is_override(argument: str) -> bool:

@@ -14,12 +14,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from eckart import arguments, config, laws
+from eckart import arguments, commands, config, laws
 from eckart.config import without_hydra
 from eckart.errors import one_line, raised_by_hydra, wants_traceback
-from eckart.printable import printable
-from eckart.results import terminal
+from eckart.printable import printable, visible
+from eckart.reports.ending import Reporting
+from eckart.results import summary, terminal
 from eckart.results.result import read_results
+from eckart.results.screen import Screen
 from eckart.runs.interruption import Interrupted, claim_exit, interruptible
 from eckart.runs.job import Job
 from eckart.runs.stack import Stack
@@ -31,6 +33,7 @@ _typed: list[str] = []
 _folders: list[Path] = []
 _sweeps: list[Path] = []
 _failed: list[Path] = []
+_reporting: list[Reporting] = []
 
 
 class Folders(Callback):
@@ -49,6 +52,7 @@ class Folders(Callback):
         """Record the folder of the sweep."""
         _folders.append(Path(config.hydra.sweep.dir).absolute())
         _sweeps.append(_folders[-1])
+        _reporting.append(Reporting(config.report))
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Record a job that did not complete: where nothing can be written, its folder does not show it."""
@@ -57,8 +61,11 @@ class Folders(Callback):
 
 
 def main() -> None:
-    """Run the command line of this process; see :func:`command`."""
-    command(sys.argv)
+    """Run the command line of this process: a training, see :func:`command`, or one of ``eckart.commands``."""
+    if commands.asked(sys.argv):
+        commands.run(sys.argv)
+    else:
+        command(sys.argv)
 
 
 def command(typed: Sequence[str]) -> Path | None:
@@ -74,7 +81,7 @@ def command(typed: Sequence[str]) -> Path | None:
     Returns:
         The folder of the run or the sweep; None for a command that only prints.
     """
-    for kept in (_typed, _folders, _sweeps, _failed):
+    for kept in (_typed, _folders, _sweeps, _failed, _reporting):
         kept.clear()
     _typed.extend(typed)
     config.register()
@@ -129,7 +136,9 @@ def _train(cfg: DictConfig) -> float | tuple[float, ...] | None:
     (result,) = trained
     if result["status"] != "failed" and (before is None or job.sweep is None):
         # Not through the progress bar of a sweep.
-        tqdm.write((terminal.line if job.sweep else terminal.table)(result, job.folder))
+        tqdm.write((terminal.line if job.sweep else terminal.table)(result, job.folder, Screen.of(sys.stdout)))
+    if job.sweep is None and cfg.report:
+        Reporting(True).write(job.folder)
     if result["status"] != "completed" and job.sweep is None:
         sys.exit(result["error"])
     return job.objective(result)
@@ -143,18 +152,21 @@ def _last_line(error: Exception) -> str:
 
 def _how_to_resume() -> str:
     begun = [folder for folder in _folders if folder.is_dir()]
-    return f"; to resume: {arguments.resuming(_typed, begun[0])}" if begun else ""
+    return f"; to resume: {visible(arguments.resuming(_typed, begun[0]))}" if begun else ""
 
 
 def _conclude(sweep: Path) -> None:
     ended = read_results(sweep)
-    print(terminal.sweep_table(ended.values()))
-    print(terminal.shown(sweep))
+    print(summary.sweep_table(ended.values(), Screen.of(sys.stdout)))
+    print(f"\n{visible(terminal.shown(sweep))}")
+    for reporting in _reporting:
+        reporting.write(sweep)
     failed = {folder: result["error"] for folder, result in ended.items() if result["status"] != "completed"}
     unwritten = [folder for folder in _failed if folder not in ended]
     failed = dict.fromkeys(unwritten, "its result could not be written") | failed
     if failed:
-        lines = [f"{terminal.shown(folder)}: {error}" for folder, error in failed.items()]
         jobs = len({*ended, *failed})
-        counted = f"{len(failed)} of {jobs} jobs failed; to run them again: {arguments.resuming(_typed, sweep)}"
-        sys.exit("\n  ".join([counted, *lines]))
+        counted = (
+            f"{len(failed)} of {jobs} jobs failed; to run them again: {visible(arguments.resuming(_typed, sweep))}"
+        )
+        sys.exit("\n  ".join([counted, *terminal.failures(failed)]))

@@ -4,6 +4,7 @@ import difflib
 import functools
 import os
 import re
+import sys
 import types
 import typing
 from collections.abc import Iterable
@@ -16,6 +17,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 import eckart
 from eckart.printable import printable
+from eckart.results.screen import Screen
 
 GROUPS = ("method", "data", "optimizer", "schedule", "trainer", "logger", "callbacks", "experiment")
 
@@ -30,6 +32,7 @@ class TrainConfig:
     ckpt: str | None = None
     resume: str | None = None
     figures: Any = None
+    report: bool | None = None
     objective: Any = "relative_frobenius"
     data: dict[str, Any] = field(default_factory=dict)
     method: dict[str, Any] = field(default_factory=dict)
@@ -153,14 +156,15 @@ def describe_choices() -> str:
         if isinstance(entry, DictConfig)
         for group, name in entry.items()
     }
-    lines = []
+    screen, lines = Screen.of(sys.stdout), []
     for group in GROUPS:
         lines.append(f"  {group}=")
         for name in options(group):
             mark = "*" if defaults.get(group) == name else " "
-            lines.append(f"  {mark} {name:<22} {_headline(config_dir() / group / f'{name}.yaml')}")
+            said = f"  {mark} {name:<22} {_headline(config_dir() / group / f'{name}.yaml')}"
+            lines += screen.wrap(said, indent=" " * 27)
         lines.append("")
-    return "\n".join(lines).strip()
+    return "\n".join(lines).rstrip()
 
 
 def _headline(path: Path) -> str:

@@ -25,7 +25,9 @@ _HYDRA = "HYDRA_FULL_ERROR"
 _ASKED = "ECKART_FULL_ERROR"
 # Hydra's configs and modules that only an extra installs.
 _EXTRAS = {
+    "mlflow": "mlflow",
     "submitit": "slurm",
+    "tensorboard": "tensorboard",
     "hydra/launcher/joblib": "joblib",
     "hydra/launcher/submitit_local": "slurm",
     "hydra/launcher/submitit_slurm": "slurm",

@@ -1,5 +1,6 @@
 """The laws that a composed config is held to, before anything heavy is imported."""
 
+import importlib.util
 import math
 import os
 import re
@@ -28,6 +29,10 @@ _PROTECTED = re.compile(rf"PATH|(LD|DYLD|PYTHON).*|{SETTING}")
 _LARGEST = 2**63
 
 
+# Lightning's loggers whose packages come with an extra.
+_PACKAGES = {"TensorBoardLogger": "tensorboard", "MLFlowLogger": "mlflow"}
+
+
 # Those that start processes of their own (ddp_spawn, ddp_notebook) or shard the weights do not fit these methods.
 _STRATEGIES = ("auto", "ddp")
 
@@ -41,6 +46,7 @@ def check(cfg: DictConfig, choices: dict[str, str]) -> None:
 
     Raises:
         ConfigError: For the first law that is broken.
+        ModuleNotFoundError: If a logger needs a package that is not installed.
     """
     for group in ("method", "data", "optimizer", "trainer", "logger"):
         if not cfg[group]:
@@ -65,6 +71,7 @@ def check(cfg: DictConfig, choices: dict[str, str]) -> None:
         if isinstance(cfg.get(group), DictConfig) and choices.get(group):
             _check_types(cfg[group], settings_of(group, choices[group]), group, cfg)
     _check_trainer(cfg.trainer)
+    _check_loggers(cfg.logger)
     _check_fit(cfg, choices)
 
 
@@ -150,6 +157,13 @@ def _check_trainer(trainer: DictConfig) -> None:
     strategy = trainer.get("strategy")
     if isinstance(strategy, str) and strategy not in _STRATEGIES:
         raise ConfigError(f"trainer.strategy must be one of: {', '.join(_STRATEGIES)}. Found {strategy!r}.")
+
+
+def _check_loggers(logger: DictConfig) -> None:
+    for node in plain(logger.get("lightning"), resolve=False).values():
+        needed = _PACKAGES.get(str(isinstance(node, dict) and node.get("_target_")).rpartition(".")[2])
+        if needed is not None and importlib.util.find_spec(needed) is None:
+            raise ModuleNotFoundError(name=needed)
 
 
 def _check_fit(cfg: DictConfig, choices: dict[str, str]) -> None:

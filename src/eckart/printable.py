@@ -19,3 +19,14 @@ def printable(text: object, length: int = 600) -> str:
     """
     line = " ".join("".join(character if character.isprintable() else " " for character in str(text)).split())
     return line if len(line) <= length else f"{line[:length]}..."
+
+
+def visible(text: object) -> str:
+    r"""The text as it is where all of its characters are printable, such as a path; otherwise as :func:`printable`.
+
+    Example:
+        >>> visible("a  b"), visible("a  b\x1b[31m")
+        ('a  b', 'a b [31m')
+    """
+    line = str(text)
+    return line if line.isprintable() else printable(line, len(line))

@@ -12,6 +12,7 @@ from typing import TextIO
 import pytest
 from commandline import Ended, Train
 from hydra.core.global_hydra import GlobalHydra
+from wandb_server import WandbServer
 
 from eckart import cli
 
@@ -24,6 +25,9 @@ def _hermetic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         for name in [name for name in os.environ if name.startswith(("WANDB_", "HYDRA_"))]:
             patch.delenv(name)
         patch.setenv("WANDB_MODE", "offline")
+        # What is printed depends on these.
+        for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE"):
+            patch.delenv(name, raising=False)
         for place in ("CACHE", "CONFIG", "DATA"):
             patch.setenv(f"WANDB_{place}_DIR", str(home / place))
         yield
@@ -57,6 +61,20 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
     yield run
     GlobalHydra.instance().clear()
     logging.getLogger().handlers[:] = handlers
+
+
+@pytest.fixture
+def wandb_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
+    """A W&B server on this machine, which this process and those that it starts are led to."""
+    import wandb
+
+    with WandbServer() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        # W&B reads the environment once, and its process outlives a run.
+        wandb.teardown()
+        yield server
+        wandb.teardown()
 
 
 def _job_folders(root: Path) -> set[Path]:

@@ -1,7 +1,5 @@
-"""Callbacks and loggers of Lightning that the config names."""
+"""Callbacks of Lightning that the config names."""
 
-import csv
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +10,6 @@ from safetensors.numpy import load_file
 ADAM = ("method=factorization", *SMALL, "rank=2", "optimizer=adam", "method.max_steps=25", "method.tolerance=0")
 QUIET = ("figures=false", "logger=csv")
 CLASSIFIER = ("method=classifier", "data=digits", "rank=4", "method.epochs=6")
-CSV = "+logger.lightning={csv: {_target_: pytorch_lightning.loggers.CSVLogger, save_dir: null}}"
 
 
 class Counting(Callback):
@@ -102,24 +99,7 @@ def test_jobs_with_callbacks_are_trained_alone(train: Train, monkeypatch: pytest
     assert Counting.trainings == len(ended.folders) == 2
 
 
-def test_each_job_of_a_stack_has_its_loggers(train: Train) -> None:
-    ended = train("-m", *ADAM, *QUIET, "seed=0,1", CSV)
-    assert ended.code == 0, ended.stderr
-    for folder in ended.folders:
-        logged = rows(folder / "lightning_logs/version_0/metrics.csv")
-        assert [row.keys() - {"step"} for row in logged] == [row.keys() - {"step"} for row in history(folder)]
-        for row, expected in zip(logged, history(folder), strict=True):
-            assert {name: float(value) for name, value in row.items()} == pytest.approx(
-                {name: float(value) for name, value in expected.items()}
-            )
-
-
 def test_a_callback_that_is_wrong_is_one_line(train: Train) -> None:
     node = "{_target_: pytorch_lightning.callbacks.Timer, duration: soon}"
     ended = train(*ADAM, *QUIET, f"+callbacks.timer={node}")
     assert ended.code == 1 and "duration" in ended.line
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))

@@ -55,6 +55,7 @@ def test_the_page_has_every_file_that_it_lists() -> None:
     assert len(COMMANDS) == 3
 
 
+@pytest.mark.processes
 def test_a_method_and_a_target_of_ones_own(ran: Ran) -> None:
     ((found, approximation),) = ran("method=robust")
     assert (found["status"], found["method"], found["data"], found["shape"]) == (
@@ -71,6 +72,7 @@ def test_a_method_and_a_target_of_ones_own(ran: Ran) -> None:
     assert found["config"]["optimizer"]["_target_"] == "torch.optim.Adam"
 
 
+@pytest.mark.processes
 def test_an_operator_of_ones_own(ran: Ran) -> None:
     ((found, approximation),) = ran("shapes.smoothing")
     target = np.cumsum(np.cumsum(np.eye(60), axis=0), axis=0)
@@ -80,6 +82,7 @@ def test_an_operator_of_ones_own(ran: Ran) -> None:
     assert best - 1e-9 * spectrum[0] <= np.linalg.norm(target - approximation) <= 1.01 * best
 
 
+@pytest.mark.processes
 def test_a_third_kind_of_method_needs_no_edit_elsewhere(ran: Ran) -> None:
     jobs = {(found["method"], found["rank"]): (found, w) for found, w in ran("method=clusters")}
     assert jobs.keys() == {("clusters", 2), ("clusters", 10), ("svd", 2), ("svd", 10)}

@@ -165,4 +165,4 @@ def test_a_figure_that_cannot_be_drawn_loses_no_result(train: Train, monkeypatch
     monkeypatch.setattr("eckart.results.figures.approximation", broken)
     ended = train("method=svd", *SMALL, "rank=2", "logger=none")
     assert ended.code == 0 and ended.result["status"] == "completed"
-    assert "the result is whole, but not its figures or its W&B run: too large" in ended.stderr
+    assert "the result is whole, but not its figures: too large" in ended.stderr

@@ -109,7 +109,10 @@ def test_the_same_figures_and_wandb_runs(train: Train) -> None:
             check_figures(without_media(row), without_media(expected_row), EXACT)
         check_figures(without_media(found_run.summary), without_media(expected_run.summary), EXACT)
     for name, wandb_run in zip(sweeps.jobs, found_runs, strict=True):
-        assert timeless(wandb_run.config) == result(sweeps.each(name)[0])["config"]
+        config = timeless(wandb_run.config)
+        chosen = config.pop("choices")
+        assert config == result(sweeps.each(name)[0])["config"]
+        assert (chosen["method"], chosen["data"]) == ("factorization", "uniform")
 
 
 def wandb_runs(sweep: Path) -> list[WandbRun]:

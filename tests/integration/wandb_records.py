@@ -14,7 +14,10 @@ _WHOLE, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 
 
 class WandbRun(NamedTuple):
-    """What the record of a run says: who it is, its config, history, summary and how it ended."""
+    """What the record of a run says: who it is, its config, history, summary and how it ended.
+
+    ``metrics`` holds for each name that was defined its axis and what the summary takes of it.
+    """
 
     name: str
     group: str
@@ -24,22 +27,26 @@ class WandbRun(NamedTuple):
     history: list[dict[str, Any]]
     summary: dict[str, Any]
     exit_code: int | None
+    job_type: str
+    notes: str
+    metrics: dict[str, tuple[str, list[str]]]
 
 
 def read_run(path: Path) -> WandbRun:
     """Read a ``run-*.wandb`` file."""
-    name = group = project = ""
+    name = group = project = job_type = notes = ""
     tags: list[str] = []
     config: dict[str, Any] = {}
     history: list[dict[str, Any]] = []
     summary: dict[str, Any] = {}
     exit_code = None
+    metrics: dict[str, tuple[str, list[str]]] = {}
     for payload in _payloads(path.read_bytes()):
         record = wandb_internal_pb2.Record.FromString(payload)  # type: ignore[attr-defined]
         kind = record.WhichOneof("record_type")
         if kind == "run":
             name, group, project = record.run.display_name, record.run.run_group, record.run.project
-            tags = list(record.run.tags)
+            job_type, notes, tags = record.run.job_type, record.run.notes, list(record.run.tags)
             config |= _items(record.run.config.update)
         elif kind == "config":
             config |= _items(record.config.update)
@@ -47,9 +54,12 @@ def read_run(path: Path) -> WandbRun:
             history.append(_items(record.history.item))
         elif kind == "summary":
             summary |= _items(record.summary.update)
+        elif kind == "metric":
+            taken = [kind.name for kind, _ in record.metric.summary.ListFields()]
+            metrics[record.metric.name or record.metric.glob_name] = (record.metric.step_metric, taken)
         elif kind == "exit":
             exit_code = record.exit.exit_code
-    return WandbRun(name, group, project, tags, config, history, summary, exit_code)
+    return WandbRun(name, group, project, tags, config, history, summary, exit_code, job_type, notes, metrics)
 
 
 def _items(items: Any) -> dict[str, Any]:

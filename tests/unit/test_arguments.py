@@ -187,3 +187,23 @@ def test_arguments_of_an_operator_are_added_to_the_config() -> None:
     assert prepared(["data=operator", "data.arguments.rows=7"])[1:] == ["data=operator", "++data.arguments.rows=7"]
     # Any other target has no such key, and says so.
     assert prepared(["data=photo", "data.arguments.rows=7"])[1:] == ["data=photo", "data.arguments.rows=7"]
+
+
+LIGHTNING = "+logger.lightning={csv: {_target_: a.B}}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "replaced"),
+    [
+        (["rank=2", LIGHTNING], True),
+        (["-m", "+logger.lightning.csv._target_=a.B", "rank=2,3"], True),
+        (["logger=wandb", LIGHTNING], False),
+        (["logger=[wandb,tensorboard]", "logger.lightning.tensorboard.name=x"], False),
+        ([LIGHTNING, "logger.wandb.project=x"], False),
+        (["rank=2"], False),
+    ],
+)
+def test_a_logger_of_lightning_replaces_the_default(arguments: list[str], replaced: bool) -> None:
+    found = [argument for argument in prepared(arguments) if not argument.startswith("hydra.")]
+    place = next((place for place, argument in enumerate(arguments) if "lightning" in argument), 0)
+    assert found == ([*arguments[:place], "logger=csv", *arguments[place:]] if replaced else arguments)

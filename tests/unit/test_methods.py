@@ -372,7 +372,7 @@ def test_errors_are_recorded_at_the_cadence(every: int | None, expected: list[in
     histories = [History(None), History(None)]
     target = gaussian(2, 7, 6)
     method = make(Factorization, target, max_steps=12, record_every=every)
-    fit(method, logger=StackLogger(histories, [None, None]))
+    fit(method, logger=StackLogger(histories))
     for member, history in enumerate(histories):
         assert history.column("relative_2norm")[0] == expected
         _, excess = history.column("excess_frobenius")
@@ -388,7 +388,7 @@ def test_loss_and_errors_of_a_record_are_of_one_state(name: str, optimizer: Any)
     target = 30 * gaussian(1, 6, 5)
     history = History(None)
     method = make(TRAINED[name], target, optimizer=optimizer, max_steps=9, record_every=1)
-    fit(method, logger=StackLogger([history], [None]))
+    fit(method, logger=StackLogger([history]))
     # Without noise the mean squared error is that of the factors, over the outputs.
     errors = np.array(history.column("relative_frobenius")[1]) * float(torch.linalg.matrix_norm(target))
     expected = errors**2 / (1 if name == "factorization" else 6)

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 EVERY_MODULE = """
 import importlib, pkgutil, types
 import eckart
@@ -17,6 +19,7 @@ assert eckart.excess is importlib.import_module("eckart.linalg.optimality").exce
 """
 
 
+@pytest.mark.processes
 def test_public_names_are_no_modules_whatever_was_imported_before() -> None:
     done = subprocess.run([sys.executable, "-c", EVERY_MODULE], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

@@ -56,7 +56,8 @@ def comparison(folder: Path, **settings: Any) -> Comparison:
 
 def test_the_pictures_show_target_both_recipes_and_truncated_svd(drawn: dict[str, Figure], tmp_path: Path) -> None:
     written = page.write(tmp_path / "docs", [comparison(tmp_path / "runs")], [], "a command", 60.0)
-    assert [path.name for path in written] == ["reproduction.md", "reproduction.csv", "a_claim.png", "a_claim_loss.png"]
+    names = ["reproduction.md", "reproduction.csv", "reproduction.html", "a_claim.png", "a_claim_loss.png"]
+    assert [path.name for path in written] == names
     axes = drawn["a_claim.png"].axes[:4]
     assert [panel.get_title() for panel in axes] == [
         "target",
@@ -68,7 +69,7 @@ def test_the_pictures_show_target_both_recipes_and_truncated_svd(drawn: dict[str
         np.testing.assert_allclose(np.asarray(panel.images[0].get_array()), factor * TARGET)
         assert panel.images[0].get_clim() == pytest.approx((-np.abs(TARGET).max(), np.abs(TARGET).max()))
     text = written[0].read_text(encoding="utf-8")
-    for path in written[2:]:
+    for path in written[3:]:
         assert f"](images/{path.name})" in text
         with Image.open(path) as image:
             assert min(image.size) > 200 and len(image.convert("RGB").getcolors(1 << 24) or []) > 4
@@ -104,7 +105,7 @@ def test_the_color_bar_shows_whether_values_are_clipped(factor: float, extend: s
 
 def test_claims_that_were_left_out_are_named(tmp_path: Path) -> None:
     written = page.write(tmp_path, [], ["a_claim is left out: no data."], "a command", 1.0)
-    assert [path.name for path in written] == ["reproduction.md", "reproduction.csv"]
+    assert [path.name for path in written] == ["reproduction.md", "reproduction.csv", "reproduction.html"]
     assert "- a_claim is left out: no data." in written[0].read_text(encoding="utf-8")
 
 

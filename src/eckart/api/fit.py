@@ -1,6 +1,8 @@
 """Learn one matrix in plain Python: the code of the command line, without its files."""
 
+import contextlib
 import operator
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-from tqdm import tqdm
 
 from eckart.api.choosing import Choice, choose
 from eckart.api.result import Result
@@ -20,11 +21,14 @@ from eckart.linalg.conversion import as_operator
 from eckart.linalg.operators import Dense
 from eckart.linalg.reference import ObservedReference, Reference
 from eckart.methods.matrix import MatrixMethod
+from eckart.results import terminal
 from eckart.results.history import History
 from eckart.results.result import whole
+from eckart.results.screen import Screen
 from eckart.runs.fingerprint import versions
 from eckart.runs.measuring import measure
 from eckart.runs.process import quiet, threads
+from eckart.runs.progress import TrainingBar
 from eckart.runs.recorder import Recorder
 
 
@@ -90,22 +94,27 @@ def fit(
         trained = _method(chosen, data, rank, seed, dtype)
         reference = _reference(chosen["method"].needs, data, rank, dtype)
         recorder, history = Recorder(reference), History(None)
-        steps = trained.progress()[1]
-        with threads(one=trained.one_thread), tqdm(total=steps, unit="step", leave=False, disable=not verbose) as bar:
+        # A notebook is no terminal, and shows the bar all the same.
+        bar = TrainingBar(
+            trained, recorder, hidden=(False if "ipykernel" in sys.modules else None) if verbose else True
+        )
+        with threads(one=trained.one_thread), contextlib.closing(bar):
 
             def record() -> None:
                 _keep(history, recorder.take(trained))
-                bar.update(trained.progress()[0] - bar.n)
+                bar.move()
 
             trained.learn(record)
         ((fields, factors),) = measure(trained, reference)
     settings = {group: dict(choice.settings) for group, choice in chosen.items()}
     identity = {"method": method, "rank": rank, "seed": seed, "config": settings, "versions": versions()}
+    # The options are keywords here, in no group.
+    fields = fields | {"stop_reason": fields["stop_reason"].replace("method.", "")}
     fields = whole(identity | fields | {"total_seconds": time.perf_counter() - began})
     matrix = None if reference.matrix is None else reference.matrix[0]
     result = Result(fields, factors=(factors["left"], factors["right"]), history=history, target=matrix)
     if verbose:
-        print(result)
+        print(terminal.table(result.fields, None, Screen.of(sys.stdout)))
     return result
 
 

@@ -1,16 +1,12 @@
-"""The reproduction as a page and a table: reproduction.md, its pictures, and reproduction.csv."""
+"""The reproduction as a page for repositories: reproduction.md and its pictures."""
 
-import csv
 import inspect
-import io
 import itertools
-import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from eckart.reproduction import pictures, verdicts
+from eckart.reproduction import html, pictures, table, verdicts
 from eckart.reproduction.claims import Claim
 from eckart.reproduction.training import Comparison, Row, Trained, product
 from eckart.reproduction.verdicts import Sample
@@ -19,25 +15,12 @@ from eckart.results.history import HISTORY, History
 from eckart.results.numbers import NONE, short
 from eckart.runs import fingerprint
 
-PAGE, TABLE, IMAGES = "reproduction.md", "reproduction.csv", "images"
+PAGE, IMAGES = "reproduction.md", "images"
 _FEW = 4
 """Values of a claim that each have a line of their own in the first table; a claim with more has its own table."""
 _COLUMNS = (
     *("quantity", "document", "its recipe, here", "margin", "our recipe", "optimum", "our excess, at most"),
     "verdict",
-)
-_NAMES = {
-    "loss": "squared error",
-    "squared_error": "squared error, all entries",
-    "relative_observed": "relative error, observed entries",
-    "relative_2norm": "relative 2-norm error",
-    "relative_frobenius": "relative Frobenius error",
-    "excess_2norm": "difference of 2-norm errors",
-    "train_loss_sum_per_epoch": "sum of losses, epoch",
-}
-_FIELDS = (
-    *("experiment", "value_of", "quantity", "document", "seeds", "here_median", "here_mean", "here_sd", "margin"),
-    *("ours_median", "ours_mean", "ours_sd", "optimum", "ours_excess", "verdict", "beaten"),
 )
 _LEGEND = """\
 Each line is one experiment of `conf/experiment/`; `python train.py experiment=NAME` runs it with its document's recipe.
@@ -68,12 +51,11 @@ def write(
         The files, the page first.
     """
     drawn = [(comparison, path) for comparison in comparisons for path in _draw(folder / IMAGES, comparison)]
-    page, table = folder / PAGE, folder / TABLE
+    page, values = folder / PAGE, folder / table.TABLE
     with replacing(page) as partial:
         partial.write_text(_page(comparisons, drawn, left_out, command, seconds), encoding="utf-8")
-    with replacing(table) as partial:
-        partial.write_text(_csv(comparisons), encoding="utf-8")
-    return [page, table, *(path for _, path in drawn)]
+    table.write(values, comparisons)
+    return [page, values, html.write(folder), *(path for _, path in drawn)]
 
 
 def _page(
@@ -88,6 +70,7 @@ def _page(
         "# The documents, reproduced",
         "",
         f"Written by `{command}` in {seconds / 60:.1f} minutes, with torch {versions['torch']}. Do not edit it.",
+        "[reproduction.html](reproduction.html) is the same as a page with plots: download it and open it.",
         "",
         *_LEGEND.splitlines(),
         "",
@@ -113,13 +96,13 @@ def _page(
 
 
 def _first_table(comparisons: Sequence[Comparison]) -> list[list[str]]:
-    table = []
+    lines = []
     for comparison in comparisons:
         claim, rows = comparison.claim, comparison.rows
         heading = [f"`{claim.name}`", claim.settings["place"]]
         if len(rows) <= _FEW:
             for row in rows:
-                table.append([*heading, *_cells(row)])
+                lines.append([*heading, *_cells(row)])
                 heading = ["", ""]
             continue
         first, last = rows[0], rows[-1]
@@ -132,8 +115,8 @@ def _first_table(comparisons: Sequence[Comparison]) -> list[list[str]]:
         ]
         excess = max((row.excess for row in rows if row.excess is not None), default=None)
         verdict = claim.describe([row.verdict for row in rows])
-        table.append([*heading, _quantity(first), *ranges, short(excess), f"{verdict} (table below)"])
-    return table
+        lines.append([*heading, _quantity(first), *ranges, short(excess), f"{verdict} (table below)"])
+    return lines
 
 
 def _cells(row: Row) -> list[str]:
@@ -152,7 +135,7 @@ def _cells(row: Row) -> list[str]:
 
 
 def _quantity(row: Row) -> str:
-    name = _NAMES.get(row.point.quantity, row.point.quantity.replace("_", " "))
+    name = table.quantity(row.point.quantity)
     return name if row.point.place is None else f"{name} {row.point.place + 1}"
 
 
@@ -161,17 +144,11 @@ def _known(row: Row) -> list[float]:
 
 
 def _mean(values: Sequence[float]) -> str:
-    sample = Sample.of(values)
-    mean, deviation = sample.mean, sample.deviation
     # The mean and the deviation of values that are zero to rounding have no meaning.
-    if max(abs(value) for value in values) < 1e-8:
+    if max(abs(value) for value in values) < table.ROUNDING:
         return short(max(values, key=abs))
-    if deviation < 1e-6 * abs(mean):
-        return short(mean)
-    decimals = max(0, 1 - math.floor(math.log10(deviation)))
-    text, median = f"{mean:.{decimals}f} ± {deviation:.{decimals}f}", statistics.median(values)
-    # A few outlying seeds move the mean away from the value of most seeds.
-    return text if abs(median - mean) < deviation / 5 else f"{text}, median {median:.3g}"
+    sample = Sample.of(values)
+    return table.spread(sample.mean, sample.deviation, statistics.median(values))
 
 
 def _range(first: Sequence[float], last: Sequence[float]) -> str:
@@ -186,22 +163,6 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
         f"|{'---|' * len(columns)}",
         *(f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in rows),
     ]
-
-
-def _csv(comparisons: Sequence[Comparison]) -> str:
-    written = io.StringIO()
-    writer = csv.writer(written, lineterminator="\n")
-    writer.writerow(_FIELDS)
-    for row in (row for comparison in comparisons for row in comparison.rows):
-        known = _known(row)
-        point, here, ours, (verdict, beaten) = row.point, Sample.of(row.here), Sample.of(row.ours), row.verdict
-        values: list[Any] = [statistics.median(row.here), here.mean, here.deviation, row.margin]
-        values += [statistics.median(row.ours), ours.mean, ours.deviation]
-        values += [statistics.mean(known) if known else None, row.excess]
-        writer.writerow(
-            [row.claim.name, point.label, point.quantity, point.value, here.count, *values, verdict, beaten]
-        )
-    return written.getvalue()
 
 
 def _draw(folder: Path, comparison: Comparison) -> list[Path]:

@@ -45,6 +45,25 @@ class Row:
     spreads: dict[str, Spread]
 
 
+@dataclass(frozen=True)
+class Group:
+    """Jobs that differ only in their seed.
+
+    Attributes:
+        data: Name of the data.
+        method: Name of the method.
+        settings: Values of the other settings in which the jobs of all groups differ, by their path.
+        rank: The rank.
+        results: Their results, one for each seed.
+    """
+
+    data: str
+    method: str
+    settings: dict[str, Any]
+    rank: int
+    results: list[Mapping[str, Any]]
+
+
 def by_method_and_rank(results: Iterable[Mapping[str, Any]]) -> list[Row]:
     """Aggregate results over seeds, and over nothing else.
 
@@ -64,6 +83,20 @@ def by_method_and_rank(results: Iterable[Mapping[str, Any]]) -> list[Row]:
         >>> row.completed, row.spreads["relative_2norm"]
         (3, Spread(mean=1.5, deviation=1.0))
     """
+    return [_row(group) for group in grouped(results)]
+
+
+def grouped(results: Iterable[Mapping[str, Any]]) -> list[Group]:
+    """Group results as :func:`by_method_and_rank` does, in the same order.
+
+    Args:
+        results: Results, as in ``result.json``, of any number of sweeps.
+
+    Example:
+        >>> job = {"status": "completed", "method": "svd", "data": "uniform", "rank": 2}
+        >>> [group.rank for group in grouped([job | {"seed": 0, "rank": 10}, job | {"seed": 0}])]
+        [2, 10]
+    """
     results = list(results)
     jobs = [{k: v for k, v in settings(result).items() if decides(k)} for result in results]
     _mark_what_follows_the_seed(jobs)
@@ -77,7 +110,7 @@ def by_method_and_rank(results: Iterable[Mapping[str, Any]]) -> list[Row]:
         if seed not in seeds or seeds[seed]["status"] != "completed" or result["status"] == "completed":
             seeds[seed] = result
     ordered = sorted(groups, key=lambda key: [_order(value) for value in key])
-    return [_row(examples[key], names, list(groups[key].values())) for key in ordered]
+    return [_group(examples[key], names, list(groups[key].values())) for key in ordered]
 
 
 def _mark_what_follows_the_seed(jobs: Sequence[dict[str, Any]]) -> None:
@@ -97,21 +130,26 @@ def _is_seed(name: str) -> bool:
     return name.rpartition(".")[2] == "seed"
 
 
-def _row(job: Mapping[str, Any], names: Sequence[str], results: Sequence[Mapping[str, Any]]) -> Row:
-    completed = [result for result in results if result["status"] == "completed"]
+def _group(job: Mapping[str, Any], names: Sequence[str], results: list[Mapping[str, Any]]) -> Group:
+    chosen = {name: job.get(name) for name in names}
+    return Group(data=job["data"], method=job["method"], settings=chosen, rank=job["rank"], results=results)
+
+
+def _row(group: Group) -> Row:
+    completed = [result for result in group.results if result["status"] == "completed"]
     spreads = {}
     for name in AVERAGED:
         values = [result[name] for result in completed if result.get(name) is not None]
         if values:
             spreads[name] = Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
     return Row(
-        data=job["data"],
-        method=job["method"],
-        settings={name: job.get(name) for name in names},
-        rank=job["rank"],
+        data=group.data,
+        method=group.method,
+        settings=group.settings,
+        rank=group.rank,
         completed=len(completed),
-        failed=sum(result["status"] == "failed" for result in results),
-        diverged=sum(result["status"] == "diverged" for result in results),
+        failed=sum(result["status"] == "failed" for result in group.results),
+        diverged=sum(result["status"] == "diverged" for result in group.results),
         spreads=spreads,
     )
 

@@ -20,8 +20,8 @@ class History:
 
     Example:
         >>> history = History(None)
-        >>> history.add(0, {"train/loss": 4.0})
-        >>> history.add(10, {"train/loss": 1.0})
+        >>> history.add(0, {"train/loss": 4.0}) and history.add(10, {"train/loss": 1.0})
+        True
         >>> history.column("train/loss")
         ([0, 10], [4.0, 1.0])
     """
@@ -39,7 +39,7 @@ class History:
         Example:
             >>> import tempfile
             >>> with tempfile.TemporaryDirectory() as folder:
-            ...     History(Path(folder, "history.csv")).add(10, {"train/loss": 1.0})
+            ...     _ = History(Path(folder, "history.csv")).add(10, {"train/loss": 1.0})
             ...     History.read(Path(folder, "history.csv")).column("train/loss")
             ([10], [1.0])
 
@@ -50,21 +50,20 @@ class History:
         history._columns, history.rows = _read(path)
         return history
 
-    def add(self, step: int, values: Mapping[str, float]) -> None:
-        """Add the measurements of a step; a step that an earlier run has measured is skipped."""
+    def add(self, step: int, values: Mapping[str, float]) -> bool:
+        """Add the measurements of a step, and return true; a step that an earlier run has measured is skipped."""
         if step <= self._known:
-            return
+            return False
         row: dict[str, float] = {"step": step, **values}
         self.rows.append(row)
         new = [name for name in row if name not in self._columns]
         self._columns += new
-        if self.path is None:
-            return
-        if new:
+        if self.path is not None and new:
             self._write()
-        else:
+        elif self.path is not None:
             with naming(self.path), self.path.open("a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, self._columns).writerow(row)
+        return True
 
     def resume(self, step: int) -> None:
         """Take over the rows that an earlier run has written, up to the step of the state that it has kept.

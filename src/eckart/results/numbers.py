@@ -5,7 +5,7 @@ NONE = "–"
 
 
 def fixed(value: float | None, digits: int, significant: int = 4) -> str:
-    """Write a number with a fixed count of decimals, or in scientific notation where those would show too little of it.
+    """Write a number with a fixed count of decimals, or in scientific notation where that shows too little or is long.
 
     Args:
         value: The number; None gives ``–``.
@@ -18,7 +18,7 @@ def fixed(value: float | None, digits: int, significant: int = 4) -> str:
     """
     if not value:
         return NONE if value is None else "0"
-    fits = abs(value) >= 10.0 ** (significant - 1 - digits)
+    fits = 10.0 ** (significant - 1 - digits) <= abs(value) < 1e4
     return f"{value:.{digits}f}" if fits else f"{value:.{significant - 1}e}"
 
 

@@ -137,7 +137,7 @@ def read_results(*folders: str | Path) -> dict[Path, dict[str, Any]]:
             if RESULT in files:
                 found.setdefault(os.path.realpath(path), Path(path))
     results = {}
-    for folder in sorted(found.values(), key=_natural):
+    for folder in sorted(found.values(), key=natural_order):
         try:
             results[folder] = read_result(folder)
         except (OSError, ValueError) as error:
@@ -151,7 +151,13 @@ def _unreadable(error: OSError) -> None:
     warnings.warn(f"{error.filename} is left out: {error.strerror}", stacklevel=2)
 
 
-def _natural(path: Path) -> list[tuple[str, int, str]]:
+def natural_order(path: Path) -> list[tuple[str, int, str]]:
+    """Key that sorts paths as people read them.
+
+    Example:
+        >>> sorted([Path("rank=10"), Path("rank=2")], key=natural_order) == [Path("rank=2"), Path("rank=10")]
+        True
+    """
     # Texts and numbers alternate, so that no text is compared with a number.
     parts = re.split(r"(\d+)", str(path))
     return [

@@ -1,24 +1,22 @@
-"""Text that runs and sweeps print."""
+"""Text that runs print: the table of a result, and the lines of a job of a sweep."""
 
-import itertools
-import json
-from collections.abc import Container, Iterable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eckart.results.aggregate import Spread, by_method_and_rank
+from eckart.printable import visible
 from eckart.results.numbers import NONE, fixed, scientific
 from eckart.results.result import FIGURES
-from eckart.results.settings import CHOICES
+from eckart.results.screen import PAGE, Screen, left, length, right
 
-_HEADERS = {
-    "relative_2norm": "2-norm error",
-    "relative_frobenius": "Frobenius error",
-    "excess_2norm": "2-norm excess",
-    "excess_frobenius": "Frobenius excess",
-    "accuracy": "accuracy",
-}
-_WIDTH = 120
+ROUNDING = 1e-12
+"""An excess of at most this is what float64 leaves of none: it is green where colors are shown."""
+_ENDS = {"converged": "green", "computed": "green", "diverged": "red", "failed": "red"}
+# Epochs whose loss is printed; of more, the first and the last.
+_EPOCHS = 8
+# Failed jobs that are listed one by one; of more, so many are named for each error.
+_FEW, _NAMED = 10, 3
 
 
 def shown(folder: Path) -> str:
@@ -31,129 +29,176 @@ def shown(folder: Path) -> str:
     return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
 
 
-def table(result: Mapping[str, Any], folder: Path | None) -> str:
+def table(result: Mapping[str, Any], folder: Path | None, screen: Screen = PAGE) -> str:
     """Table of a result: the optimum, the trained approximation, and the excess of the second over the first.
 
     Args:
         result: The result, as in ``result.json``.
         folder: The run's folder; None where it has none.
+        screen: What it is printed on.
 
     Returns:
-        The lines, to be printed as they are.
+        The lines, to be printed as they are. All but that of the folder fit a screen of at least 60 characters.
     """
-    rows, cols = result["shape"]
-    what = result["method"] if result["data"] is None else f"{result['method']} on {result['data']}"
-    lines = [f"{what}, {rows}×{cols}, rank {result['rank']}, seed {result['seed']}", ""]
-    lines.append(f"{'':<28}{'truncated SVD':>16}{_trained(result):>16}{'excess':>12}")
-    for name, key in (("relative 2-norm error", "2norm"), ("relative Frobenius error", "frobenius")):
-        best, error, excess = (result[f"{kind}_{key}"] for kind in ("optimum", "relative", "excess"))
-        lines.append(f"{name:<28}{fixed(best, 10):>16}{fixed(error, 10):>16}{scientific(excess):>12}")
+    (rows, cols), wide = result["shape"], screen.width >= 72
+    digits, widths = (10, (28, 16, 16, 12)) if wide else (6, (26, 13, 11, 10))
+    what = " on ".join(visible(result[name]) for name in ("method", "data") if result[name] is not None)
+    title = f"{what}, {rows}×{cols}, rank {result['rank']}, seed {result['seed']}"
     target_rank = result["target_rank"]
-    best_rank = NONE if target_rank is None else min(result["rank"], target_rank)
-    lines.append(f"{'numerical rank':<28}{best_rank:>16}{result['numerical_rank']:>16}")
-    lines.append(
-        f"{'parameters of the factors':<28}{result['parameters']:>16}{result['parameters']:>16}"
-        f"{'':>4}in place of {result['dense_parameters']}"
-    )
-    if result["images"] is not None:
-        transposed = result["transpose_images"]
-        of_both = f" and {transposed} of the transpose" if transposed else ""
-        lines.append(f"{'images that training asked for':<44}{result['images']:>16}{of_both}")
-    for name, key in (
-        ("on the observed entries", "relative_observed"),
-        ("on the held-out entries", "relative_held_out"),
-        ("largest output difference", "largest_output_difference"),
-    ):
-        if result[key] is not None:
-            lines.append(f"{name:<44}{fixed(result[key], 10):>16}")
+    best_rank = None if target_rank is None else min(result["rank"], target_rank)
+    cells = [("", "truncated SVD", _trained(result), "excess")]
+    for name, key in (("relative 2-norm error", "2norm"), ("relative Frobenius error", "frobenius")):
+        best, error, over = (result[f"{kind}_{key}"] for kind in ("optimum", "relative", "excess"))
+        cells.append((name, fixed(best, digits), fixed(error, digits), excess(over, screen)))
+    cells.append(("numerical rank", _count(best_rank), _count(result["numerical_rank"]), ""))
+    parameters = _count(result["parameters"])
+    cells.append(("parameters of the factors", parameters, parameters, ""))
+    lines = [_row(row, widths, screen) for row in cells]
+    for name, value in _further(result, digits):
+        lines.append(_row((name, "", value, ""), (sum(widths[:2]), 0, *widths[2:]), screen))
+    blocks = [[screen.paint(line, "bold") for line in screen.wrap(title)], lines]
     if result["measured"] not in (None, "exact"):
-        lines += ["", f"errors are {result['measured']}"]
+        blocks.append(screen.wrap(f"errors are {visible(result['measured'])}"))
     if result["accuracy"] is not None:
-        sums = ", ".join(f"{value:.2f}" for value in result["train_loss_sum_per_epoch"])
-        lines += ["", f"test accuracy {result['accuracy']:.4f}; cross-entropy summed over batches, by epoch: {sums}"]
-    lines += [
-        "",
-        f"{result['stop_reason']}; {result['steps']} steps in {result['fit_seconds']:.2f} s, "
-        f"{result['total_seconds']:.1f} s in all",
-    ]
+        blocks.append([f"test accuracy {result['accuracy']:.4f}", *_losses(result, screen)])
+    blocks.append([*_end(result, screen), *_took(result, screen)])
     if folder is not None:
-        lines += [shown(folder), "  " + "  ".join(_files(folder))]
-    return "\n".join(lines)
+        blocks[-1] += [visible(shown(folder)), *(f"  {line}" for line in _files(folder, screen))]
+    return "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks)
 
 
-def line(result: Mapping[str, Any], folder: Path) -> str:
-    """One line of a result, for a job of a sweep."""
-    return (
-        f"{result['status']}: relative Frobenius error {fixed(result['relative_frobenius'], 10)}, "
-        f"excess {scientific(result['excess_frobenius'])}, {result['steps']} steps, "
-        f"{result['total_seconds']:.1f} s  {shown(folder)}"
+def line(result: Mapping[str, Any], folder: Path, screen: Screen = PAGE) -> str:
+    """A result in one line, for a job of a sweep; its folder stands below where it does not fit."""
+    figures = (
+        f"Frobenius error {fixed(result['relative_frobenius'], 6)}, excess {scientific(result['excess_frobenius'])}"
     )
+    if result.get("accuracy") is not None:
+        figures = f"accuracy {result['accuracy']:.4f}, Frobenius error {fixed(result['relative_frobenius'], 6)}"
+    text = f"{result['status']}: {figures}, {_steps(result)}, {result['total_seconds']:.1f} s"
+    place = visible(shown(folder))
+    beside = f"{text}  {place}"
+    return beside if length(beside) <= screen.width else "\n".join([*screen.wrap(text), f"  {place}"])
 
 
-def failure(result: Mapping[str, Any], title: str, folder: Path) -> str:
-    """Text on a job of a sweep that failed: what was asked for, why it failed, and its folder.
+def failure(result: Mapping[str, Any], title: str, folder: Path, screen: Screen = PAGE) -> str:
+    """Text on a job that failed: what was asked for, why it failed, and its folder.
 
     Args:
         result: The result, as in ``result.json``.
-        title: The job as it was typed.
+        title: The job as it was typed; empty where it was not.
         folder: The job's folder.
+        screen: What it is printed on.
 
     Example:
         >>> print(failure({"status": "failed", "error": "The rank must be at least 1."}, "rank=0", Path("/a/rank=0")))
         failed: rank=0: The rank must be at least 1.
           /a/rank=0
     """
-    return f"{result['status']}: {title}: {result['error']}\n  {shown(folder)}"
+    status = screen.paint(visible(result["status"]), "red")
+    return (
+        f"{': '.join([status, *filter(None, [visible(title)]), visible(result['error'])])}\n  {visible(shown(folder))}"
+    )
 
 
-def sweep_table(results: Iterable[Mapping[str, Any]]) -> str:
-    """Table of mean ± standard deviation over seeds, a line for each :class:`~eckart.results.aggregate.Row`.
-
-    Data and method stand above the rows where all rows share them. Columns before the rank move there too, from the
-    left, until the rows are at most 120 characters wide.
+def failures(errors: Mapping[Path, str]) -> list[str]:
+    r"""Lines on the jobs that failed: a line for each, or where they are many a line for each error.
 
     Args:
-        results: Results, as in ``result.json``; at least one.
+        errors: The error by the folder of the job.
 
-    Returns:
-        The lines, to be printed as they are.
+    Example:
+        >>> print("\n".join(failures({Path(f"/a/rank={rank}"): "Too large." for rank in range(12)})))
+        Too large. (12 jobs)
+          /a/rank=0
+          /a/rank=1
+          /a/rank=2
+          and 9 more
     """
-    rows = by_method_and_rank(results)
-    lead = {"data": [row.data for row in rows], "method": [row.method for row in rows]}
-    above = [name for name, values in lead.items() if len(set(values)) == 1]
-    lead |= {name: [_text(name, row.settings[name]) for row in rows] for name in rows[0].settings}
-    beside = [name for name in lead if name not in above]
-    numbers = {"rank": [str(row.rank) for row in rows], "n": [str(row.completed) for row in rows]}
-    for name in ("failed", "diverged"):
-        if any(getattr(row, name) for row in rows):
-            numbers[name] = [str(getattr(row, name) or "") for row in rows]
-    for name, header in _HEADERS.items():
-        if name != "accuracy" or any(name in row.spreads for row in rows):
-            numbers[header] = _spreads([row.spreads.get(name) for row in rows], name)
-    while len((lines := _lines({name: lead[name] for name in beside}, numbers))[0]) > _WIDTH and beside:
-        above.append(beside.pop(0))
-    heads = [_head({name: lead[name][row] for name in lead if name in above}) for row in range(len(rows))]
-    header, *body = (line.rstrip() for line in lines)
-    shown = ["mean ± standard deviation over seeds; n seeds; relative errors, and their excess over the optimum"]
-    for head, block in itertools.groupby(zip(heads, body, strict=True), key=lambda pair: pair[0]):
-        shown += ["", *([head] if head else []), header, *(line for _, line in block)]
-    return "\n".join(shown)
+    if len(errors) <= _FEW:
+        return [visible(f"{shown(folder)}: {error}") for folder, error in errors.items()]
+    folders: dict[str, list[Path]] = {}
+    for folder, error in errors.items():
+        folders.setdefault(error, []).append(folder)
+    lines = []
+    for error, found in folders.items():
+        lines += [f"{visible(error)} ({len(found)} job{'s' * (len(found) != 1)})"]
+        lines += [f"  {visible(shown(folder))}" for folder in found[:_NAMED]]
+        lines += [f"  and {len(found) - _NAMED} more"] * (len(found) > _NAMED)
+    return lines
 
 
-def _files(folder: Path) -> list[str]:
-    files = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
-    return [
-        f"{path.name}/{{{','.join(sorted(item.stem for item in path.iterdir()))}}}{_suffixes(path)}"
-        if path.name == FIGURES
-        else f"{path.name}/"
-        if path.is_dir()
-        else path.name
-        for path in files
-    ]
+def excess(value: float | None, screen: Screen) -> str:
+    """An excess; green where it is no more than rounding."""
+    text = scientific(value)
+    return screen.paint(text, "green") if value is not None and abs(value) <= ROUNDING else text
 
 
-def _suffixes(folder: Path) -> str:
-    return ",".join(sorted({item.suffix for item in folder.iterdir()}))
+def _row(cells: Sequence[str], widths: Sequence[int], screen: Screen) -> str:
+    name, best, own, over = cells
+    aligned = [right(cell, width) for cell, width in zip((best, own, over), widths[1:], strict=True)]
+    return f"{left(name, widths[0])}{screen.paint(aligned[0], 'dim')}{aligned[1]}{aligned[2]}"
+
+
+def _further(result: Mapping[str, Any], digits: int) -> list[tuple[str, str]]:
+    rows = [("parameters if it were dense", _count(result["dense_parameters"]))]
+    if result["images"] is not None:
+        rows.append(("images that training asked for", _count(result["images"])))
+    if result["transpose_images"]:
+        rows.append(("images of the transpose", _count(result["transpose_images"])))
+    for name, key in (
+        ("error on the observed entries", "relative_observed"),
+        ("error on the held-out entries", "relative_held_out"),
+        ("largest output difference", "largest_output_difference"),
+    ):
+        if result[key] is not None:
+            rows.append((name, fixed(result[key], digits)))
+    return rows
+
+
+def _losses(result: Mapping[str, Any], screen: Screen) -> list[str]:
+    losses = [f"{value:.2f}" for value in result["train_loss_sum_per_epoch"]]
+    if len(losses) > _EPOCHS:
+        half = _EPOCHS // 2
+        losses = [*losses[:half], f"({len(losses) - 2 * half} more)", *losses[-half:]]
+    return screen.wrap(f"cross-entropy summed over batches, by epoch: {', '.join(losses)}")
+
+
+def _end(result: Mapping[str, Any], screen: Screen) -> list[str]:
+    reason = visible(result["stop_reason"])
+    word = reason.partition(" ")[0].rstrip(":")
+    lines = screen.wrap(reason)
+    if word in _ENDS:
+        lines[0] = screen.paint(word, _ENDS[word]) + lines[0].removeprefix(word)
+    return lines
+
+
+def _took(result: Mapping[str, Any], screen: Screen) -> list[str]:
+    steps = "" if result["stop_reason"] == "computed" else f"{_steps(result)} in "
+    return screen.wrap(f"{steps}{result['fit_seconds']:.2f} s, {result['total_seconds']:.1f} s in all")
+
+
+def _files(folder: Path, screen: Screen) -> list[str]:
+    lines, between = [""], ""
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        # A long list of figures is broken behind a comma.
+        for part in re.split("(?<=,)", visible(_name(path))):
+            if lines[-1] and length(lines[-1] + between + part) + 2 > screen.width:
+                lines.append(part)
+            else:
+                lines[-1] += (between if lines[-1] else "") + part
+            between = ""
+        between = "  "
+    return lines
+
+
+def _name(path: Path) -> str:
+    if path.name != FIGURES:
+        return f"{path.name}/" if path.is_dir() else path.name
+    stems, kinds = (sorted({getattr(item, part) for item in path.iterdir()}) for part in ("stem", "suffix"))
+    kind = "".join(kinds) if len(kinds) < 2 else f".{{{','.join(kind[1:] for kind in kinds)}}}"
+    return f"{path.name}/{{{','.join(stems)}}}{kind}"
 
 
 def _trained(result: Mapping[str, Any]) -> str:
@@ -162,50 +207,9 @@ def _trained(result: Mapping[str, Any]) -> str:
     return "trained" if result["stop_reason"] != "computed" else "computed"
 
 
-def _lines(texts: Mapping[str, Sequence[str]], numbers: Mapping[str, Sequence[str]]) -> list[str]:
-    columns = [[f"{cell:<{width}}" for cell in column] for column, width in _columns(_short(texts, numbers))]
-    columns += [[f"{cell:>{width}}" for cell in column] for column, width in _columns(numbers)]
-    return ["  ".join(cells) for cells in zip(*columns, strict=True)]
+def _steps(result: Mapping[str, Any]) -> str:
+    return f"{result['steps']} step{'s' * (result['steps'] != 1)}"
 
 
-def _columns(columns: Mapping[str, Sequence[str]]) -> list[tuple[list[str], int]]:
-    return [([name, *cells], max(map(len, (name, *cells)))) for name, cells in columns.items()]
-
-
-def _head(texts: Mapping[str, str]) -> str:
-    return " ".join(f"{_path(name)}={text}" for name, text in texts.items() if text != NONE)
-
-
-def _short(columns: Mapping[str, Sequence[str]], taken: Container[str]) -> dict[str, Sequence[str]]:
-    last = [_path(name).rpartition(".")[2] for name in columns]
-    return {
-        _path(name) if short in taken or last.count(short) > 1 else short: cells
-        for short, (name, cells) in zip(last, columns.items(), strict=True)
-    }
-
-
-def _path(name: str) -> str:
-    return name if name.startswith(CHOICES) else name.removesuffix("._target_")
-
-
-def _text(name: str, value: Any) -> str:
-    if value is None:
-        return NONE
-    if isinstance(value, str):
-        return value.rpartition(".")[2] if name.endswith("._target_") else value
-    return json.dumps(value, separators=(",", ":"), default=str)
-
-
-def _spreads(spreads: Sequence[Spread | None], name: str) -> list[str]:
-    cells = [(NONE, "", "") if spread is None else _spread(spread, name) for spread in spreads]
-    left, right = (max(len(cell[side]) for cell in cells) for side in (0, 2))
-    return [f"{mean:>{left}} {sign:1} {deviation:<{right}}" for mean, sign, deviation in cells]
-
-
-def _spread(spread: Spread, name: str) -> tuple[str, str, str]:
-    mean, deviation = spread
-    if name == "accuracy":
-        return f"{mean:.3f}", "±", NONE if deviation is None else f"{deviation:.3f}"
-    if name.startswith("excess"):
-        return scientific(mean), "±", scientific(deviation)
-    return fixed(mean, 6, significant=3), "±", fixed(deviation, 4, significant=2)
+def _count(value: int | None) -> str:
+    return NONE if value is None else f"{value:,}"

@@ -1,4 +1,4 @@
-"""What happens beside the training: progress on the terminal, and the last state on disk."""
+"""What happens beside the training: the last state on disk, and the end that a signal asks for."""
 
 import time
 from collections.abc import Mapping
@@ -6,50 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
-from tqdm import tqdm
 
 from eckart.methods.method import Method
 from eckart.results.atomic import replacing
 from eckart.runs.checkpoint import check, read_checkpoint
 from eckart.runs.interruption import StopSignals
-from eckart.runs.recorder import Recorder
-
-
-class Progress(Callback):
-    """A progress bar over steps, on a terminal only.
-
-    Args:
-        recorder: Knows the excess.
-    """
-
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show the bar."""
-        assert isinstance(pl_module, Method)
-        done, total = pl_module.progress()
-        hidden = None if trainer.is_global_zero else True
-        self._bar = tqdm(total=total, initial=done, unit="step", leave=False, disable=hidden, dynamic_ncols=True)
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Move the bar."""
-        assert isinstance(pl_module, Method)
-        excess = self._recorder.last.get("excess_frobenius")
-        if pl_module.trains_factors and excess is not None:
-            self._bar.set_postfix_str(f"excess {float(excess.max()):.1e}", refresh=False)
-        self._bar.update(pl_module.progress()[0] - self._bar.n)
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the bar away."""
-        self._bar.close()
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Take the bar away, so that the error stands alone."""
-        if hasattr(self, "_bar"):
-            self._bar.close()
 
 
 class LastState(Callback):

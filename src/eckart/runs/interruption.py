@@ -110,6 +110,9 @@ def end_process(status: int, line: str | None = None) -> NoReturn:
     """
     try:
         if line is not None:
+            if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+                # Progress bars, which nothing else takes away now.
+                line = f"\r\x1b[J{line}"
             print(line, file=sys.stderr, flush=True)
     finally:
         os._exit(status)

@@ -1,11 +1,11 @@
-"""What becomes of the jobs of a stack: their results and factors on disk, their figures, their W&B runs."""
+"""What becomes of the jobs of a stack: their results and factors on disk, their figures, their trackers' runs."""
 
+import contextlib
 import time
-import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import wandb
 from safetensors.torch import save
 from torch import Tensor
 
@@ -14,18 +14,18 @@ from eckart.results.atomic import replacing
 from eckart.results.history import History
 from eckart.results.result import FACTORS, FIGURES, write_result
 from eckart.runs.drawing import Subject, draw, write_preview
+from eckart.runs.loggers import Tracker, say_once
 from eckart.runs.stack import Stack
-from eckart.tracking import live
 
 
 class Outcome:
-    """Results and W&B runs of the jobs of a stack.
+    """Results and trackers of the jobs of a stack.
 
     Args:
         stack: The jobs.
 
     Attributes:
-        runs: The W&B run of each job, or None.
+        trackers: Trackers of each job that have not ended: its W&B run, its loggers of Lightning.
         results: The result of each job, as in ``result.json``; None until it is written.
     """
 
@@ -33,8 +33,9 @@ class Outcome:
         self._jobs = stack.jobs
         # A single run counts from where it was asked for; a job of a sweep waits for others first.
         self._began = self._jobs[0].began if self._jobs[0].sweep is None else time.perf_counter()
-        self.runs: list[wandb.Run | None] = [None] * len(self._jobs)
+        self.trackers: list[list[Tracker]] = [[] for _ in self._jobs]
         self.results: list[dict[str, Any] | None] = [None] * len(self._jobs)
+        self._said: set[str] = set()
 
     def write(self, member: int, fields: Mapping[str, Any], factors: Mapping[str, Tensor]) -> None:
         """Write the factors and the result of a job.
@@ -57,27 +58,28 @@ class Outcome:
             self.results[member] = job.fail(one_line(error))
 
     def present(self, member: int, factors: Mapping[str, Tensor], history: History, subject: Subject) -> None:
-        """Draw the pictures of a job and end its W&B run; if that fails, its result stays as it is."""
-        job, run, result = self._jobs[member], self.runs[member], self.results[member]
+        """Draw the pictures of a job and end its trackers; if that fails, its result stays as it is."""
+        job, own, result = self._jobs[member], self.trackers[member], self.results[member]
         if result is None or result["status"] == "failed":
             return
-        try:
-            if job.previews:
+        if job.previews:
+            with self._whole("its preview"):
                 write_preview(job.folder, result, subject, **factors)
-            if not (job.draws or run is not None):
-                return
-            drawn = []
-            if job.draws:
-                folder = job.folder / FIGURES
-                drawn = draw(folder, result, history, subject, **factors, suffix=job.suffix)
-            if run is not None:
-                # W&B shows no SVG as an image.
-                pixels = [path for path in drawn if path.suffix == ".png"]
-                result["wandb_run"] = live.finish(run, result, pixels)
-                self.runs[member] = None
+        if not (job.draws or own):
+            return
+        drawn = []
+        if job.draws:
+            with self._whole("its figures"):
+                drawn = draw(job.folder / FIGURES, result, history, subject, **factors, suffix=job.suffix)
+        # No tracker shows an SVG as an image.
+        pixels = [path for path in drawn if path.suffix == ".png"]
+        for tracker in list(own):
+            with self._whole(f"its run in {tracker.name}"):
+                where = tracker.finish(result, pixels)
+                result["wandb_run"] = where or result["wandb_run"]
+            own.remove(tracker)
+        with self._whole("its last version"):
             self.results[member] = write_result(job.folder, result | {"total_seconds": self._seconds()})
-        except Exception as error:
-            warnings.warn(f"the result is whole, but not its figures or its W&B run: {one_line(error)}", stacklevel=2)
 
     def interrupt(self) -> None:
         """Leave a result that says so for each job that has none."""
@@ -88,16 +90,34 @@ class Outcome:
         self.close()
 
     def disown(self) -> None:
-        """Remove the W&B runs of a stack whose jobs will be tried again in other stacks."""
-        for member, run in enumerate(self.runs):
-            if len(self.runs) > 1 and run is not None:
-                live.discard(run)
-                self.runs[member] = None
+        """Remove what trackers have of a stack whose jobs will be tried again in other stacks."""
+        if len(self.trackers) > 1:
+            self._end("discard")
 
     def close(self) -> None:
-        """End the W&B runs that are left as failed."""
-        live.fail([run for run in self.runs if run is not None])
-        self.runs = [None] * len(self._jobs)
+        """End the trackers that are left as failed, all at once: each may wait, and an interrupted process must end."""
+        self._end("fail")
+
+    def _end(self, how: str) -> None:
+        left = [tracker for own in self.trackers for tracker in own]
+        if left:
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(lambda tracker: _attempt(getattr(tracker, how)), left))
+        self.trackers = [[] for _ in self._jobs]
+
+    @contextlib.contextmanager
+    def _whole(self, part: str) -> Iterator[None]:
+        """Warn where a part of what comes after the result cannot be made."""
+        try:
+            yield
+        except Exception as error:
+            say_once(f"the result is whole, but not {part}: {one_line(error)}", self._said)
 
     def _seconds(self) -> float:
         return (time.perf_counter() - self._began) / len(self._jobs)
+
+
+def _attempt(action: Callable[[], None]) -> None:
+    # Its run has failed anyway.
+    with contextlib.suppress(Exception):
+        action()

@@ -1,6 +1,7 @@
 """One stack of jobs: build, fit, measure, write. The only place that instantiates configs."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ from hydra.utils import instantiate
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
 from pytorch_lightning import Trainer
-from pytorch_lightning.loggers.logger import Logger
 
 from eckart.config import plain
 from eckart.data.matrix import MatrixData
@@ -19,15 +19,16 @@ from eckart.linalg.operators import Dense, Operator, Stacked
 from eckart.linalg.reference import Reference
 from eckart.methods.method import Method
 from eckart.results.history import HISTORY, History
-from eckart.runs.callbacks import Interruption, LastState, Progress
+from eckart.runs.callbacks import Interruption, LastState
 from eckart.runs.checkpoint import check, form_of, read_checkpoint
 from eckart.runs.drawing import Subject
 from eckart.runs.interruption import Interrupted, before_exit, claim_exit
-from eckart.runs.job import Job
-from eckart.runs.loggers import StackLogger, logger_settings
+from eckart.runs.lightning_loggers import LightningTracker, logger_settings
+from eckart.runs.loggers import StackLogger
 from eckart.runs.measuring import measure
 from eckart.runs.outcome import Outcome
 from eckart.runs.process import accelerator, quiet, threads
+from eckart.runs.progress import Progress
 from eckart.runs.recorder import Recorder
 from eckart.runs.stack import Stack
 from eckart.runs.user_callbacks import sees_steps, trainer_options
@@ -68,20 +69,20 @@ class _Conductor:
 
     trainer: Trainer
     histories: list[History]
+    logger: StackLogger
     last_state: LastState
 
 
 def _train(stack: Stack, outcome: Outcome) -> list[dict[str, Any]]:
     data = _data(stack)
-    config = stack.jobs[0].config
     method = _method(stack, data)
     reference = _reference(stack, method, data)
     conductor = _conductor(stack, method, reference, outcome)
     trainer, histories = conductor.trainer, conductor.histories
     checkpoint = _checkpoint(stack, method, conductor)
-    if config.logger.wandb is not None and trainer.is_global_zero:
-        for member, wandb_run in enumerate(live.start(stack.jobs, config.logger.wandb)):
-            outcome.runs[member] = wandb_run
+    if trainer.is_global_zero:
+        _track(stack, method, outcome)
+        conductor.logger.begin(trainer)
     with threads(one=method.one_thread):
         datamodule = data[0] if method.reads_batches else None
         trainer.fit(method, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
@@ -204,7 +205,7 @@ def _conductor(stack: Stack, method: Method, reference: Reference, outcome: Outc
     callbacks: list[Any] = [recorder, *asked, last_state, Interruption()]
     if node.enable_progress_bar and not options["enable_progress_bar"]:
         callbacks.append(Progress(recorder))
-    logger = StackLogger(histories, outcome.runs, [_loggers(job) for job in stack.jobs])
+    logger = StackLogger(histories, outcome.trackers, _floors(reference))
     try:
         trainer = factory(
             accelerator=device,
@@ -222,14 +223,24 @@ def _conductor(stack: Stack, method: Method, reference: Reference, outcome: Outc
     if not trainer.is_global_zero:
         for silent in histories:
             silent.path = None
-    else:
-        logger.begin(trainer, [plain(job.config) for job in stack.jobs])
-    return _Conductor(trainer, histories, last_state)
+    return _Conductor(trainer, histories, logger, last_state)
 
 
-def _loggers(job: Job) -> list[Logger]:
-    nodes = plain(job.config.logger.get("lightning")).values()
-    return [instantiate(logger_settings(node, job.folder), _convert_="all") for node in nodes]
+def _floors(reference: Reference) -> list[dict[str, float]]:
+    known = zip(*(values.tolist() for values in reference.optimum), strict=True)
+    names = ("optimum_2norm", "optimum_frobenius")
+    return [{name: value for name, value in zip(names, pair, strict=True) if math.isfinite(value)} for pair in known]
+
+
+def _track(stack: Stack, method: Method, outcome: Outcome) -> None:
+    node = stack.jobs[0].config.logger.get("wandb")
+    for member, job in enumerate(stack.jobs):
+        for settings in plain(job.config.logger.get("lightning")).values():
+            logger = instantiate(logger_settings(settings, job), _convert_="all")
+            outcome.trackers[member].append(LightningTracker(logger, live.config_of(job)))
+    if node is not None:
+        for member, run in enumerate(live.start(stack.jobs, node, epochs=method.reads_batches)):
+            outcome.trackers[member] += [run] if run is not None else []
 
 
 def _checkpoint(stack: Stack, method: Method, conductor: _Conductor) -> Path | None:

@@ -8,6 +8,7 @@ from tqdm import tqdm
 from eckart.errors import concerns_all, one_line, wants_traceback, warn_in_one_line
 from eckart.laws import check
 from eckart.results import terminal
+from eckart.results.screen import Screen
 from eckart.runs.stack import Stack
 from eckart.sweeps.workers import workers
 
@@ -47,5 +48,5 @@ def attempt(stack: Stack) -> list[dict[str, Any]]:
     for job, result in zip(stack.jobs, trained, strict=False):
         if job.sweep is not None and result["status"] != "completed":
             # Printed now, since the other jobs can take hours; by tqdm, so that the progress bar stays whole.
-            tqdm.write(terminal.failure(result, job.title, job.folder), file=sys.stderr)
+            tqdm.write(terminal.failure(result, job.title, job.folder, Screen.of(sys.stderr)), file=sys.stderr)
     return trained

@@ -14,7 +14,9 @@ from tqdm import tqdm
 
 from eckart.results import terminal
 from eckart.results.result import read_result
+from eckart.results.screen import Screen
 from eckart.runs.interruption import requeued_after_saving
+from eckart.sweeps.progress import Board
 from eckart.sweeps.sweep import Entry, Group, Sweep
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ class ClusterSweep(Sweep):
         super().__init__(*args, **common)
         self.cluster, self.folder, self.parameters = cluster, folder, dict(parameters)
 
-    def run(self, groups: Sequence[Group]) -> Iterator[Group]:
+    def run(self, groups: Sequence[Group], board: Board) -> Iterator[Group]:
         """Submit the groups as one job array, and yield each group when its job has ended."""
         if not groups:
             return
@@ -56,6 +58,7 @@ class ClusterSweep(Sweep):
         absent: Counter[str] = Counter()
         try:
             while waiting:
+                board.note(f"{len(waiting)} of {len(groups)} stacks at the cluster")
                 queued = _queued() if self.cluster == "slurm" else {job.job_id for job in waiting if not job.done()}
                 for job in list(waiting):
                     absent[job.job_id] = 0 if queued is None or job.job_id in queued else absent[job.job_id] + 1
@@ -134,4 +137,5 @@ def _report(entry: Entry) -> None:
     if entry.job.completed() is None:
         # The other machine printed the failure only into its log.
         result = read_result(entry.job.folder)
-        tqdm.write(terminal.failure(result, entry.job.title, entry.job.folder), file=sys.stderr)
+        text = terminal.failure(result, entry.job.title, entry.job.folder, Screen.of(sys.stderr))
+        tqdm.write(text, file=sys.stderr)

@@ -88,17 +88,18 @@ class Sweep:
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         Path(self.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
         entries = [self._compose(list(job), first + number) for number, job in enumerate(overrides)]
-        left = sum(entry.completed is None for entry in entries)
-        with Board(total=len(entries), completed=len(entries) - left) as board:
-            for group in self.run(self._groups(entries) if left else []):
-                for entry in group.entries:
-                    board.add(completed=entry.job.completed() is not None)
+        left = [_method_of(entry) for entry in entries if entry.completed is None]
+        hidden = not self.config.trainer.get("enable_progress_bar", True)
+        with Board(left, completed=len(entries) - len(left), hidden=hidden) as board:
+            for group in self.run(self._groups(entries) if left else [], board):
+                board.add(_method_of(group.entries[0]), [entry.job.completed() is not None for entry in group.entries])
         forget_all(Path(self.config.hydra.sweep.dir))
         return [entry.returned for entry in entries]
 
-    def run(self, groups: Sequence[Group]) -> Iterator[Group]:
+    def run(self, groups: Sequence[Group], board: Board) -> Iterator[Group]:
         """Run the groups, and yield each when its jobs have ended."""
         for group in groups:
+            board.begin(_method_of(group.entries[0]), len(group.entries))
             self.run_group(group)
             configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
             yield group
@@ -164,6 +165,10 @@ class Sweep:
                 if left := [entry for entry in whole if entry.completed is None]:
                     groups.append(Group(left, width))
         return groups
+
+
+def _method_of(entry: Entry) -> str:
+    return str(entry.job.choices.get("method"))
 
 
 def _stack_key(entry: Entry) -> Hashable | None:

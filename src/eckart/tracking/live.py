@@ -1,15 +1,26 @@
 """The W&B runs of a stack."""
 
+import contextlib
+import os
+import secrets
 import shutil
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import wandb
 from omegaconf import DictConfig
+from wandb.sdk.mailbox import MailboxClosedError
 
-from eckart.config import plain
+from eckart.config import GROUPS, plain
+from eckart.errors import one_line
+from eckart.printable import printable
+from eckart.tracking import reach
+from eckart.tracking.metrics import CHOICES, EPOCH, METRICS, PICTURES, RANK, STEP
+
+# Seconds that an online run may take to begin, and to send what is left at its end; then it stays on disk.
+_LIMITS = {"init_timeout": 30.0, "finish_timeout": 120.0}
 
 
 class Tracked(Protocol):
@@ -20,68 +31,165 @@ class Tracked(Protocol):
     @property
     def config(self) -> DictConfig: ...  # noqa: D102
     @property
+    def choices(self) -> Mapping[str, Any]: ...  # noqa: D102
+    @property
     def folder(self) -> Path: ...  # noqa: D102
     @property
     def sweep(self) -> Path | None: ...  # noqa: D102
 
 
-def start(jobs: Sequence[Tracked], node: DictConfig) -> Iterator[wandb.Run]:
-    """Start one W&B run for each job; if nobody is logged in, the runs are kept on disk.
+class WandbTracker:
+    """A W&B run of a job: its metrics with their axes, and at the end its result and its figures.
+
+    Args:
+        run: The run.
+        epochs: Whether the job counts epochs.
+    """
+
+    name = "W&B"
+
+    def __init__(self, run: wandb.Run, *, epochs: bool) -> None:
+        self.run = self.experiment = run
+        self._epochs = epochs
+        self._row: set[str] = set()
+
+    def begin(self) -> None:
+        """Name the axis of each metric, and what the summary takes of it."""
+        run, epochs = self.run, self._epochs
+        for count in (STEP, EPOCH, RANK) if epochs else (STEP, RANK):
+            run.define_metric(count, hidden=True)
+        # What callbacks log.
+        run.define_metric("*", step_metric=STEP)
+        for name, metric in METRICS.items():
+            if axis := metric.axis(epochs=epochs):
+                run.define_metric(name, step_metric=axis, summary=None if metric.summary == "last" else metric.summary)
+
+    def log(self, row: Mapping[str, float], step: int) -> None:
+        """Log the metrics of a step."""
+        self.run.log({**row, STEP: step}, step=step)
+        self._row = set(row)
+
+    def save(self) -> None:
+        """Nothing: W&B's own process writes what it receives."""
+
+    def finish(self, result: Mapping[str, Any], drawn: Sequence[Path]) -> str | None:
+        """End the run with its result and its figures.
+
+        Args:
+            result: Fields of ``result.json``; all that have a value are in the summary, but for the config, which the
+                run has.
+            drawn: Files of the figures.
+
+        Returns:
+            The folder of an offline run, or the URL of an online one.
+        """
+        last = {name: result[name] for name in METRICS if name not in self._row and result.get(name) is not None}
+        pictures = {f"{PICTURES}{path.stem}": wandb.Image(str(path)) for path in drawn if path.suffix == ".png"}
+        # With the last row, which W&B holds back for more of its step: it must not overwrite the summary of the result.
+        # No other row has the rank, so that a chart over ranks shows the last errors of each run.
+        self.run.log({RANK: result["rank"], **last, **pictures})
+        summary = {key: value for key, value in result.items() if value is not None and key != "config"}
+        self.run.summary.update(summary)
+        where = self.run.settings.sync_dir if self.run.settings.mode == "offline" else self.run.url
+        self.run.finish(exit_code=0 if result["status"] == "completed" else 1)
+        return where
+
+    def fail(self) -> None:
+        """End the run as failed."""
+        self.run.finish(exit_code=1)
+
+    def discard(self) -> None:
+        """End the run as failed; an offline run is also removed from the disk."""
+        offline, folder = self.run.settings.mode == "offline", self.run.settings.sync_dir
+        self.fail()
+        if offline:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def config_of(job: Tracked) -> dict[str, Any]:
+    """The resolved config of a job, and under ``choices`` the names that were chosen, such as ``bottleneck``."""
+    named = {group: str(job.choices[group]) for group in GROUPS if job.choices.get(group)}
+    return {**plain(job.config), CHOICES: named}
+
+
+def start(jobs: Sequence[Tracked], node: DictConfig, *, epochs: bool) -> Iterator[WandbTracker | None]:
+    """Start one W&B run for each job; where W&B cannot be reached, the runs are kept on disk.
 
     Args:
         jobs: The jobs of a stack. Jobs of a sweep share a folder and, unless the config names another, a group.
         node: The config's ``logger.wandb``.
+        epochs: Whether the jobs count epochs.
+
+    Yields:
+        The run of each job; None, after one warning, if W&B cannot keep any.
     """
-    # Without prompt=False W&B would ask for an account, and wait.
-    mode: Literal["offline"] | None = (
-        None if wandb.setup().settings.mode != "online" or wandb.login(prompt=False) else "offline"
-    )
     folder = jobs[0].sweep or jobs[0].folder
     folder.mkdir(parents=True, exist_ok=True)
-    for job in jobs:
-        yield wandb.init(
-            project=node.project,
-            entity=node.entity,
-            group=node.group or (job.sweep.name if job.sweep else None),
-            tags=list(node.tags),
-            name=job.name,
-            dir=folder,
-            mode=mode,
-            config=plain(job.config),
-            reinit="create_new",
-            settings=wandb.Settings(silent=True, console="off"),
-        )
+    # A mode that the user has chosen stays.
+    chosen = wandb.setup().settings.mode != "online"
+    online = not chosen and reach.is_reached(folder)
+    if not chosen and not online:
+        # Else W&B's process sends its own metrics with the key that was refused, and prints that they were, too.
+        os.environ.setdefault("OTEL_SDK_DISABLED", "true")
+    for number, job in enumerate(jobs):
+        try:
+            run = None
+            if online:
+                run = _online(job, node, folder)
+                online = run is not None
+            if run is None:
+                run = _begun(job, node, folder, None if chosen else "offline", {})
+        except Exception as error:
+            warnings.warn(f"the training goes on without W&B: {one_line(error)}", stacklevel=2)
+            yield from [None] * (len(jobs) - number)
+            return
+        yield WandbTracker(run, epochs=epochs)
 
 
-def finish(run: wandb.Run, measured: dict[str, Any], drawn: list[Path]) -> str | None:
-    """End a run with its result and its figures.
-
-    Args:
-        run: The run.
-        measured: Fields of ``result.json``.
-        drawn: Files of the figures.
-
-    Returns:
-        The folder of an offline run, or the URL of an online one.
-    """
-    run.summary.update({key: value for key, value in measured.items() if value is not None})
-    if drawn:
-        run.log({f"figures/{path.stem}": wandb.Image(str(path)) for path in drawn})
-    where = run.settings.sync_dir if run.settings.mode == "offline" else run.url
-    run.finish(exit_code=0 if measured["status"] == "completed" else 1)
-    return where
+def _online(job: Tracked, node: DictConfig, folder: Path) -> wandb.Run | None:
+    """An online run; None, with a warning, where W&B takes none, of which nothing is left on the disk."""
+    # The agent of a W&B sweep decides the id of its runs.
+    identity = os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4)
+    limits = {name: most for name, most in _LIMITS.items() if f"WANDB_{name.upper()}" not in os.environ}
+    try:
+        return _begun(job, node, folder, None, {"run_id": identity, "finish_timeout_raises": True, **limits})
+    except wandb.errors.CommError as error:
+        url, reason = wandb.setup().settings.base_url, printable(str(error).splitlines()[0])
+        reach.tell(folder, f"W&B at {url} takes no runs ({reason})")
+        for begun in (folder / "wandb").glob(f"run-*-{identity}"):
+            shutil.rmtree(begun, ignore_errors=True)
+        return None
 
 
-def fail(runs: Sequence[wandb.Run]) -> None:
-    """End runs as failed, all at the same time, since each waits for W&B and an interrupted process must end soon."""
-    if runs:
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda run: run.finish(exit_code=1), runs))
+def _begun(
+    job: Tracked, node: DictConfig, folder: Path, mode: Literal["offline"] | None, own: Mapping[str, Any]
+) -> wandb.Run:
+    try:
+        return _init(job, node, folder, mode, own)
+    except (ConnectionError, MailboxClosedError):
+        # W&B's own process has ended; the next call starts another one.
+        with contextlib.suppress(Exception):
+            wandb.teardown()
+        return _init(job, node, folder, mode, own)
 
 
-def discard(run: wandb.Run) -> None:
-    """End a run as failed; an offline run is also removed from the disk."""
-    offline, folder = run.settings.mode == "offline", run.settings.sync_dir
-    run.finish(exit_code=1)
-    if offline:
-        shutil.rmtree(folder, ignore_errors=True)
+def _init(
+    job: Tracked, node: DictConfig, folder: Path, mode: Literal["offline"] | None, own: Mapping[str, Any]
+) -> wandb.Run:
+    config = config_of(job)
+    named = config[CHOICES]
+    tags = [*node.tags, *(named[group] for group in ("method", "data", "experiment") if group in named)]
+    return wandb.init(
+        project=node.project,
+        entity=node.entity,
+        group=node.group or (job.sweep.name if job.sweep else None),
+        job_type=named.get("method"),
+        tags=list(dict.fromkeys(tags)),
+        notes=node.notes,
+        name=job.name,
+        dir=folder,
+        mode=mode,
+        config=config,
+        reinit="create_new",
+        settings=wandb.Settings(silent=True, console="off", **own),
+    )

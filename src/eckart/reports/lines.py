@@ -1,0 +1,152 @@
+"""Runs as lines of plots: one for each method and the settings that differ, over ranks, with the seeds of each."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from eckart.printable import printable
+from eckart.reports.record import Record
+from eckart.results.aggregate import Group, grouped
+from eckart.results.numbers import NONE
+
+_COLORS = 7
+
+
+@dataclass(frozen=True)
+class Point:
+    """Runs of one rank that differ only in their seed."""
+
+    rank: int
+    runs: tuple[Record, ...]
+
+    def values(self, name: str) -> list[float]:
+        """Values of a field, of the runs that completed."""
+        found = (run.number(name) for run in self.runs if run.status == "completed")
+        return [value for value in found if value is not None]
+
+
+@dataclass(frozen=True)
+class Line:
+    """Runs of one method and one choice of settings.
+
+    Attributes:
+        label: The method, and the settings that tell it from other lines.
+        panel: The data, and the settings of the data that tell them from other data.
+        method: The method.
+        points: By rising rank.
+    """
+
+    label: str
+    panel: str
+    method: str
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class Lines:
+    """The lines of a page.
+
+    Attributes:
+        all: In the order of data, method and settings.
+        panels: Names of the data, those with the most completed runs first.
+        colors: The label that each line is colored by: its own, or its method where there are more than 7 lines.
+        of_run: Place of the line of each run in ``all``, by the ``id`` of its fields.
+    """
+
+    all: tuple[Line, ...]
+    panels: tuple[str, ...]
+    colors: Mapping[str, str]
+    of_run: Mapping[int, int] = field(repr=False)
+
+    @property
+    def domain(self) -> list[str]:
+        """The labels that have a color, in the order of the lines."""
+        return list(dict.fromkeys(self.colors[line.label] for line in self.all))
+
+    def row(self, line: Line) -> dict[str, Any]:
+        """What the rows of plots say of a line: its panel, its label, its color, and the size of its marks."""
+        color = self.colors[line.label]
+        size = max(40, round(150 * 0.65 ** self.domain.index(color)))
+        return {"panel": line.panel, "line": line.label, "color": color, "size": size}
+
+    def line(self, run: Record) -> Line | None:
+        """The line that a run is part of; None for a run without a method or a rank."""
+        place = self.of_run.get(id(run.fields))
+        return None if place is None else self.all[place]
+
+
+def lines(records: Sequence[Record]) -> Lines:
+    """Group runs of eckart, with :func:`eckart.results.aggregate.grouped`.
+
+    Args:
+        records: Runs; those of other programs, and those without a method or rank, are in no line.
+    """
+    runs = {id(record.fields): record for record in records if record.ours and _has_place(record)}
+    groups = grouped(record.fields for record in runs.values())
+    names = _telling(groups)
+    found: dict[tuple[str, str, str], list[Point]] = {}
+    for group in groups:
+        key = (_panel(group, groups), _label(group, names[group.method]), group.method)
+        point = Point(group.rank, tuple(runs[id(result)] for result in group.results))
+        found.setdefault(key, []).append(point)
+    every = [
+        Line(label, panel, method, tuple(sorted(points, key=lambda point: point.rank)))
+        for (panel, label, method), points in found.items()
+    ]
+    counts: Counter[str] = Counter()
+    for line in every:
+        counts[line.panel] += sum(run.status == "completed" for point in line.points for run in point.runs)
+    labels = dict.fromkeys(line.label for line in every)
+    colors = {line.label: line.label if len(labels) <= _COLORS else line.method for line in every}
+    of_run = {id(run.fields): place for place, line in enumerate(every) for point in line.points for run in point.runs}
+    return Lines(tuple(every), tuple(name for name, _ in counts.most_common()), colors, of_run)
+
+
+def setting(name: str, value: Any) -> str:
+    """A setting as a label says it.
+
+    Example:
+        >>> setting("optimizer._target_", "torch.optim.SGD"), setting("method.hidden", [8, 4])
+        ('optimizer=SGD', 'hidden=[8,4]')
+    """
+    if name.endswith("._target_"):
+        return f"{name.removesuffix('._target_')}={str(value).rpartition('.')[2]}"
+    shown = str(value).replace(" ", "") if isinstance(value, list) else NONE if value is None else str(value)
+    return printable(f"{name.rpartition('.')[2]}={shown}", 60)
+
+
+def _has_place(record: Record) -> bool:
+    return isinstance(record.fields.get("method"), str) and isinstance(record.fields.get("rank"), int)
+
+
+def _telling(groups: Sequence[Group]) -> dict[str, list[str]]:
+    """For each method the settings that vary among its lines."""
+    names: dict[str, list[str]] = {}
+    for group in groups:
+        alike = [other for other in groups if other.method == group.method] if group.method not in names else []
+        names.setdefault(
+            group.method,
+            [
+                name
+                for name in group.settings
+                if not name.startswith("data.") and len({repr(other.settings[name]) for other in alike}) > 1
+            ],
+        )
+    return names
+
+
+def _label(group: Group, names: Sequence[str]) -> str:
+    told = [setting(name, group.settings[name]) for name in names if group.settings[name] is not None]
+    return ", ".join([printable(group.method, 60), *told])
+
+
+def _panel(group: Group, groups: Sequence[Group]) -> str:
+    told = [
+        setting(name, value)
+        for name, value in group.settings.items()
+        if name.startswith("data.")
+        and value is not None
+        and len({repr(other.settings[name]) for other in groups if other.data == group.data}) > 1
+    ]
+    return ", ".join([printable(group.data or "no data", 60), *told])
