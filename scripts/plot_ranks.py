@@ -93,8 +93,8 @@ def _names(rows: list[Row]) -> list[str]:
 def _title(largest: Mapping[str, float]) -> str:
     best = min(largest, key=lambda name: largest[name])
     if largest[best] < 1e-9:
-        return f"{best} reaches the optimum at every rank: its excess is at most {max(largest[best], 0.0):.1g}"
-    return f"{best} is nearest to the optimum: its excess is at most {largest[best]:.2g}"
+        return f"{best} reaches the optimum at every rank, to rounding"
+    return f"{best} is nearest to the optimum: its mean excess is at most {largest[best]:.2g}"
 
 
 def _published(name: str, norm: str) -> tuple[str, dict[int, float]]:

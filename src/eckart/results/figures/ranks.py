@@ -106,7 +106,8 @@ def _errors_by_rank(
     if published is not None:
         right.set_ylim(top=2 * max(right.get_ylim()[1] / 2, *published[1].values()))
     right.axhspan(ROUNDING / 4, 1e-14, color=LIGHT_GRAY, alpha=0.35, linewidth=0)
-    right.text(0.98, 0.03, "rounding", transform=right.transAxes, ha="right", va="bottom", fontsize=8)
+    band = right.get_yaxis_transform()
+    right.text(0.985, 7e-15, "rounding", transform=band, ha="right", va="top", fontsize=8)
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.suptitle(title, x=0.012, ha="left", fontsize=11)
     return figure
