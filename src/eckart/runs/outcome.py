@@ -71,12 +71,14 @@ class Outcome:
         drawn = []
         if job.draws:
             with self._whole("its figures"):
-                drawn = draw(job.folder / FIGURES, result, history, subject, **factors)
+                drawn = draw(job.folder / FIGURES, result, history, subject, **factors, suffix=job.suffix)
         elif (preview := job.folder / PREVIEW).is_file():
             drawn = [preview]
+        # No tracker shows an SVG as an image.
+        pixels = [path for path in drawn if path.suffix == ".png"]
         for tracker in list(own):
             with self._whole(f"its run in {tracker.name}"):
-                where = tracker.finish(result, drawn)
+                where = tracker.finish(result, pixels)
                 result["wandb_run"] = where or result["wandb_run"]
             own.remove(tracker)
         with self._whole("its last version"):
