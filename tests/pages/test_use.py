@@ -110,7 +110,9 @@ def test_the_choice_of_data_changes_the_plots(pages: Pages, visit: Open) -> None
     errors = page.locator("figure[data-plot=error-rank-frobenius]")
 
     def ranks() -> set[str]:
-        return {text for text in errors.locator("svg.marks g.role-axis-label text").all_text_contents() if text.isdigit()}
+        return {
+            text for text in errors.locator("svg.marks g.role-axis-label text").all_text_contents() if text.isdigit()
+        }
 
     drawn(page)
     assert ranks() == {"1", "2", "5", "10"}
