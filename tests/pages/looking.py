@@ -172,6 +172,8 @@ def faint_labels(page: "Page", least: float = 4.5) -> list[str]:
             return [...document.querySelectorAll("figure svg text")].flatMap(text => {
                 if (!text.textContent.trim() || !text.getClientRects().length) return [];
                 const style = getComputedStyle(text), back = behind(text.ownerSVGElement);
+                // Vega leaves labels that have no room in place, and hides them.
+                if (style.opacity === "0") return [];
                 const fill = rgba(style.fill); fill[3] *= style.opacity * style.fillOpacity;
                 const [a, b] = [light(over(fill, back)), light(back)];
                 const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);

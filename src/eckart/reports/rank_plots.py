@@ -42,7 +42,9 @@ def errors(lines: Lines, norm: str) -> Plot | None:
         # Below the marks, whose tooltips a tick would take.
         layers[-1:-1] = [
             best.mark_line(strokeDash=[6, 4], strokeWidth=1.6, color="currentColor").encode(x=x, y=y),
-            best.mark_tick(color="currentColor", thickness=2.5, size=18, opacity=1).encode(x=x, y=y, tooltip=told),
+            best.mark_tick(orient="horizontal", color="currentColor", thickness=2.5, size=20, opacity=1).encode(
+                x=x, y=y, tooltip=told
+            ),
             best.transform_filter("datum.first")
             .mark_text(align="right", baseline="top", dx=-8, dy=6, stroke="var(--paper)", strokeWidth=3)
             .encode(x=x, y=y, text="label:N"),
