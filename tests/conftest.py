@@ -26,7 +26,7 @@ def one_thread() -> Iterator[None]:
 def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:
     """Figures by the name of their file, kept as they are written."""
     from eckart.reproduction import pictures
-    from eckart.results import figures
+    from eckart.results.figures import curves, labels, matrices, ranks
     from eckart.results.style import save
 
     kept: dict[str, Figure] = {}
@@ -35,6 +35,6 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:
         kept[path.name] = figure
         return save(figure, path)
 
-    for module in (figures, pictures):
+    for module in (curves, labels, matrices, ranks, pictures):
         monkeypatch.setattr(module, "save", keep)
     return kept

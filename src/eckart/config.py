@@ -31,7 +31,7 @@ class TrainConfig:
     name: str | None = None
     ckpt: str | None = None
     resume: str | None = None
-    figures: bool | None = None
+    figures: Any = None
     report: bool | None = None
     objective: Any = "relative_frobenius"
     data: dict[str, Any] = field(default_factory=dict)
@@ -114,8 +114,8 @@ def type_law(name: str, kind: Any, value: Any) -> str:
     Example:
         >>> type_law("rank", int, "ten")
         "rank must be an integer. Found 'ten'."
-        >>> type_law("figures", bool | None, "text")
-        "figures must be true, false or null. Found 'text'."
+        >>> type_law("name", str | None, [1])
+        'name must be text or null. Found [1].'
     """
     kinds = {bool: "true or false", int: "an integer", float: "a number", list: "a list, as in [1,2]"}
     law = kinds.get(kind, "text")

@@ -64,6 +64,9 @@ def check(cfg: DictConfig, choices: dict[str, str]) -> None:
     if not isinstance(asked, list | ListConfig) or not asked or not set(asked) <= set(numbers):
         law = f"The objective must be a number of result.json, or a list of them: {', '.join(numbers)}"
         raise ConfigError(f"{law}. Found objective={cfg.objective}.")
+    if not (cfg.figures is None or isinstance(cfg.figures, bool) or cfg.figures in ("png", "svg")):
+        found = printable(repr(cfg.figures), 80)
+        raise ConfigError(f"figures must be true, false, null, png or svg. Found {found}.")
     for group in GROUPS:
         if isinstance(cfg.get(group), DictConfig) and choices.get(group):
             _check_types(cfg[group], settings_of(group, choices[group]), group, cfg)

@@ -97,7 +97,8 @@ ARGUMENTS = [
     (["+hydra.callbacks.x={_target_:pathlib.Path.touch,_args_:[touched]}"], "Found 'pathlib.Path.touch'."),
     (["-m", "optimizer._target_=torch.load,numpy.load"], "Found 'torch.load'."),
     (["--experimental-rerun", "a.pickle"], "Hydra's flag --experimental-rerun loads a pickle"),
-    (["figures=text"], "figures must be true, false or null. Found 'text'."),
+    (["figures=text"], "figures must be true, false, null, png or svg. Found 'text'."),
+    (["figures=2"], "figures must be true, false, null, png or svg. Found 2."),
     (["data=uniform", "data.rows=9223372036854775808"], "data.rows must be between -2^63 and 2^63. Found 92233720"),
     (["method.vectors=9223372036854775808"], "method.vectors must be between -2^63 and 2^63. Found 92233720"),
     (
@@ -128,7 +129,7 @@ FILES = [
 
 @pytest.mark.parametrize(("arguments", "law"), ARGUMENTS, ids=[" ".join(given) for given, _ in ARGUMENTS])
 def test_one_line_says_what_is_wrong(arguments: list[str], law: str, train: Train) -> None:
-    ended = train(*arguments, *QUIET)
+    ended = train(*QUIET, *arguments)
     assert ended.code == 1 and ended.stdout == ""
     assert law in ended.line
     for folder in ended.folders:

@@ -167,6 +167,11 @@ def test_method_of_the_configs_comes_near_the_optimum(name: str) -> None:
         method = factory(**keywords, ranks=[cfg.rank], seeds=[cfg.seed], dtype=torch.float32)
         CPU(precision="32-true", logger=False, max_epochs=method.max_epochs).fit(method, datamodule=data)
         assert method.accuracy > 0.6
+        taken = torch.tensor(method.fields(0)["confusion"])
+        assert torch.equal(taken.sum(1), data.samples.test_labels.bincount(minlength=10))
+        assert method.accuracy == pytest.approx(float(taken.trace() / taken.sum()))
+        predicted = method(data._inputs(data.samples.test_inputs)).argmax(1)
+        assert torch.equal(taken.sum(0), predicted.bincount(minlength=10))
         assert method.train_loss_sum_per_epoch[1] < method.train_loss_sum_per_epoch[0]
         errors = Reference(data.operator(), [cfg.rank]).errors(*method.factors())
         assert max(abs(float(errors[f"excess_{key}"])) for key in ("2norm", "frobenius")) < 1e-8

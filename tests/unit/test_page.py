@@ -67,7 +67,7 @@ def test_the_pictures_show_target_both_recipes_and_truncated_svd(drawn: dict[str
     ]
     for panel, factor in zip(axes, (1.0, 0.5, 0.75, 0.8), strict=True):
         np.testing.assert_allclose(np.asarray(panel.images[0].get_array()), factor * TARGET)
-        assert panel.images[0].get_clim() == (TARGET.min(), TARGET.max())
+        assert panel.images[0].get_clim() == pytest.approx((-np.abs(TARGET).max(), np.abs(TARGET).max()))
     text = written[0].read_text(encoding="utf-8")
     for path in written[3:]:
         assert f"](images/{path.name})" in text
@@ -95,10 +95,12 @@ def test_the_loss_curve_shows_both_recipes_above_the_optimum(drawn: dict[str, Fi
 @pytest.mark.parametrize(("factor", "extend"), [(1.0, "neither"), (3.0, "both")])
 def test_the_color_bar_shows_whether_values_are_clipped(factor: float, extend: str) -> None:
     figure = pictures._side_by_side([("target", TARGET), ("other", factor * TARGET)])
-    assert figure.axes[0].images[0].get_cmap().name == "viridis"
+    largest = np.abs(TARGET).max()
+    assert figure.axes[0].images[0].get_clim() == pytest.approx((-largest, largest))
     colorbar = figure.axes[1].images[0].colorbar
     assert colorbar is not None and colorbar.extend == extend
-    assert pictures._side_by_side([("target", np.abs(TARGET))] * 2).axes[0].images[0].get_cmap().name == "gray"
+    gray = pictures._side_by_side([("target", np.abs(TARGET))] * 2).axes[0].images[0]
+    assert gray.get_clim() == pytest.approx((np.abs(TARGET).min(), largest))
 
 
 def test_claims_that_were_left_out_are_named(tmp_path: Path) -> None:

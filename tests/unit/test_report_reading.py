@@ -133,6 +133,7 @@ def test_files_that_cannot_be_read_are_lines(tmp_path: Path) -> None:
     (tmp_path / "w" / "run-x.wandb").write_bytes(b"nothing of W&B")
     (tmp_path / "good" / HISTORY).write_bytes(b"\xff\xfe")
     found = reading.read([tmp_path])
+    assert [record_.name for record_ in found.records] == ["good"]
     problems = list(found.problems)
     list(reading.with_curves(found.records, problems))
     for name in ("cut", "other", "run-x.wandb", f"good: {HISTORY}"):

@@ -1,5 +1,8 @@
 """Curves, scales and files of figures."""
 
+import base64
+import re
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 from PIL import Image
 
-from eckart.results.style import GRAY, curve, finite, label_decades, log_scale, save
+from eckart.results.style import GRAY, curve, finite, label_decades, log_scale, rank_axis, save
 
 
 def axes() -> Any:
@@ -107,6 +110,43 @@ def test_a_figure_is_a_png_of_a_palette_whatever_the_settings(tmp_path: Path) ->
         assert save(figure, tmp_path / "a" / "b.png") == tmp_path / "a" / "b.png"
     with Image.open(tmp_path / "a" / "b.png") as image:
         assert (image.format, image.mode, image.size) == ("PNG", "P", (100, 50))
+
+
+def test_an_svg_is_the_same_each_time_and_holds_no_script_and_small_images(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    figure = Figure(figsize=(3, 3))
+    figure.subplots().imshow(rng.standard_normal((80, 80)), interpolation="none")
+    content = save(figure, tmp_path / "a.svg").read_bytes()
+    assert save(figure, tmp_path / "b.svg").read_bytes() == content
+    assert not re.search(rb"<script|<dc:date|javascript|http://(?!www.w3.org|creativecommons|purl)", content)
+    (image,) = re.findall(rb'base64,([^"]+)"', content)
+    with Image.open(BytesIO(base64.b64decode(image))) as picture:
+        assert (picture.mode, picture.size) == ("P", (80, 80))
+    assert len(content) < 60_000
+
+
+def test_white_stays_white_beside_a_matrix(tmp_path: Path) -> None:
+    figure = Figure(figsize=(2, 2), dpi=50)
+    figure.subplots().imshow(np.eye(3), cmap="gray")
+    with Image.open(save(figure, tmp_path / "a.png")) as image:
+        assert image.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "scale", "labels"),
+    [
+        ([1, 2, 3], "linear", ["1", "2", "3"]),
+        ([2, 4, 8, 16, 64], "log", ["2", "4", "8", "16", "64"]),
+        (list(range(1, 10)), "linear", [str(rank) for rank in range(1, 10)]),
+    ],
+)
+def test_ranks_that_double_have_equal_distances(ranks: list[int], scale: str, labels: list[str]) -> None:
+    where = axes()
+    where.plot(ranks, ranks)
+    rank_axis(where, ranks)
+    assert where.get_xscale() == scale
+    assert [label.get_text() for label in where.get_xticklabels()] == labels
+    assert where.get_xlabel() == "rank"
 
 
 def test_infinities_become_nan() -> None:

@@ -75,12 +75,15 @@ class Classifier(Method):
         u, s, vh = gram_svd(matrix.double(), rank)
         self.left, self.right = u * s, vh
         self.register_buffer("components", vh.to(dtype))
+        self._classes = int(labels.max()) + 1
         # nn.Linear draws from the global generator; its state is given back, so that nothing else depends on it.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.net = MLP([matrix.shape[1], *hidden, int(labels.max()) + 1]).to(dtype)
+            self.net = MLP([matrix.shape[1], *hidden, self._classes]).to(dtype)
         self.train_loss_sum_per_epoch: list[float] = []
         self.accuracy: float | None = None
+        # Test samples by true class and predicted class, at the end of the last epoch.
+        self._confusion = torch.zeros(self._classes, self._classes, dtype=torch.int64)
         self.diverged = False
         self.train_loss = float("nan")
         self._record: dict[str, Any] | None = {}
@@ -149,7 +152,7 @@ class Classifier(Method):
         return found
 
     def fields(self, member: int) -> dict[str, Any]:
-        """Status, why it stopped, the loss of each epoch and the accuracy."""
+        """Status, why it stopped, the loss of each epoch, the accuracy and the confusion."""
         done, limit = len(self.train_loss_sum_per_epoch), f"method.epochs={self.max_epochs}"
         reason = f"ran {limit}" if done >= self.max_epochs else f"stopped by a callback after {done} of {limit}"
         if self.diverged:
@@ -162,6 +165,7 @@ class Classifier(Method):
             "steps": self.trainer.global_step,
             "accuracy": self.accuracy,
             "train_loss_sum_per_epoch": self.train_loss_sum_per_epoch,
+            "confusion": None if self.accuracy is None else self._confusion.tolist(),
         }
 
     def progress(self) -> tuple[int, int]:
@@ -174,19 +178,24 @@ class Classifier(Method):
 
     def on_validation_epoch_start(self) -> None:
         """Count anew."""
-        self._correct = self._seen = 0
+        self._taken = torch.zeros(self._classes**2, dtype=torch.int64, device=self.device)
+        self._seen = 0
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
-        """Count the samples of a batch that are classified correctly."""
+        """Count the samples of a batch by true class and predicted class."""
         inputs, labels = (self.processes.share(part) for part in batch)
-        self._correct += int((self(inputs).argmax(1) == labels).sum())
+        # A class that is not in the training set can only be mistaken.
+        known = labels < self._classes
+        pairs = labels * self._classes + self(inputs).argmax(1)
+        self._taken += torch.bincount(pairs[known], minlength=self._classes**2)
         self._seen += len(labels)
 
     def on_validation_epoch_end(self) -> None:
         """Take the accuracy on the test set, and record the epoch."""
-        counts = torch.tensor([self._correct, self._seen], device=self.device)
-        self.processes.sum([counts])
-        self.accuracy = float(counts[0] / counts[1])
+        seen = torch.tensor([self._seen], device=self.device)
+        self.processes.sum([self._taken, seen])
+        self._confusion = self._taken.view(self._classes, self._classes).cpu()
+        self.accuracy = float(self._confusion.trace() / seen.cpu())
         self._end_epoch()
 
     def describe(self) -> str:
@@ -202,6 +211,7 @@ class Classifier(Method):
             "train_loss": self.train_loss,
             "fit_seconds": self.fit_seconds,
             "accuracy": self.accuracy,
+            "confusion": self._confusion,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -210,3 +220,4 @@ class Classifier(Method):
         self.train_loss = checkpoint["eckart"]["train_loss"]
         self.fit_seconds = checkpoint["eckart"]["fit_seconds"]
         self.accuracy = checkpoint["eckart"]["accuracy"]
+        self._confusion = checkpoint["eckart"]["confusion"]

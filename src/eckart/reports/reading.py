@@ -150,6 +150,8 @@ def _of_wandb(folders: Sequence[Path], records: Sequence[Record], problems: list
             continue
         if run.problem:
             problems.append(f"{path}: {printable(run.problem)}")
+        if run.problem and not (run.config or run.history or run.summary):
+            continue
         # A run that failed or was killed has a result, or a folder, that does not name its W&B run.
         if flatten(_config(run.config)) not in unclaimed:
             read.append(of_offline(run))

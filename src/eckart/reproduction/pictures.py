@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
-import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from eckart.results.style import BLACK, BLUE, STYLE, VERMILLION, save
+from eckart.results.colors import scale_of
+from eckart.results.figures.matrices import color_bar, draw_matrix
+from eckart.results.style import BLACK, BLUE, STYLE, VERMILLION, finite, save
 
 _STYLE = STYLE | {"figure.dpi": 110, "font.size": 9, "axes.titlesize": 9}
 
@@ -16,8 +17,7 @@ _STYLE = STYLE | {"figure.dpi": 110, "font.size": 9, "axes.titlesize": 9}
 def side_by_side(path: Path, panels: Sequence[tuple[str, ArrayLike]]) -> Path:
     """Draw matrices of one shape in a row, on the color scale of the first.
 
-    Nonnegative targets are drawn in gray, signed ones in viridis; values outside the scale are clipped, and arrows at
-    the color bar show that there are some.
+    Colors are those of a run's figures; arrows at the color bar show that there are values outside the scale.
 
     Args:
         path: The PNG to write.
@@ -55,26 +55,14 @@ def training(
 
 @matplotlib.rc_context(_STYLE)
 def _side_by_side(panels: Sequence[tuple[str, ArrayLike]]) -> Figure:
-    matrices = [np.asarray(matrix, dtype=np.float64) for _, matrix in panels]
-    low, high = matrices[0].min(), matrices[0].max()
-    # A product of factors is nonnegative to rounding only.
-    gray = low > -1e-9 * high
-    figure = Figure(figsize=(2.4 * len(panels), 2.55), layout="compressed")
+    matrices = [finite(matrix) for _, matrix in panels]
+    scale = scale_of(matrices[0])
+    aspect = matrices[0].shape[0] / matrices[0].shape[1]
+    figure = Figure(figsize=(2.4 * len(panels), 2.2 * aspect + 0.6), layout="compressed")
     for axes, (title, _), matrix in zip(figure.subplots(1, len(panels)), panels, matrices, strict=True):
-        drawn = axes.imshow(matrix, cmap="gray" if gray else "viridis", vmin=low, vmax=high, interpolation="nearest")
+        drawn = draw_matrix(axes, matrix, scale, aspect=aspect)
         axes.set_title(title)
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.spines[:].set_visible(True)
-    margin = 1e-3 * (high - low)
-    below, above = (
-        any(outside)
-        for outside in zip(
-            *((matrix.min() < low - margin, matrix.max() > high + margin) for matrix in matrices), strict=True
-        )
-    )
-    extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
-    figure.colorbar(drawn, ax=figure.axes, shrink=0.8, pad=0.01, extend=extend[below, above])
+    color_bar(figure, drawn, figure.axes, matrices, scale, "entry", stacked=True)
     return figure
 
 

@@ -12,7 +12,7 @@ LEVELS = 127
 
 # Blue and vermilion of one lightness, distinct under every common color vision deficiency, and the white between them:
 # lightness, and the axes from green to red and from blue to yellow, in OKLab.
-_BLUE, _WHITE, _VERMILION = (0.44, -0.025, -0.135), (0.975, 0.0, 0.0), (0.44, 0.09, 0.085)
+_BLUE, _WHITE, _VERMILION = (0.5, -0.03, -0.15), (0.975, 0.0, 0.0), (0.5, 0.12, 0.1)
 
 
 class Scale(NamedTuple):
@@ -103,6 +103,10 @@ def color_map(*, signed: bool) -> NDArray[np.uint8]:
     return _rgb(np.concatenate([below, above[1:]]))
 
 
+MISSING = {False: "#EBC9A8", True: "#8C8C8C"}
+"""Color of an entry that is not known, which is no color of the map; by whether the map is the diverging one."""
+
+
 def gradient(*, signed: bool, stops: int = 9) -> Sequence[str]:
     """Evenly spaced colors of a map as hexadecimal text, as for the color bar of a page.
 
@@ -129,3 +133,10 @@ def _rgb(oklab: NDArray[np.float64]) -> NDArray[np.uint8]:
     linear = np.clip(linear, 0, 1)
     encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     return np.asarray((255 * encoded).round().astype(np.uint8))
+
+
+_NO_COLORS = [tuple(bytes.fromhex(color[1:])) for color in MISSING.values()]
+PALETTE: NDArray[np.uint8] = np.concatenate(
+    [color_map(signed=False), color_map(signed=True), np.array(_NO_COLORS, dtype=np.uint8)]
+)
+"""Both maps and the colors of entries that are not known, ``(256, 3)``."""

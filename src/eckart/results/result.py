@@ -51,6 +51,7 @@ FIELDS: dict[str, type] = {
     "total_seconds": float,
     "accuracy": float,
     "train_loss_sum_per_epoch": list,
+    "confusion": list,
     "wandb_run": str,
     "fingerprint": str,
     "config": dict,

@@ -1,18 +1,23 @@
-"""Style of every figure: colors, fonts, curves, scales, and the PNG file."""
+"""Style of every figure: colors, fonts, curves, scales, and the file."""
 
+import base64
+import re
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from eckart.results.atomic import replacing
+from eckart.results.colors import PALETTE
 
 # Okabe and Ito's palette: distinct under every common color vision deficiency, and in print by lightness.
 BLACK, BLUE, VERMILLION, GREEN, PURPLE, ORANGE = "#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"
@@ -32,15 +37,18 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
 }
 """Settings of Matplotlib that every figure is drawn with."""
+# An SVG of one figure is the same file each time, and shows the same letters everywhere.
+_SVG: dict[Any, Any] = {"svg.hashsalt": "eckart", "svg.fonttype": "path"}
 _FEW_POINTS = 30
+_IMAGE = re.compile(rb'(="data:image/png;base64,)([^"]*)"')
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a figure as a PNG, which is complete or absent, and return its path.
+    """Write a figure, a PNG or by the suffix of the path an SVG, which is complete or absent, and return its path.
 
     Args:
         figure: The figure to draw.
-        path: The PNG to write; an older one is replaced.
+        path: The file to write; an older one is replaced.
 
     Raises:
         OSError: If the folder cannot be written to; nothing is left behind.
@@ -52,12 +60,47 @@ def save(figure: Figure, path: Path) -> Path:
         True
     """
     drawn = BytesIO()
-    figure.savefig(drawn, format="png", pil_kwargs={"compress_level": 1})
-    # A palette keeps noise-like matrices, which do not compress, at a third of their size in full color.
-    image = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    if path.suffix == ".svg":
+        with matplotlib.rc_context(_SVG):
+            figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
+        content = _IMAGE.sub(_smaller, drawn.getvalue())
+    else:
+        figure.savefig(drawn, format="png", pil_kwargs={"compress_level": 1})
+        content = _paletted(drawn, maps=any(axes.images for axes in figure.axes))
     with replacing(path) as partial:
-        image.save(partial, format="PNG", optimize=True)
+        partial.write_bytes(content)
     return path
+
+
+def _smaller(found: re.Match[bytes]) -> bytes:
+    return found[1] + base64.b64encode(_paletted(BytesIO(base64.b64decode(found[2])), maps=True)) + b'"'
+
+
+def _paletted(png: BytesIO, *, maps: bool) -> bytes:
+    """A PNG in a palette, which keeps noise-like matrices, that do not compress, at a third of their size.
+
+    Args:
+        png: A PNG without transparency.
+        maps: Whether it shows matrices: the palette is then that of the maps, each of whose colors is kept.
+    """
+    image = Image.open(png).convert("RGB")
+    image = _nearest(image) if maps else image.quantize(256, dither=Image.Dither.NONE)
+    content = BytesIO()
+    image.save(content, format="PNG", optimize=True)
+    return content.getvalue()
+
+
+def _nearest(image: Image.Image) -> Image.Image:
+    # Pillow's own search for the nearest color of a palette is not exact, and makes white gray.
+    codes = np.asarray(image, dtype=np.uint32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.uint32)
+    found, where = np.unique(codes, return_inverse=True)
+    colors = np.stack([found >> 16, found >> 8 & 255, found & 255], axis=1).astype(np.float32)
+    palette = PALETTE.astype(np.float32)
+    # Squared distances, but for a part that all colors of the palette share.
+    nearest = ((palette**2).sum(axis=1) - 2 * colors @ palette.T).argmin(axis=1).astype(np.uint8)
+    indexed = Image.fromarray(nearest[where].reshape(codes.shape))
+    indexed.putpalette(PALETTE.tobytes())
+    return indexed
 
 
 def finite(values: ArrayLike) -> NDArray[np.float64]:
@@ -118,3 +161,26 @@ def label_decades(axis: Axis, *, fine: bool = False) -> None:
     )
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def percent(axis: Axis) -> None:
+    """Label parts of 1 in percent, with the digits that tell them apart."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.5g} %"))
+
+
+def rank_axis(axes: Axes, ranks: Sequence[int]) -> None:
+    """Make x the rank: each of a few ranks is labeled, and ranks that double have equal distances.
+
+    Args:
+        axes: Whose x it is.
+        ranks: The ranks, increasing.
+    """
+    axes.set_xlabel("rank")
+    if len(ranks) > 2 and ranks[-1] >= 8 * ranks[0] and ranks[-1] > 2 * len(ranks):
+        axes.set_xscale("log")
+    if len(ranks) <= _FEW_POINTS // 2:
+        axes.set_xticks(ranks, [str(rank) for rank in ranks])
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))

@@ -57,7 +57,7 @@ def load(*folders: str | Path) -> "polars.DataFrame":
     columns["folder"] = [str(folder) for folder in results]
     for name in settings.names(jobs):
         columns.setdefault(name, [job.get(name) for job in jobs])
-    return data_frame(columns, FIELDS | {"rows": int, "cols": int})
+    return data_frame(columns, FIELDS | {"rows": int, "cols": int, "confusion": str})
 
 
 def data_frame(columns: Mapping[str, Sequence[Any]], types: Mapping[str, type]) -> "polars.DataFrame":

@@ -4,12 +4,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from eckart.linalg.svd import factor_singular_values, gram_svd, truncated_svd
-from eckart.results import figures, preview
+from eckart.linalg.svd import factor_singular_values, factor_svd, gram_svd, truncated_svd
+from eckart.results import captions, figures, preview
+from eckart.results.figures.matrices import CELLS
 from eckart.results.history import History
 from eckart.runs import panels
+
+# Rows and columns of a matrix of noise that an eye can compare one by one.
+_WINDOW = 50
+# A larger matrix of noise is shown in part.
+_WHOLE = 100
 
 
 @dataclass(frozen=True)
@@ -22,6 +29,7 @@ class Subject:
         pictures: Figures that have a meaning for the method: ``approximation``, ``singular_values``, ``convergence``,
             ``accuracy``.
         image: Rows and columns of the image that a row of the target is; None where it is none.
+        observed: Entries that training saw, boolean, shape ``(m, n)``; None for methods that do not see entries.
         computed: Whether the approximation is the truncated SVD, and was not trained.
     """
 
@@ -29,6 +37,7 @@ class Subject:
     spectrum: Tensor | None
     pictures: tuple[str, ...]
     image: tuple[int, int] | None = None
+    observed: Tensor | None = None
     computed: bool = False
 
 
@@ -47,11 +56,10 @@ def write_preview(folder: Path, result: dict[str, Any], subject: Subject, left: 
         return
     trained = left.detach().double(), right.detach().double()
     best = trained if subject.computed else panels.best(target, rank, trained, result["optimum_frobenius"])
-    both = [trained, best]
     if subject.image is None:
-        shown = panels.means(target, both, preview.CELLS)
+        shown = panels.means(target, [trained, best], preview.CELLS)
     else:
-        shown = panels.mosaic(target, both, subject.image, preview.CELLS)
+        shown = panels.mosaic(target, [trained, best], subject.image, preview.CELLS)
     arrays = [array.numpy() for array in shown.arrays]
     preview.write(folder, *arrays, shape=(target.shape[0], target.shape[1]), rank=rank, drawn=shown.drawn)
 
@@ -63,11 +71,12 @@ def draw(
     subject: Subject,
     left: Tensor,
     right: Tensor,
+    suffix: str = ".png",
 ) -> list[Path]:
     """Draw the figures of a result.
 
-    The approximation beside the truncated SVD, the singular values, accuracy by epoch where the history has an
-    accuracy, and loss and errors by step where it has more than one step.
+    The approximation beside the truncated SVD, the singular values, for images the components, for classifiers
+    accuracy by epoch and what is mistaken for what, and loss and errors by step where there is more than one step.
 
     Args:
         folder: Folder that the figures are written to.
@@ -76,25 +85,35 @@ def draw(
         subject: What is drawn.
         left: Trained factor, shape ``(m, k)``.
         right: Trained factor, shape ``(k, n)``.
+        suffix: ``.png`` or ``.svg``.
 
     Returns:
         Paths of the figures.
     """
+
+    def named(name: str) -> Path:
+        return folder / f"{name}{suffix}"
+
     drawn = []
-    target, spectrum, pictures = subject.target, subject.spectrum, subject.pictures
-    if target is not None and "approximation" in pictures:
-        drawn.append(_approximation(folder, result, target, left, right))
+    left, right = left.detach().double(), right.detach().double()
+    pictures, spectrum = subject.pictures, subject.spectrum
+    if subject.target is not None and "approximation" in pictures:
+        drawn.append(_approximation(named("approximation"), result, subject, subject.target, (left, right)))
+        if subject.image is not None:
+            drawn.append(_components(named("components"), subject.target, (left, right), subject.image))
     if spectrum is not None and "singular_values" in pictures:
-        trained = factor_singular_values(left.double(), right.double())
-        drawn.append(figures.singular_values(folder / "singular_values.png", spectrum, trained, result["rank"]))
+        trained = factor_singular_values(left, right)
+        drawn.append(figures.singular_values(named("singular_values"), spectrum, trained, result["rank"]))
     epochs, accuracy = history.column("accuracy")
     steps, loss = history.column("train/loss")
     if epochs and "accuracy" in pictures:
-        drawn.append(figures.accuracy(folder / "accuracy.png", list(range(1, len(epochs) + 1)), loss, accuracy))
+        drawn.append(figures.accuracy(named("accuracy"), list(range(1, len(epochs) + 1)), loss, accuracy))
+    if result.get("confusion") and "accuracy" in pictures:
+        drawn.append(figures.confusion(named("confusion"), result["confusion"]))
     if len(steps) > 1 and "convergence" in pictures and result["optimum_2norm"] is not None:
         drawn.append(
             figures.convergence(
-                folder / "convergence.png",
+                named("convergence"),
                 steps,
                 loss,
                 history.column("relative_2norm")[1],
@@ -106,17 +125,39 @@ def draw(
     return drawn
 
 
-def _approximation(folder: Path, result: dict[str, Any], target: Tensor, left: Tensor, right: Tensor) -> Path:
-    block = figures.BLOCK
-    tall = max(target.shape) >= 8 * min(target.shape)
-    u, s, vh = (gram_svd if tall else truncated_svd)(target, result["rank"])
-    return figures.approximation(
-        folder / "approximation.png",
-        target[:block, :block],
-        (left[:block] @ right[:, :block]).detach(),
-        (u[:block] * s) @ vh[:, :block],
-        shape=(target.shape[0], target.shape[1]),
-        rank=result["rank"],
-        relative_frobenius=result["relative_frobenius"],
-        optimum_frobenius=result["optimum_frobenius"],
-    )
+def _approximation(
+    path: Path, result: dict[str, Any], subject: Subject, target: Tensor, trained: panels.Factors
+) -> Path:
+    rank, size = result["rank"], " × ".join(map(str, target.shape))
+    approximations = [trained]
+    if not subject.computed:
+        tall = max(target.shape) >= 8 * min(target.shape)
+        u, s, vh = (gram_svd if tall else truncated_svd)(target, rank)
+        approximations.append((u * s, vh))
+    if subject.image is not None:
+        shown = panels.mosaic(target, approximations, subject.image, CELLS)
+    elif max(target.shape) > _WHOLE and panels.looks_like_noise(target):
+        shown = panels.window(target, approximations, _WINDOW)
+    else:
+        shown = panels.means(target, approximations, CELLS)
+    whole = f"target\n{size}" if shown.drawn == "entries" else f"target, {size}\n{shown.drawn}"
+    matrices = {whole: shown.arrays[0]}
+    if subject.observed is not None and shown.place is not None:
+        seen = torch.where(subject.observed, target, torch.nan)
+        part = 100 * subject.observed.double().mean()
+        matrices[f"seen in training\n{part:.3g} % of the entries"] = panels.like(shown, seen)
+    errors = [f"error {result[f'{kind}_frobenius']:.4g}" for kind in ("relative", "optimum")]
+    names = [f"trained, rank {rank}", f"truncated SVD, rank {rank}"]
+    if subject.computed:
+        sees = result.get("accuracy") is not None
+        names = [f"what the classifier sees, rank {rank}" if sees else f"truncated SVD, rank {rank}"]
+    for name, error, array in zip(names, errors, shown.arrays[1:], strict=False):
+        matrices[f"{name}\n{error}"] = array
+    difference = shown.arrays[0] - shown.arrays[1]
+    title = captions.approximation(result)
+    return figures.approximation(path, matrices, difference, title=title, place=shown.place)
+
+
+def _components(path: Path, target: Tensor, factors: panels.Factors, image: tuple[int, int]) -> Path:
+    _, s, vh = factor_svd(*factors)
+    return figures.components(path, vh, s.square() / target.square().sum(), image)

@@ -68,7 +68,12 @@ class Job:
     def draws(self) -> bool:
         """Whether figures are drawn: as the config says; by default for a single run, and not for a job of a sweep."""
         asked = self.config.figures
-        return self.sweep is None if asked is None else bool(asked)
+        return self.sweep is None if asked is None else asked is not False
+
+    @property
+    def suffix(self) -> str:
+        """Suffix of the figures: ``.png``, or ``.svg`` by ``figures=svg``."""
+        return ".svg" if self.config.figures == "svg" else ".png"
 
     @property
     def previews(self) -> bool:

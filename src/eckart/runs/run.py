@@ -185,6 +185,7 @@ def _subject(member: int, method: Method, reference: Reference, data: MatrixData
         spectrum=None if reference.spectrum is None else reference.spectrum[member].cpu(),
         pictures=method.pictures,
         image=getattr(data, "image", None),
+        observed=None if reference.observed is None else reference.observed[member].cpu(),
         computed=not (method.needs_optimizer and method.trains_factors),
     )
 
