@@ -1,6 +1,7 @@
 """Collect the jobs of any number of sweeps in one table: ``--help``."""
 
 import argparse
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -33,6 +34,10 @@ def main() -> None:
             table = tables.load(*arguments.folders)
             tables.write(table, arguments.out)
             print(f"{_count(table['status'], arguments.folders)}: {arguments.out}")
+    except BrokenPipeError:
+        # The reader, such as head, has seen enough; nothing more is flushed to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except (OSError, ValueError) as error:
         sys.exit(one_line(error))
 

@@ -213,8 +213,13 @@ def test_seed_reaches_the_data() -> None:
     assert cfg.data.seed == 7
 
 
-def test_every_choice_is_described() -> None:
+def test_every_choice_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    narrow = describe_choices()
+    assert max(map(len, narrow.splitlines())) <= 80
+    monkeypatch.setenv("COLUMNS", "300")
     text = describe_choices()
+    assert narrow.split() == text.split()
     group, found = "", {}
     for row in text.splitlines():
         if heading := re.fullmatch(r"\s*(\w+)=", row):

@@ -201,8 +201,9 @@ def test_the_pace_of_one_method_is_not_that_of_another() -> None:
     pace.begin("net", 5)
     now = 75.0
     assert pace.left() == pytest.approx(5 * 1 + 50 - 20)
+    # It takes longer than the five before it did: nobody knows how much longer.
     now = 500.0
-    assert pace.left() == pytest.approx(5)
+    assert pace.left() is None
 
 
 def test_the_pace_of_groups_that_run_side_by_side_is_that_of_all() -> None:

@@ -15,8 +15,8 @@ from eckart.methods.method import Method
 from eckart.methods.optimizers import restore_settings
 from eckart.optim.driver import Driver, Problem
 
-# Seconds of steps after which a block ends, so that the state of a long run is kept again and again.
-_PATIENCE = 10.0
+# Seconds of steps after which a block ends, so that the progress of a long run is shown and its state is kept.
+_PATIENCE = 1.0
 
 
 class DrivenMethod(Method):

@@ -54,7 +54,7 @@ class Pace:
             self._waiting[method] -= jobs
 
     def left(self) -> float | None:
-        """Seconds that are left; None before any group has ended."""
+        """Seconds that are left; None before any group has ended, and where one takes longer than was estimated."""
         now, ended = self._clock(), self._ended.total()
         if not ended:
             return None
@@ -65,7 +65,8 @@ class Pace:
         left = sum(jobs * cost.get(method, mean) for method, jobs in self._waiting.items())
         if self._group is not None:
             method, jobs = self._group
-            left += max(0.0, jobs * cost.get(method, mean) - (now - self._began))
+            current = jobs * cost.get(method, mean) - (now - self._began)
+            return None if current < 0 else left + current
         return left
 
 
