@@ -80,14 +80,14 @@ def _opened(browser: "Browser", file: Path) -> Opened:
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     began = time.perf_counter()
     page.goto(file.resolve().as_uri(), wait_until="commit")
-    page.locator("figure[data-plot] svg").first.wait_for(timeout=120_000)
+    page.locator("figure[data-plot] svg.marks").first.wait_for(timeout=120_000)
     first = time.perf_counter() - began
     page.locator("#runs tbody tr").first.wait_for(state="attached", timeout=120_000)
     table = time.perf_counter() - began
     for figure in page.locator("figure[data-plot]").all():
         if figure.is_visible():
             figure.scroll_into_view_if_needed()
-            figure.locator("svg").first.wait_for(timeout=120_000)
+            figure.locator("svg.marks").wait_for(timeout=120_000)
     every = time.perf_counter() - began
     window.close()
     outside = [url for url in requests if not url.startswith(("file:", "data:", "blob:"))]

@@ -16,8 +16,6 @@ from wandb_server import ENTITY, KEY, WandbServer
 
 from eckart import cli
 
-pytest.importorskip("wandb_workspaces")
-
 Dashboard = Callable[..., Ended]
 Named = dict[str, set[str]]
 SECTIONS = ["Errors", "Training", "Compare", "Pictures", "Runs"]
@@ -109,19 +107,17 @@ def missing(wanted: Named, runs: list[WandbRun]) -> set[tuple[str, str]]:
 
 
 @pytest.fixture
-def runs(train: Train) -> list[WandbRun]:
-    """The offline records of three small runs: of all entries, of observed ones, and of labeled samples."""
+def runs(train: Train, tmp_path: Path) -> list[WandbRun]:
+    """The offline records of three small runs: of all entries, of observed ones in a sweep, and of labeled samples."""
     small = ("data=low_rank", "data.rows=9", "data.cols=8", "data.rank=2", "rank=2", "method.max_steps=20")
-    read = []
     for arguments in (
         ("method=factorization", *small),
-        ("method=completion", *small),
+        ("-m", "method=completion", *small),
         ("method=classifier", "data=digits", "rank=2", "method.epochs=1", "method.hidden=[4]"),
     ):
         ended = train(*arguments)
         assert ended.code == 0, ended.stderr
-        read.append(read_run(next(ended.folder.glob("wandb/*/run-*.wandb"))))
-    return read
+    return [read_run(path) for path in sorted(tmp_path.rglob("run-*.wandb"))]
 
 
 def test_panels_name_what_runs_log(runs: list[WandbRun], dashboard: Dashboard) -> None:

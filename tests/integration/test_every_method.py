@@ -11,11 +11,12 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from safetensors.numpy import load_file
 from sklearn.datasets import load_digits
-from wandb_records import read_run
+from wandb_records import WandbRun, read_run
 
 from eckart import config
 from eckart.data.targets import uniform
 from eckart.tracking.metrics import METRICS
+from eckart.tracking.offline import read_offline_run
 
 FIELDS = {
     *("status", "error", "method", "data", "rank", "seed", "shape", "loss"),
@@ -130,7 +131,7 @@ def _check_wandb(folder: Path, result: dict[str, Any], epochs: bool) -> None:
     assert config == result["config"]
     assert (chosen["method"], chosen["data"]) == (result["method"], result["data"])
 
-    axes = {"step", "epoch"} if epochs else {"step"}
+    axes = {"step", "epoch", "rank"} if epochs else {"step", "rank"}
     assert run.metrics == {
         "*": ("step", []),
         **{axis: ("", []) for axis in axes},
@@ -149,15 +150,30 @@ def _check_wandb(folder: Path, result: dict[str, Any], epochs: bool) -> None:
     rows = [{name: value for name, value in row.items() if name in numbers} for row in run.history]
     floor = {name: result[name] for name in ("optimum_2norm", "optimum_frobenius")}
     assert [row["step"] for row in rows] == [row["_step"] for row in run.history]
-    assert rows == [
+    expected = [
         {name: float(value) for name, value in row.items() if value not in ("", "nan")}
         | (floor if row["relative_frobenius"] else {})
         for row in history(folder)
     ]
+    # For charts over ranks, the last row alone has the rank, and all errors.
+    ends = {name: result[name] for name in METRICS if result.get(name) is not None}
+    expected[-1] = {"rank": RANK, **ends, **expected[-1]}
+    assert rows == expected
     for field in result.keys() - {"config", "wandb_run", "total_seconds"}:
         assert run.summary.get(field) == result[field]
     losses = [row["train/loss"] for row in rows if "train/loss" in row]
     assert run.summary["train/loss"] == {"min": min(losses)}
+    _check_reader(path, run)
+
+
+def _check_reader(path: Path, run: WandbRun) -> None:
+    """What the package reads of the file is what the tests' own reader reads."""
+    found = read_offline_run(path)
+    assert (found.problem, found.exit_code, list(found.tags)) == (None, run.exit_code, run.tags)
+    assert found.config == {name: value for name, value in run.config.items() if name != "_wandb"}
+    assert "train/loss" in found.history and found.media
+    for name, (_, values) in found.history.items():
+        assert values == [row[name] for row in run.history if name in row]
 
 
 def test_each_metric_of_the_table_is_logged_by_some_method() -> None:

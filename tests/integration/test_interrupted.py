@@ -112,8 +112,8 @@ def test_whatever_it_is_doing(
     [
         ("wandb.init", 4, [0, 0, 1]),
         (ADVANCE, 54, [0, 0, 1, 1]),
-        ("eckart.tracking.live.finish", 4, [0, 0, 0, 1]),
-        ("eckart.tracking.live.finish", -4, [0, 0, 0, 0]),
+        ("eckart.tracking.live.WandbTracker.finish", 4, [0, 0, 0, 1]),
+        ("eckart.tracking.live.WandbTracker.finish", -4, [0, 0, 0, 0]),
     ],
 )
 def test_wandb_runs_are_finished(where: str, call: int, codes: list[int], tmp_path: Path) -> None:

@@ -46,7 +46,9 @@ def expected(folder: Path) -> Series:
 
 
 def numbers(folder: Path) -> dict[str, float]:
-    return {name: float(value) for name, value in result(folder).items() if type(value) in (int, float)}
+    """Numbers of the result; rank and seed are hyperparameters."""
+    found = {name: float(value) for name, value in result(folder).items() if type(value) in (int, float)}
+    return {name: value for name, value in found.items() if name not in ("rank", "seed")}
 
 
 def as_logged(logged: Series, folder: Path) -> Series:

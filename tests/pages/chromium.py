@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 CHROMIUM = "ECKART_CHROMIUM"
+# Milliseconds: a page that takes longer hangs.
+WAIT = 20_000
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -39,6 +41,7 @@ def visit(browser: "Browser") -> Iterator[Open]:
         def open_file(file: Path, *, bad: bool = False, **window: Any) -> Visit:
             context = browser.new_context(**window)
             windows.callback(context.close)
+            context.set_default_timeout(WAIT)
             visit = Visit.of(context.new_page(), file)
             if not bad:
                 checked.append(visit)

@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[2]
 AXE = "ECKART_AXE"
 # Where `npm install --no-save axe-core` puts it.
 _AXE_FILE = Path("node_modules", "axe-core", "axe.min.js")
-_MARKS = "svg g[class*=role-mark] path, svg g[class*=role-mark] image, svg g[class*=role-mark] line"
+_PLOT = "svg.marks"
+_MARKS = ", ".join(f"{_PLOT} g[class*=role-mark] {mark}" for mark in ("path", "image", "line"))
 
 
 @dataclass
@@ -171,6 +172,8 @@ def faint_labels(page: "Page", least: float = 4.5) -> list[str]:
             return [...document.querySelectorAll("figure svg text")].flatMap(text => {
                 if (!text.textContent.trim() || !text.getClientRects().length) return [];
                 const style = getComputedStyle(text), back = behind(text.ownerSVGElement);
+                // Vega leaves labels that have no room in place, and hides them.
+                if (style.opacity === "0") return [];
                 const fill = rgba(style.fill); fill[3] *= style.opacity * style.fillOpacity;
                 const [a, b] = [light(over(fill, back)), light(back)];
                 const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
@@ -184,5 +187,5 @@ def faint_labels(page: "Page", least: float = 4.5) -> list[str]:
 
 def _marks(figure: "Locator") -> int:
     figure.scroll_into_view_if_needed()
-    figure.locator("svg").first.wait_for(timeout=20_000)
+    figure.locator(_PLOT).wait_for()
     return figure.locator(_MARKS).count()

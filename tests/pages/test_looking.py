@@ -9,9 +9,9 @@ pytestmark = pytest.mark.browser
 
 BAD = """<!doctype html><meta charset="utf-8"><title>Bad</title>
 <div style="width: 900px; background: #eee; color: #ddd">faint</div>
-<figure data-plot="a"><svg><g class="mark-symbol role-mark"><path d="M0,0"/><path d="M1,1"/></g>
+<figure data-plot="a"><svg class="marks"><g class="mark-symbol role-mark"><path d="M0,0"/><path d="M1,1"/></g>
 <text y="20" fill="#ddd">pale</text><text y="40" fill="#222">dark</text></svg></figure>
-<figure data-plot="b"><svg></svg></figure>
+<figure data-plot="b"><svg></svg><svg class="marks"></svg></figure>
 <input id="first"><button id="second" style="outline: none">Go</button>
 <img src="http://127.0.0.1:9/picture.png">
 <script>console.error("oh"); alert("hello"); setTimeout(() => { throw new Error("late"); });</script>

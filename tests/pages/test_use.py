@@ -105,8 +105,31 @@ def test_the_chooser_changes_the_pictures(pages: Pages, visit: Open) -> None:
     assert all(name in alternative for alternative in second[1])
 
 
-def test_the_keyboard_reaches_everything(pages: Pages, visit: Open) -> None:
+def test_the_choice_of_data_changes_the_plots(pages: Pages, visit: Open) -> None:
     page = visit(pages("real")).page
+    errors = page.locator("figure[data-plot=error-rank-frobenius]")
+
+    def ranks() -> set[str]:
+        return {
+            text for text in errors.locator("svg.marks g.role-axis-label text").all_text_contents() if text.isdigit()
+        }
+
+    drawn(page)
+    assert ranks() == {"1", "2", "5", "10"}
+    hidden = page.locator("figure[data-plot]:not(:visible)").count()
+    page.locator("#data-choice").select_option("digits")
+    page.wait_for_function(
+        "document.querySelector('[data-plot=error-rank-frobenius] .plot').textContent.includes('32')"
+    )
+    marks = drawn(page)
+    assert ranks() == {"2", "8", "32"}
+    assert all(marks.values()) and "accuracy-rank" in marks, marks
+    assert hidden > 0 and errors.locator(".legend li:visible").all_inner_texts() == ["classifier"]
+
+
+def test_the_keyboard_reaches_everything(pages: Pages, visit: Open) -> None:
+    # The page scrolls smoothly to what has the focus otherwise.
+    page = visit(pages("real"), reduced_motion="reduce").page
     drawn(page)
     page.evaluate("scrollTo(0, 0); document.activeElement.blur()")
     stops = list(tab_stops(page, most=400))
@@ -157,12 +180,13 @@ def test_what_cannot_be_read_has_a_line(pages: Pages, visit: Open) -> None:
 
 
 def test_an_empty_folder_has_a_line(pages: Pages, visit: Open) -> None:
-    page = pages("empty")
-    printed = pages.printed["empty"]
-    (line,) = (printed.stderr + printed.stdout).splitlines()[:1]
-    assert "empty" in line and "Traceback" not in printed.stderr
+    page, printed = pages("empty"), pages.printed["empty"]
+    law = f"There is no run below {pages.folder('empty')}."
+    assert law in printed.stdout + printed.stderr and "Traceback" not in printed.stderr
     if page.exists():
-        assert "no" in visit(page).page.locator("main").inner_text().lower()
+        assert law in visit(page).page.locator("main").inner_text()
+    else:
+        assert printed.returncode == 1
 
 
 @pytest.mark.parametrize("name", ["real", "foreign"])

@@ -130,6 +130,27 @@ def test_numbers_of_every_length(read: Read, digits: int) -> None:
     assert read(w.row(0, {"a": text.encode()})).history == {"a": ([0], [float(text)])}
 
 
+def test_what_has_no_name_is_left_out(read: Read) -> None:
+    bare = w.record(history={"item": w.items({"": 1})}).SerializeToString()
+    found = read(bare, w.row(1, {"": 1, "a": 2}), w.summary(update={"": 1, ("",): 2, "b": 3}))
+    assert (found.history, found.summary) == ({"a": ([1], [2])}, {"b": 3})
+
+
+def test_a_number_that_takes_long_is_none(read: Read) -> None:
+    # The second byte of the first length is a digit.
+    for digits in (6200, 1_000_000):
+        assert read(w.row(0, {"a": b"1" * digits, "b": 1})).history == {"b": ([0], [1])}
+
+
+def test_every_metric_on_an_axis_but_the_axis_itself(read: Read) -> None:
+    rows = [w.row(step, {"epoch": b"NaN" if step == 2 else step / 2, "loss": step}) for step in range(4)]
+    found = read(w.metric(glob_name="*", step_metric="epoch"), *rows)
+    assert found.history["epoch"][0] == [0, 1, 2, 3]
+    # A place on an axis is a number.
+    assert found.history["loss"] == ([0, 0.5, 1.5], [0, 1, 3])
+    assert found.axes == {"loss": "epoch"}
+
+
 def test_a_metric_on_its_own_axis(read: Read) -> None:
     found = read(
         w.metric(name="epoch"),

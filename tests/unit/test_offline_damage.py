@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import wandb_files as w
 
-from eckart.tracking.items import NAMES, TEXT
+from eckart.tracking.items import DEPTH, NAMES, TEXT
 from eckart.tracking.offline import OfflineRun, read_offline_run
 
 ROWS = {step: {"loss": 1 / (step + 1), "acc": step} for step in range(0, 20, 5)}
@@ -97,6 +97,7 @@ def test_a_damaged_signature_is_no_reason_to_read_nothing(tmp_path: Path) -> Non
         (w.HEADER + b"\xff" * 40_000, "Its end is cut off or damaged."),
         (w.log_file([b"\xff\xff\xff", *_whole()]), "A record or value could not be decoded."),
         (w.log_file([*_whole(), w.config(update={"a": b"{"})]), "A record or value could not be decoded."),
+        (w.log_file([*_whole(), bytes(100_000)])[:65_536], "Its end is cut off or damaged."),
         (w.log_file(_whole()[:-1]), None),
     ],
 )
@@ -145,7 +146,10 @@ def test_hostile_values_are_bounded(tmp_path: Path) -> None:
     assert len(found.history) == NAMES and len(found.summary) == NAMES
     assert found.problem is not None and f"only the first {NAMES} names" in found.problem
     # What shows it may call itself for each level.
-    json.dumps([found.config, found.summary])
+    inner, levels = found.config["nested"], 0
+    while isinstance(inner, dict):
+        inner, levels = inner["a"], levels + 1
+    assert (inner, levels) == ("...", DEPTH)
 
 
 def test_many_names_that_change_take_linear_time(tmp_path: Path) -> None:

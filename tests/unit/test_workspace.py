@@ -3,10 +3,6 @@
 import json
 from typing import Any
 
-import pytest
-
-pytest.importorskip("wandb_workspaces")
-
 from wandb_workspaces.reports.v2 import Report
 from wandb_workspaces.reports.v2.internal import ReportViewspec, UnknownPanel
 from wandb_workspaces.workspaces import Workspace

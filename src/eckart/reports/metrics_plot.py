@@ -11,6 +11,7 @@ from eckart.reports.curves import evenly
 from eckart.reports.markup import Markup, element
 from eckart.reports.plot import Plot, styled
 from eckart.reports.record import Record
+from eckart.reports.step_plots import RUNS
 
 PREFIX = "metric "
 _METRICS = 200
@@ -74,7 +75,8 @@ def plot(series: Mapping[str, Any], records: Sequence[Record]) -> Plot | None:
     return Plot(
         "metric-step",
         {"": names[0].removeprefix(PREFIX)},
-        "A curve is a run; those that the table of runs shows are drawn.",
+        "A curve is a run; those that the table of runs shows are drawn."
+        + f" {RUNS} of the {len(records):,} runs, evenly chosen, have curves on this page." * (len(records) > RUNS),
         styled(layers, height=360),
         {},
         curves=names[0],

@@ -1,10 +1,12 @@
 """The page about runs, from folders to a file."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 from eckart.printable import printable
 from eckart.reports import (
@@ -28,6 +30,7 @@ from eckart.results.atomic import replacing
 from eckart.results.terminal import shown
 
 PAGE = "report.html"
+_STAGES = ("reading results", "reading curves", "plots", "pictures", "page")
 
 
 @dataclass(frozen=True)
@@ -68,36 +71,38 @@ def write(folders: Sequence[Path], out: Path | None = None) -> Written:
         OSError: If the page cannot be written.
     """
     began = time.perf_counter()
-    found = reading.read(folders)
-    if not found.records and not found.problems:
-        raise FileNotFoundError(f"There is no run below {' or '.join(map(str, folders))}.")
     path = out or (folders[0] / PAGE if len(folders) == 1 else Path(PAGE))
-    text, found = _page(found, _title(folders), path.parent)
+    # Only on a terminal.
+    with tqdm(total=len(_STAGES), disable=None, leave=False, bar_format="{desc} {bar:24}") as bar:
+        stages = iter(_STAGES)
+
+        def begin() -> None:
+            bar.set_description_str(next(stages))
+            bar.update()
+
+        begin()
+        found = reading.read(folders)
+        if not found.records and not found.problems:
+            raise FileNotFoundError(f"There is no run below {' or '.join(map(str, folders))}.")
+        begin()
+        found = _with_curves(found)
+        text = _page(found, _title(folders), path.parent, begin)
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8", errors="replace")
     return Written(path, len(found.records), found.problems, time.perf_counter() - began)
 
 
-def html(found: Found, title: str, folder: Path) -> str:
-    """The page about runs as text.
-
-    Args:
-        found: The runs.
-        title: Its title.
-        folder: The folder that it will be in.
-    """
-    return _page(found, title, folder)[0]
-
-
-def _page(found: Found, title: str, folder: Path) -> tuple[str, Found]:
-    found = _with_curves(found)
+def _page(found: Found, title: str, folder: Path, begin: Callable[[], None]) -> str:
+    begin()
     records = found.records
     drawn = lines(records)
     shown = {place: records[place] for place in step_plots.chosen(records)}
     curves = step_plots.curves(shown, drawn) | metrics_plot.curves(shown)
     groups = _plots(found, drawn, curves)
     metrics = metrics_plot.plot(curves, records)
+    begin()
     images = pictures.data(records, drawn)
+    begin()
     every = [plot for _, plots in groups.values() for plot in plots] + ([metrics] if metrics else [])
     sections = [_section(key, heading, plots) for key, (heading, plots) in groups.items() if plots]
     parts: list[Markup | None] = [
@@ -116,8 +121,7 @@ def _page(found: Found, title: str, folder: Path) -> tuple[str, Found]:
         "runs": runs_table.data(records, drawn, folder),
         "pictures": images,
     }
-    written = frame.page(title, body, data=data, scripts=["runs.js"])
-    return written, found
+    return frame.page(title, body, data=data, scripts=["runs.js"])
 
 
 def _with_curves(found: Found) -> Found:

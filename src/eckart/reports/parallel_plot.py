@@ -67,6 +67,7 @@ def plot(records: Sequence[Record], lines: Lines) -> Plot | None:
         f"low to orange for high. A filter of the table of runs also filters the lines.{part}",
         styled(_chart([axis.title for axis in dimensions], outcome[1]), height=360),
         {"runs": rows, "labels": labels},
+        wide=True,
     )
 
 
@@ -88,7 +89,7 @@ def dimension(name: str, values: Sequence[Any]) -> _Dimension:
         low, high = min(known), max(known)
         distinct = sorted(set(zip(known, numbers, strict=True)))
         if len(distinct) > 8:
-            distinct = _ticks(low, high, log=log)
+            distinct = _ticks(low, high, log=log, whole=all(isinstance(value, int) for value in numbers))
         labels = [((place - low) / (high - low), f"{value:.3g}") for place, value in distinct]
         places = [None if place is None else round((place - low) / (high - low), 5) for place in scaled]
         return _Dimension(title, places, labels)
@@ -99,9 +100,12 @@ def dimension(name: str, values: Sequence[Any]) -> _Dimension:
     return _Dimension(title, [where[text] for text in texts], [(where[kind], kind) for kind in kinds[:_CHOICES]])
 
 
-def _ticks(low: float, high: float, *, log: bool) -> list[tuple[float, float]]:
+def _ticks(low: float, high: float, *, log: bool, whole: bool) -> list[tuple[float, float]]:
     if log:
         return [(math.log10(value), value) for value in decades(10**low, 10**high) if low <= math.log10(value) <= high]
+    if whole:
+        # There is no seed 5.6.
+        return [(tick, tick) for tick in range(int(low), int(high) + 1, math.ceil((high - low) / 5))]
     return [(tick, tick) for tick in (low + (high - low) * part / 5 for part in range(6))]
 
 

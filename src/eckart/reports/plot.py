@@ -42,6 +42,7 @@ class Plot:
         numbers: What it shows, as a table.
         curves: Name of the page's curves that it draws as the data ``curves``; empty if it draws none.
         labels: What its lines are colored by, for the legend.
+        wide: Whether it is not drawn narrower than it can be read: a narrow window scrolls it.
     """
 
     key: str
@@ -52,6 +53,7 @@ class Plot:
     numbers: Numbers | None = None
     curves: str = ""
     labels: Sequence[str] = ()
+    wide: bool = False
 
     def markup(self) -> Markup:
         """The figure as it stands in the page, where the script draws it."""
@@ -60,12 +62,18 @@ class Plot:
             "figure",
             element("h3", next(iter(self.titles.values())), id=heading),
             legend(self.labels, marks=not self.curves),
-            element("div", class_="plot"),
+            self._place(),
             element("figcaption", self.caption),
             _table(self.numbers) if self.numbers and self.numbers.rows else None,
             data_plot=self.key,
             aria_labelledby=heading,
         )
+
+    def _place(self) -> Markup:
+        place = element("div", class_="plot")
+        if not self.wide:
+            return place
+        return element("div", place, class_="wide", tabindex="0", role="region", aria_label="Plot, as wide as it needs")
 
     def data(self) -> dict[str, Any]:
         """What the script needs to draw it."""
@@ -113,6 +121,19 @@ def styled(chart: Any, height: int = 300) -> Any:
             titleFontWeight="normal",
             titlePadding=9,
             labelOverlap=True,
+        )
+        .configure_legend(
+            labelColor=_INK,
+            titleColor=_INK,
+            labelFontSize=12.5,
+            titleFontSize=12.5,
+            titleFontWeight="normal",
+            labelLimit=420,
+            orient="top",
+            direction="horizontal",
+            symbolSize=90,
+            columnPadding=18,
+            symbolOpacity=1,
         )
         .configure_text(color=_INK, fontSize=12)
         .configure_rule(color=_INK)

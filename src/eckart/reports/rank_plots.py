@@ -39,9 +39,12 @@ def errors(lines: Lines, norm: str) -> Plot | None:
     if floor:
         best = alt.Chart(alt.NamedData("optimum"))
         told = [alt.Tooltip("label:N", title="line"), alt.Tooltip("rank:Q"), alt.Tooltip("mean:Q", format=".6g")]
-        layers += [
+        # Below the marks, whose tooltips a tick would take.
+        layers[-1:-1] = [
             best.mark_line(strokeDash=[6, 4], strokeWidth=1.6, color="currentColor").encode(x=x, y=y),
-            best.mark_tick(color="currentColor", thickness=2.5, size=18, opacity=1).encode(x=x, y=y, tooltip=told),
+            best.mark_tick(orient="horizontal", color="currentColor", thickness=2.5, size=20, opacity=1).encode(
+                x=x, y=y, tooltip=told
+            ),
             best.transform_filter("datum.first")
             .mark_text(align="right", baseline="top", dx=-8, dy=6, stroke="var(--paper)", strokeWidth=3)
             .encode(x=x, y=y, text="label:N"),

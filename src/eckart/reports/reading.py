@@ -134,7 +134,7 @@ def _begun(folder: Path) -> Record:
 
 def _of_wandb(folders: Sequence[Path], records: Sequence[Record], problems: list[str]) -> list[Record]:
     known = {Path(record.link).name for record in records if record.link}
-    unclaimed = [record.fields.get("config") for record in records if record.ours and not record.link]
+    unclaimed = [flatten(record.fields.get("config") or {}) for record in records if not record.link]
     found: dict[str, Path] = {}
     for folder in folders:
         for path in offline.find_offline_runs(folder):
@@ -150,8 +150,10 @@ def _of_wandb(folders: Sequence[Path], records: Sequence[Record], problems: list
             continue
         if run.problem:
             problems.append(f"{path}: {printable(run.problem)}")
+        if run.problem and not (run.config or run.history or run.summary):
+            continue
         # A run that failed or was killed has a result, or a folder, that does not name its W&B run.
-        if _config(run.config) not in unclaimed:
+        if flatten(_config(run.config)) not in unclaimed:
             read.append(of_offline(run))
     return read
 

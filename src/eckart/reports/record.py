@@ -1,13 +1,13 @@
 """A run as a page shows it, whoever wrote it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from eckart.tracking.offline import Media
 
-Curves = Mapping[str, tuple[list[float], list[float]]]
+Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 """Steps and values by name of what was measured."""
 
 

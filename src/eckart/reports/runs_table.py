@@ -107,7 +107,9 @@ def data(records: Sequence[Record], lines: Lines, folder: Path) -> dict[str, Any
         "colors": _levels(_colors(records, lines)),
         "settings": _details([record.settings for record in records]),
         "results": _details([_fields(record) for record in records]),
-        "commands": [commands.of_run(record.path) for record in records] if len(records) <= 2000 else [],
+        "commands": [commands.of_run(record.path) if record.has_folder else "" for record in records]
+        if len(records) <= 2000
+        else [],
     }
 
 

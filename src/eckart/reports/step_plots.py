@@ -91,7 +91,7 @@ def plots(series: Mapping[str, Any], lines: Lines, records: Sequence[Record], *,
     return [_plot(axis, series[axis.key], lines, records) for axis in axes_]
 
 
-def _curve(axis: Axis, record: Record) -> tuple[list[float], list[float]]:
+def _curve(axis: Axis, record: Record) -> tuple[Sequence[float], Sequence[float]]:
     steps, values = record.history.get(axis.history, ([], []))
     counted = dict(zip(*record.history.get("epoch", ([], [])), strict=True))
     if bool(counted) != axis.epochs:
@@ -131,6 +131,8 @@ def _plot(axis: Axis, series: Sequence[Any], lines: Lines, records: Sequence[Rec
     if axis.epochs:
         layers.append(base.mark_point(filled=True, size=22).encode(x=x, y=y, color=color_of(lines.domain)))
     caption = "A curve is a run; those that the table of runs shows are drawn, diverged ones as far as the scale goes."
+    if len(records) > RUNS:
+        caption += f" {RUNS} of the {len(records):,} runs, evenly chosen, have curves on this page."
     if axis.history.startswith("excess"):
         caption += f" Excesses up to {FLOOR:.0e} are drawn at {FLOOR:.0e}."
     unit = "epoch" if axis.epochs else "step"

@@ -15,6 +15,9 @@ from eckart.tracking.metrics import PICTURES
 RESULT = "result/"
 """What the names of the result's numbers begin with, so that they are not taken for measurements of the training."""
 
+_FIRST = ("excess_frobenius", "excess_2norm", "relative_frobenius", "relative_2norm", "accuracy")
+# They are hyperparameters.
+_SETTINGS = ("rank", "seed")
 # Its store of plain files needs no server and no database, but has to be asked for; the other sends usage over the net.
 _MLFLOW = {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
@@ -50,7 +53,9 @@ class LightningTracker:
 
     def finish(self, result: Mapping[str, Any], drawn: Sequence[Path]) -> None:
         """End with the numbers of the result, under names that begin with ``result/``, and the figures."""
-        numbers = {f"{RESULT}{name}": float(value) for name, value in result.items() if _is_number(value)}
+        numbers = {
+            f"{RESULT}{name}": float(result[name]) for name in sorted(result, key=_place) if _is_number(result, name)
+        }
         step = int(result["steps"])
         if isinstance(self.logger, TensorBoardLogger):
             # Once only, at the end: its table of hyperparameters shows what it is given first.
@@ -111,5 +116,11 @@ def logger_settings(node: Mapping[str, Any], job: Job) -> dict[str, Any]:
     return settings
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _place(name: str) -> int:
+    # TensorBoard's table shows the first ones.
+    return _FIRST.index(name) if name in _FIRST else len(_FIRST)
+
+
+def _is_number(result: Mapping[str, Any], name: str) -> bool:
+    value = result[name]
+    return name not in _SETTINGS and isinstance(value, int | float) and not isinstance(value, bool)

@@ -12,6 +12,7 @@ from torch import Tensor
 from eckart.errors import concerns_all, one_line
 from eckart.results.atomic import replacing
 from eckart.results.history import History
+from eckart.results.preview import PREVIEW
 from eckart.results.result import FACTORS, FIGURES, write_result
 from eckart.runs.drawing import Subject, draw, write_preview
 from eckart.runs.loggers import Tracker, say_once
@@ -71,6 +72,8 @@ class Outcome:
         if job.draws:
             with self._whole("its figures"):
                 drawn = draw(job.folder / FIGURES, result, history, subject, **factors, suffix=job.suffix)
+        elif (preview := job.folder / PREVIEW).is_file():
+            drawn = [preview]
         # No tracker shows an SVG as an image.
         pixels = [path for path in drawn if path.suffix == ".png"]
         for tracker in list(own):

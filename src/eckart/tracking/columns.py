@@ -104,7 +104,7 @@ class Columns:
 
     def _place(self, head: bytes) -> Column:
         path = self._names(head)
-        if path is None or path[-1] == TYPE:
+        if path is None:
             return _ODD
         if path in _OWN and path[0] not in {*self._axes.values(), *self._axes_by_prefix.values()}:
             return _SKIPPED

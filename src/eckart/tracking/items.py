@@ -16,6 +16,7 @@ VALUE = b"\x82\x01"
 # Name of what says that a mapping is an image, a table, …
 TYPE = "_type"
 DEPTH, NAMES, TEXT, NAME = 50, 20_000, 20_000, 500
+_NAMELESS: Path = ("",)
 _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -26,20 +27,19 @@ class Names:
         self._known: dict[bytes, Path | None] = {}
 
     def __call__(self, head: bytes) -> Path | None:
-        """The path that an item's bytes before :data:`VALUE` name; None if they are not a name and nothing else."""
+        """The path that an item's bytes before :data:`VALUE` name; None if they are no name."""
         if head not in self._known:
-            self._known[head] = _exact(head)
+            self._known[head] = _named(head)
         return self._known[head]
 
 
-def _exact(head: bytes) -> Path | None:
+def _named(head: bytes) -> Path | None:
+    # In a long name, the bytes of its length can look like the beginning of a value: what is before them is no message.
     try:
-        item = HistoryItem.FromString(head)
+        path = _path(HistoryItem.FromString(head))
     except DecodeError:
         return None
-    # In a long name, the bytes of its length can look like the beginning of a value.
-    exact = item.SerializeToString() == head and not item.value_json and head
-    return _path(item) if exact else None
+    return None if path == _NAMELESS else path
 
 
 def _path(item: Any) -> Path:
@@ -58,7 +58,7 @@ def parsed(items: Iterable[bytes]) -> Iterator[tuple[Path, bytes]]:
             item = HistoryItem.FromString(content)
         except DecodeError:
             continue
-        if (path := _path(item)) != ("",):
+        if (path := _path(item)) != _NAMELESS:
             yield path, item.value_json
 
 

@@ -66,7 +66,7 @@ class RecordLog:
                 if barren > _PATIENCE:
                     self.cut = True
                     return
-        self.cut |= position > 0 or bool(self._parts)
+        self.cut |= bool(self._parts)
 
     def _block(self, content: bytes, position: int, end: int) -> Iterator[bytes]:
         while position + _CHUNK.size <= end:

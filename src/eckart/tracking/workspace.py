@@ -24,7 +24,7 @@ TITLE = "How far from the optimum"
 NORMS = ("2norm", "frobenius")
 METHOD, OPTIMIZER, DATA = (f"{CHOICES}.{group}" for group in ("method", "optimizer", "data"))
 SEED, PARAMETERS, SECONDS, STATUS = "seed", "parameters", "fit_seconds", "status"
-DRAWN = ("approximation", "singular_values", "convergence", "accuracy")
+DRAWN = ("preview", "approximation", "singular_values", "convergence", "accuracy")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,12 @@ def parts() -> list[Part]:
             "One line is one run. Then what an error costs: in parameters, and in seconds of training.",
             list(_comparing()),
         ),
-        Part("Pictures", "What runs drew at their end; the jobs of a sweep draw with figures=true.", list(_pictures())),
+        Part(
+            "Pictures",
+            "What runs drew at their end. Jobs of a sweep have a preview (target, trained, truncated SVD, difference); "
+            "with figures=true they have all figures.",
+            list(_pictures()),
+        ),
         Part("Runs", "Settings and results side by side, those that differ first.", [_comparer()], columns=1),
     ]
     for part in made:

@@ -72,19 +72,30 @@ page.nameLines = (figure, data) => {
   for (const item of figure.querySelectorAll(".legend li")) item.hidden = !drawn.has(item.dataset.label);
 };
 
+// The ranks of an axis are those of the chosen data, not of all.
+page.labelRanks = (node, datasets) => {
+  const x = node.encoding?.x;
+  if (x?.field === "rank" && x.axis?.values) {
+    x.axis.values = [...new Set(Object.values(datasets).flat().map((row) => row.rank))].sort((left, right) => left - right);
+  }
+  (node.layer ?? []).forEach((layer) => page.labelRanks(layer, datasets));
+};
+
 page.draw = (figure) => {
   const key = figure.dataset.plot;
   if (page.drawing.has(key)) return page.drawing.get(key);
   const place = figure.querySelector(".plot");
   const spec = structuredClone(page.data.plots[key].spec);
   spec.datasets = page.dataOf(key);
+  page.labelRanks(spec, spec.datasets);
   page.nameLines(figure, spec.datasets);
   const options = { renderer: "svg", ast: true, actions: false, defaultStyle: false, tooltip: page.tooltip, logLevel: 1 };
   const drawn = vegaEmbed(place, spec, options).then((result) => {
     page.views.set(key, result.view);
-    const svg = place.querySelector("svg");
-    svg.setAttribute("role", "img");
-    svg.setAttribute("aria-labelledby", `title-${key}`);
+    // To a screen reader a plot is one image; its numbers are in the table below it.
+    place.setAttribute("role", "img");
+    place.setAttribute("aria-labelledby", `title-${key}`);
+    place.querySelector("svg").setAttribute("aria-hidden", "true");
     figure.dataset.rendered = "";
   });
   page.drawing.set(key, drawn);
@@ -122,6 +133,7 @@ page.choosePanel = (panel) => {
     const { titles } = page.data.plots[figure.dataset.plot];
     if (panel in titles) figure.querySelector("h3").textContent = titles[panel];
     figure.hidden = !("" in titles) && !(panel in titles);
+    page.redraw(figure);
   }
   for (const figures of document.querySelectorAll(".figures")) {
     const section = figures.closest("section");
@@ -129,7 +141,6 @@ page.choosePanel = (panel) => {
     const link = document.querySelector(`nav a[href="#${section.id}"]`);
     if (link) link.parentElement.hidden = section.hidden;
   }
-  page.refresh();
 };
 
 {

@@ -52,7 +52,7 @@
     if (column.kind === "link") {
       const address = value && /^https?:\/\//.test(value);
       const said = value ? (address ? page.make("a", { href: value, rel: "noreferrer" }, "run") : value.split("/").pop()) : "–";
-      return page.make("td", value && !address ? { title: value } : {}, said);
+      return page.make("td", { class: "link", title: value && !address ? value : null }, said);
     }
     return page.make("td", number.has(column.kind) ? { class: "number" } : {}, shownNumber(column.kind, value));
   };
@@ -66,7 +66,7 @@
     ].join(" ").toLowerCase()} `);
 
     const heads = runs.columns.map((column) => {
-      const head = page.make("th", { scope: "col", class: number.has(column.kind) ? "number" : null });
+      const head = page.make("th", { scope: "col", class: number.has(column.kind) ? "number" : column.kind });
       const button = page.make("button", { type: "button" }, column.label);
       button.addEventListener("click", () => {
         state.up = state.sorted === column ? !state.up : true;
@@ -109,7 +109,7 @@
     };
 
     const rowOf = (row) => {
-      const more = page.make("button", { type: "button", "aria-expanded": "false", "aria-label": `Details of ${page.level(runs.names, row)}` }, "more");
+      const more = page.make("button", { type: "button", "aria-expanded": "false", "aria-label": `Details of ${page.level(runs.names, row)}` }, "details");
       const buttons = page.make("td", {}, more);
       if (pictured.has(row)) {
         const show = page.make("button", { type: "button", "aria-label": `Pictures of ${page.level(runs.names, row)}` }, "pictures");
@@ -124,7 +124,6 @@
       more.addEventListener("click", () => {
         const open = more.getAttribute("aria-expanded") === "true";
         more.setAttribute("aria-expanded", String(!open));
-        more.textContent = open ? "more" : "less";
         if (open) made.nextElementSibling.remove();
         else made.after(details(row, runs.columns.length + 1));
       });
