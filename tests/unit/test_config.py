@@ -219,7 +219,8 @@ def test_every_choice_is_described() -> None:
     for row in text.splitlines():
         if heading := re.fullmatch(r"\s*(\w+)=", row):
             group = heading[1]
-        elif row.strip():
+        # A long line goes on below, behind the names.
+        elif row.strip() and not row.startswith(" " * 10):
             mark, name, line = re.fullmatch(r"  ([* ]) (\S+) +(.*)", row).groups()  # type: ignore[union-attr]
             assert line.strip(), name
             found[group, name] = mark
