@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -39,18 +40,18 @@ def main() -> None:
     from playwright.sync_api import sync_playwright
 
     found = os.environ.get("ECKART_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    heads = ("runs", "write s", "size MB", "first plot s", "table s", "all plots s", "requests", "errors")
-    print("".join(f"{head:>14}" for head in heads))
+    heads = ("runs", "write s", "of CPU s", "size MB", "first plot s", "table s", "all plots s", "requests", "errors")
+    print("".join(f"{head:>13}" for head in heads))
     with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         for runs in asked.runs or SIZES:
             folder = (asked.keep or Path(scratch)) / str(runs)
             page = folder.with_suffix(".html")
-            seconds = _written(folder, page, runs, asked.points)
+            seconds, busy = _written(folder, page, runs, asked.points)
             opened = sorted(_opened(browser, page) for _ in range(3))[1]
-            numbers = [seconds, page.stat().st_size / 1e6, opened.first, opened.table, opened.every]
+            numbers = [seconds, busy, page.stat().st_size / 1e6, opened.first, opened.table, opened.every]
             print(
-                f"{runs:>14}{''.join(f'{n:>14.2f}' for n in numbers)}{opened.requests:>14}{opened.errors:>14}",
+                f"{runs:>13}{''.join(f'{n:>13.2f}' for n in numbers)}{opened.requests:>13}{opened.errors:>13}",
                 flush=True,
             )
         browser.close()
@@ -59,15 +60,17 @@ def main() -> None:
     )
 
 
-def _written(folder: Path, page: Path, runs: int, points: int) -> float:
+def _written(folder: Path, page: Path, runs: int, points: int) -> tuple[float, float]:
     from sweeps import planned, plant
 
     if not folder.exists():
         plant(folder, planned(runs), points)
     command = [str(Path(sys.executable).with_name("eckart")), "report", str(folder), "--out", str(page)]
-    began = time.perf_counter()
+    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, check=True, capture_output=True)
-    return time.perf_counter() - began
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return time.perf_counter() - began, busy
 
 
 def _opened(browser: "Browser", file: Path) -> Opened:

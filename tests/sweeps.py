@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from safetensors.numpy import save_file
 
 from eckart import config
+from eckart.results import preview
 from eckart.results.result import FACTORS, write_result
 
 SIDE = 40
@@ -165,7 +166,10 @@ def _write(folder: Path, run: Planned, template: _Template, points: int) -> tupl
     if run.status != "failed":
         measured, columns = _learned(run) if run.method == "classifier" else _trained(run, points)
         (job / "history.csv").write_text("".join(_csv(columns)), encoding="utf-8")
-        save_file(_factors(run.rank), job / FACTORS)
+        factors = _factors(run.rank)
+        save_file(factors, job / FACTORS)
+        product = factors["left"] @ factors["right"]
+        preview.write(job, np.diag(np.arange(SIDE)), product, product, shape=(SIDE, SIDE), rank=run.rank)
     if run.status == "unfinished":
         return job, None
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

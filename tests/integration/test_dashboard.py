@@ -127,6 +127,8 @@ def test_panels_name_what_runs_log(runs: list[WandbRun], dashboard: Dashboard) -
         wanted = named(document)
         assert all(wanted.values())
         assert missing(wanted, runs) == set()
+        pictures = {name for run in runs for name in logged(run)["history"] if name.startswith("figures/")}
+        assert {name for name in pictures if name.count("/") == 1} <= wanted["history"]
         # A curve needs both of its coordinates in one row.
         for panel in parts(document, "viewType"):
             config = panel["config"]

@@ -42,7 +42,7 @@ class Pages:
         return page
 
     def folder(self, name: str) -> Path:
-        """A folder of runs: ``real``, ``thousand``, ``hostile``, ``damaged``, ``foreign`` or ``empty``."""
+        """A folder of runs, by one of the names below; any other name is an empty folder."""
         folder = self.root / name
         if not folder.exists():
             match name:
@@ -50,6 +50,8 @@ class Pages:
                     self._train(folder)
                 case "thousand":
                     plant(folder, planned(1000))
+                case "ten_thousand":
+                    plant(folder, planned(10_000))
                 case "hostile":
                     plant(folder, hostile_runs(), points=30)
                 case "damaged":

@@ -110,9 +110,8 @@ def test_the_choice_of_data_changes_the_plots(pages: Pages, visit: Open) -> None
     errors = page.locator("figure[data-plot=error-rank-frobenius]")
 
     def ranks() -> set[str]:
-        return {
-            text for text in errors.locator("svg.marks g.role-axis-label text").all_text_contents() if text.isdigit()
-        }
+        labels = errors.locator("svg.marks g.role-axis-label text").all_text_contents()
+        return {label for label in labels if label.isdigit()}
 
     drawn(page)
     assert ranks() == {"1", "2", "5", "10"}

@@ -224,7 +224,8 @@ def test_every_choice_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
     for row in text.splitlines():
         if heading := re.fullmatch(r"\s*(\w+)=", row):
             group = heading[1]
-        elif row.strip():
+        # A long description goes on below its beginning.
+        elif row.strip() and not row.startswith(" " * 27):
             mark, name, line = re.fullmatch(r"  ([* ]) (\S+) +(.*)", row).groups()  # type: ignore[union-attr]
             assert line.strip(), name
             found[group, name] = mark

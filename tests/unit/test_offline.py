@@ -97,6 +97,10 @@ def test_a_run(read: Read) -> None:
     assert (found.exit_code, found.problem, found.media) == (3, None, ())
 
 
+def test_a_time_that_is_none(read: Read) -> None:
+    assert "started" not in read(w.run({}, start_time={"seconds": 10**18})).identity
+
+
 def test_an_unfinished_run_has_no_exit_code(read: Read) -> None:
     found = read(w.run({}), w.row(0, {"a": 1}))
     assert (found.exit_code, found.problem) == (None, None)
@@ -187,8 +191,16 @@ def test_rows_in_parts(read: Read) -> None:
             fields["action"] = {"flush": flush}
         return w.record(request={"partial_history": fields}).SerializeToString()
 
-    found = read(part({"a": 1}, 3), part({"b": 2}, 3), part({"a": 5}, 7, flush=True), part({"a": 6}, None))
-    assert found.history == {"a": ([3, 7, 8], [1, 5, 6]), "b": ([3], [2])}
+    found = read(
+        part({"a": 1}, 3),
+        part({"b": 2}, 3),
+        part({"b": 3}, 7),
+        part({"a": 5}, None, flush=True),
+        part({"a": 6}, None, flush=False),
+        part({"b": 7}, None),
+        part({"a": 8}, None),
+    )
+    assert found.history == {"a": ([3, 7, 8, 9], [1, 5, 6, 8]), "b": ([3, 7, 8], [2, 3, 7])}
 
 
 def test_a_step_that_only_an_item_says(read: Read) -> None:
@@ -283,7 +295,8 @@ def test_config_and_summary_of_a_run_that_was_online(read: Read, tmp_path: Path)
     assert math.isnan(found.summary["loss"]) and found.summary["n/a"] == 1
     assert read(w.run({"rank": 5}), w.summary(update={"b": 1})).config == {"rank": 5}
     bomb = "a: &a {value: [1, 1]}\nb: &b {value: [*a, *a]}\n"
-    for text in (bomb, "[" * 100_000, "a: [", "!!python/object/apply:os.getcwd []", "\0"):
+    deep = f"a: {{value: {'[' * 60}{']' * 60}}}"
+    for text in (bomb, deep, "[" * 100_000, "a: [", "!!python/object/apply:os.getcwd []", "\0"):
         (files / "config.yaml").write_text(text)
         (files / "wandb-summary.json").write_text(text)
         assert (read(w.end(0)).config, read(w.end(0)).summary) == ({}, {})

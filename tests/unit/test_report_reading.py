@@ -58,8 +58,10 @@ def test_a_wandb_run_that_a_result_names_is_no_run_of_its_own(tmp_path: Path) ->
 def test_the_wandb_run_of_a_failed_job_is_known_by_its_config(tmp_path: Path) -> None:
     failed = job(status="failed")
     finished(tmp_path / "a", status="failed")
-    logged(tmp_path, "abc", config=failed["config"], code=1)
-    assert len(reading.read([tmp_path]).records) == 1
+    # An attempt that was resumed, by another command.
+    logged(tmp_path, "abc", config=failed["config"] | {"resume": "latest"}, code=1)
+    logged(tmp_path, "def", config=failed["config"] | {"rank": 99}, code=1)
+    assert [record_.name for record_ in reading.read([tmp_path]).records] == ["a", "run def"]
 
 
 def test_a_foreign_run_keeps_what_its_file_says(tmp_path: Path) -> None:

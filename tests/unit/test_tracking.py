@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
@@ -14,6 +16,7 @@ from omegaconf import OmegaConf
 from eckart.runs.job import Job
 from eckart.runs.lightning_loggers import logger_settings
 from eckart.tracking import reach
+from eckart.tracking.live import WandbTracker
 from eckart.tracking.reach import obstacle
 
 KEY = "0123456789" * 4
@@ -139,3 +142,28 @@ def test_mlflow_has_one_store_for_a_sweep(tmp_path: Path) -> None:
     assert swept["tags"] == own | {"sweep": tmp_path.name, "who": "me", "data": "other"}
     asked = logger_settings(MLFLOW | {"tracking_uri": "sqlite:///a.db", "run_name": "x"}, job(tmp_path, None))
     assert (asked["tracking_uri"], asked["run_name"]) == ("sqlite:///a.db", "x")
+
+
+class Slow:
+    """A W&B run that is not sent in time."""
+
+    url = "https://wandb.example/run"
+
+    def __init__(self, folder: Path, mode: str) -> None:
+        self.settings = SimpleNamespace(sync_dir=str(folder), mode=mode)
+        self.summary: dict[str, object] = {}
+
+    def log(self, *_: object, **__: object) -> None:
+        pass
+
+    def finish(self, exit_code: int) -> None:
+        raise TimeoutError("Timed out finishing run.")
+
+
+def test_a_run_that_is_not_sent_in_time_can_be_sent_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run: Any = Slow(tmp_path / "wandb/run-1", "online")
+    with pytest.warns(UserWarning, match="`wandb sync --include-online wandb/run-1` sends it"):
+        where = WandbTracker(run, epochs=False).finish({"status": "completed", "rank": 2, "loss": None}, [])
+    assert where == str(tmp_path / "wandb/run-1")
+    assert run.summary == {"status": "completed", "rank": 2}

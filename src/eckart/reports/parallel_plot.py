@@ -116,7 +116,15 @@ def _chart(titles: Sequence[str], outcome: str) -> Any:
         title=None,
         scale=alt.Scale(type="point", domain=list(titles), padding=0.35),
         axis=alt.Axis(
-            orient="top", domain=False, ticks=False, labelAngle=0, labelFontWeight="bold", grid=True, gridOpacity=0.5
+            orient="top",
+            domain=False,
+            ticks=False,
+            labelAngle=0,
+            labelFontWeight="bold",
+            grid=True,
+            gridOpacity=0.5,
+            labelOverlap=False,
+            labelLimit=max(70, 700 // len(titles)),
         ),
     )
     y = alt.Y("place:Q", axis=None, scale=alt.Scale(domain=[0, 1], nice=False, padding=6))

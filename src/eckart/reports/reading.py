@@ -13,7 +13,7 @@ from eckart.printable import printable
 from eckart.reports import commands, curves
 from eckart.reports.record import Record
 from eckart.results.result import RESULT, read_results
-from eckart.results.settings import LEADING, flatten, settings
+from eckart.results.settings import LEADING, decides, flatten, settings
 from eckart.tracking import offline
 from eckart.tracking.offline import OfflineRun
 
@@ -134,7 +134,8 @@ def _begun(folder: Path) -> Record:
 
 def _of_wandb(folders: Sequence[Path], records: Sequence[Record], problems: list[str]) -> list[Record]:
     known = {Path(record.link).name for record in records if record.link}
-    unclaimed = [flatten(record.fields.get("config") or {}) for record in records if not record.link]
+    # Without a config nothing says whose attempt a run was.
+    jobs = {_job(record.fields.get("config")) for record in records} - {_job({})}
     found: dict[str, Path] = {}
     for folder in folders:
         for path in offline.find_offline_runs(folder):
@@ -152,8 +153,8 @@ def _of_wandb(folders: Sequence[Path], records: Sequence[Record], problems: list
             problems.append(f"{path}: {printable(run.problem)}")
         if run.problem and not (run.config or run.history or run.summary):
             continue
-        # A run that failed or was killed has a result, or a folder, that does not name its W&B run.
-        if flatten(_config(run.config)) not in unclaimed:
+        # An attempt that failed, or was interrupted and resumed, has a result that does not name its W&B run.
+        if run.exit_code == 0 or _job(_config(run.config)) not in jobs:
             read.append(of_offline(run))
     return read
 
@@ -187,6 +188,11 @@ def of_offline(run: OfflineRun) -> Record:
         media=run.media,
         axes=run.axes,
     )
+
+
+def _job(config: Mapping[str, Any] | None) -> str:
+    """The settings that decide a result, as one text."""
+    return repr(sorted((name, value) for name, value in flatten(config or {}).items() if decides(name)))
 
 
 def _config(config: Mapping[str, Any]) -> dict[str, Any]:

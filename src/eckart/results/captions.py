@@ -73,7 +73,7 @@ def convergence(steps: Sequence[float], errors: Mapping[str, tuple[float, float]
         >>> convergence([0, 43], {"2-norm": (0.06, 0.03), "Frobenius": (0.15, 0.15)})
         'After 43 steps: 2-norm error 0.06, 2 times the optimum 0.03; Frobenius error 0.15, the optimum'
     """
-    after = f"after {steps[-1]:,.0f} steps"
+    after = f"after {steps[-1]:,.0f} step{'s' * (steps[-1] != 1)}"
     found = {name: against(error, optimum) for name, (error, optimum) in errors.items()}
     if all(text.endswith((", the optimum", "to rounding")) for text in found.values()):
         return f"Both errors end at the optimum, {after}"

@@ -72,10 +72,10 @@ class Outcome:
         if job.draws:
             with self._whole("its figures"):
                 drawn = draw(job.folder / FIGURES, result, history, subject, **factors, suffix=job.suffix)
-        elif (preview := job.folder / PREVIEW).is_file():
-            drawn = [preview]
         # No tracker shows an SVG as an image.
         pixels = [path for path in drawn if path.suffix == ".png"]
+        if not pixels and job.previews and (preview := job.folder / PREVIEW).is_file():
+            pixels = [preview]
         for tracker in list(own):
             with self._whole(f"its run in {tracker.name}"):
                 where = tracker.finish(result, pixels)

@@ -22,13 +22,14 @@ class Columns:
 
     Attributes:
         media: Step, name and value of what was logged and has a type: images and others.
+        step: Step of the last row.
         full: Whether names were left out, since there were more than :data:`eckart.tracking.items.NAMES`.
     """
 
     def __init__(self) -> None:
         self.media: list[tuple[int, str, Mapping[str, Any]]] = []
         self.full = False
-        self._step = -1
+        self.step = -1
         self._names = Names()
         self._columns: dict[Path, Column] = {}
         self._places: dict[bytes, Column] = {}
@@ -59,7 +60,7 @@ class Columns:
             items: Its items as W&B encodes them.
             step: Its step; None if only an item says it, or nothing.
         """
-        self._step = step = self._step_of(items) if step is None else step
+        self.step = step = self._step_of(items) if step is None else step
         places, odd = self._places, []
         # This loop takes most of the time of reading a run: a name is looked up by its bytes, a value begins with its
         # length.
@@ -100,7 +101,7 @@ class Columns:
 
     def _step_of(self, items: Sequence[bytes]) -> int:
         found = [number(text) for path, text in parsed(items) if path == ("_step",)]
-        return int(found[0]) if found and found[0] is not None and math.isfinite(found[0]) else self._step + 1
+        return int(found[0]) if found and found[0] is not None and math.isfinite(found[0]) else self.step + 1
 
     def _place(self, head: bytes) -> Column:
         path = self._names(head)

@@ -16,6 +16,7 @@ from wandb.sdk.mailbox import MailboxClosedError
 from eckart.config import GROUPS, plain
 from eckart.errors import one_line
 from eckart.printable import printable
+from eckart.results.terminal import shown
 from eckart.tracking import reach
 from eckart.tracking.metrics import CHOICES, EPOCH, METRICS, PICTURES, RANK, STEP
 
@@ -81,7 +82,7 @@ class WandbTracker:
             drawn: Files of the figures.
 
         Returns:
-            The folder of an offline run, or the URL of an online one.
+            The folder of an offline run or of one that could not be sent in time, or the URL of an online one.
         """
         last = {name: result[name] for name in METRICS if name not in self._row and result.get(name) is not None}
         pictures = {f"{PICTURES}{path.stem}": wandb.Image(str(path)) for path in drawn if path.suffix == ".png"}
@@ -90,8 +91,14 @@ class WandbTracker:
         self.run.log({RANK: result["rank"], **last, **pictures})
         summary = {key: value for key, value in result.items() if value is not None and key != "config"}
         self.run.summary.update(summary)
-        where = self.run.settings.sync_dir if self.run.settings.mode == "offline" else self.run.url
-        self.run.finish(exit_code=0 if result["status"] == "completed" else 1)
+        folder = self.run.settings.sync_dir
+        where = folder if self.run.settings.mode == "offline" else self.run.url
+        try:
+            self.run.finish(exit_code=0 if result["status"] == "completed" else 1)
+        except TimeoutError:
+            later = f"`wandb sync --include-online {shown(Path(folder))}` sends it"
+            warnings.warn(f"W&B did not take the run in time: {later}", stacklevel=2)
+            return folder
         return where
 
     def fail(self) -> None:
@@ -178,14 +185,14 @@ def _init(
 ) -> wandb.Run:
     config = config_of(job)
     named = config[CHOICES]
-    tags = [*node.tags, *(named[group] for group in ("method", "data", "experiment") if group in named)]
+    tags = [*map(str, node.tags), *(named[group] for group in ("method", "data", "experiment") if group in named)]
     return wandb.init(
-        project=node.project,
-        entity=node.entity,
-        group=node.group or (job.sweep.name if job.sweep else None),
+        project=_text(node.project),
+        entity=_text(node.entity),
+        group=_text(node.group) or (job.sweep.name if job.sweep else None),
         job_type=named.get("method"),
         tags=list(dict.fromkeys(tags)),
-        notes=node.notes,
+        notes=_text(node.notes),
         name=job.name,
         dir=folder,
         mode=mode,
@@ -193,3 +200,8 @@ def _init(
         reinit="create_new",
         settings=wandb.Settings(silent=True, console="off", **own),
     )
+
+
+def _text(value: Any) -> str | None:
+    # A name can look like a number.
+    return None if value is None else str(value)

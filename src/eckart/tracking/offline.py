@@ -105,7 +105,6 @@ def read_offline_run(path: Path) -> OfflineRun:
         log = RecordLog(file)
         for content in log.records():
             run.take(content)
-    run.end_row()
     files = path.parent / "files"
     config = run.config.finished() or config_beside(files)
     summary = run.summary.finished() or summary_beside(files)

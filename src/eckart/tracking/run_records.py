@@ -44,8 +44,7 @@ class RunRecords:
         self.tags: tuple[str, ...] = ()
         self.exit_code: int | None = None
         self.unread = 0
-        self._row: list[bytes] = []
-        self._step: int | None = None
+        self._open: int | None = None
 
     def take(self, content: bytes) -> None:
         """Take a record, as a file has it."""
@@ -88,20 +87,11 @@ class RunRecords:
         self._change(self.summary, run.summary)
 
     def _take_part(self, part: Any) -> None:
-        """Take a part of a row, which ends with a part that says so, or with one of another step."""
-        step = _step(part)
-        if step is not None and step != self._step:
-            self.end_row()
-            self._step = step
-        self._row += part.item
-        if part.action.flush or (step is None and not part.HasField("action")):
-            self.end_row()
-
-    def end_row(self) -> None:
-        """Add the row whose parts were taken, if there is one."""
-        if self._row:
-            self.columns.add(self._row, self._step)
-        self._row, self._step = [], None
+        """Take a part of a row; one without a step belongs to the row that is not ended yet, or begins the next."""
+        given = _step(part)
+        self.columns.add(part.item, self._open if given is None else given)
+        ended = part.action.flush or (given is None and not part.HasField("action"))
+        self._open = None if ended else self.columns.step
 
 
 def _step(record: Any) -> int | None:

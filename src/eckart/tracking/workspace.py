@@ -24,7 +24,7 @@ TITLE = "How far from the optimum"
 NORMS = ("2norm", "frobenius")
 METHOD, OPTIMIZER, DATA = (f"{CHOICES}.{group}" for group in ("method", "optimizer", "data"))
 SEED, PARAMETERS, SECONDS, STATUS = "seed", "parameters", "fit_seconds", "status"
-DRAWN = ("preview", "approximation", "singular_values", "convergence", "accuracy")
+DRAWN = ("preview", "approximation", "components", "singular_values", "convergence", "accuracy", "confusion")
 
 
 @dataclass(frozen=True)
@@ -265,7 +265,9 @@ def _pictures() -> Iterator[Any]:
     import wandb_workspaces.reports.v2 as wr
 
     for name in DRAWN:
-        yield wr.MediaBrowser(title=name.replace("_", " "), media_keys=[f"{PICTURES}{name}"], num_columns=2)
+        yield wr.MediaBrowser(
+            title=name.replace("_", " ").capitalize(), media_keys=[f"{PICTURES}{name}"], num_columns=2
+        )
 
 
 def _comparer() -> Any:

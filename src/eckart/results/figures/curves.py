@@ -113,7 +113,7 @@ def _convergence(steps: ArrayLike, loss: ArrayLike, errors: Mapping[str, tuple[A
     right.set(xlabel="optimizer step", ylabel="relative error")
     figure.legend(loc="outside lower center", ncols=4)
     last = {name: (float(np.asarray(error)[-1]), optimum) for name, (error, optimum) in errors.items()}
-    _title(figure, captions.convergence(list(np.asarray(steps)), last))
+    _title(figure, captions.convergence(np.asarray(steps).tolist(), last))
     return figure
 
 
@@ -134,7 +134,7 @@ def _singular_values(target_spectrum: ArrayLike, trained_spectrum: ArrayLike, ra
         axes.set_xscale("log")
         label_decades(axes.xaxis)
     axes.legend()
-    _title(figure, captions.spectrum(list(np.asarray(target)), list(np.asarray(trained)), rank))
+    _title(figure, captions.spectrum(np.asarray(target).tolist(), np.asarray(trained).tolist(), rank))
     return figure
 
 
@@ -146,7 +146,7 @@ def _accuracy(epochs: ArrayLike, cross_entropy: ArrayLike, test_accuracy: ArrayL
     curve(right, epochs, test_accuracy, BLUE)
     right.set(xlabel="epoch", ylabel="test accuracy")
     percent(right.yaxis)
-    _title(figure, captions.accuracy(list(np.asarray(test_accuracy, dtype=float))))
+    _title(figure, captions.accuracy(np.asarray(test_accuracy, dtype=float).tolist()))
     return figure
 
 
