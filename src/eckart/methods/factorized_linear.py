@@ -89,6 +89,7 @@ class FactorizedLinear(ProbingMethod):
 
     def own_figures(self) -> dict[str, Tensor]:
         """Largest difference of any output on the probes of the first step, in the units of the outputs."""
+        self._take_along()
         x, outputs = self._batch(0)
         with torch.no_grad():
             difference = (self(x) - (outputs + self.student_bias[:, None])).abs().amax((1, 2))

@@ -179,7 +179,14 @@ class ProbingMethod(MatrixMethod):
                     raise ValueError("The images of the probes must not all be zero. Found norm 0.")
                 self._scale = norms[:, None, None]
                 self.loss_unit *= norms.square()
+            self._scale = self._scale.to(self._seen.matrix.device)
         return self._seen
+
+    def _take_along(self) -> None:
+        """Bring the probes and their images to the device of the layers: a trainer takes these back when it ends."""
+        self.probes.to(self.loss_unit.device)
+        if self._drawn is not None:
+            self._drawn = self._drawn.to(self.loss_unit.device)
 
     def _batch(self, step: int, *, share: bool = False) -> tuple[Tensor, Tensor]:
         """Probes of a step and what the layers are to make of them; with ``share``, this process's part."""

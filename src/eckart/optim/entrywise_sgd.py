@@ -31,6 +31,7 @@ class EntrywiseSGD(PairSolver):
     """
 
     unit_scale = False
+    on_cpu = True
 
     def __init__(
         self, objective: Objective, left: Tensor, right: Tensor, *, tolerance: float = 0.0, lr: float = 0.01

@@ -27,6 +27,8 @@ class PairSolver(Optimizer):
 
     unit_scale = True
     """Whether the solver is to be given targets of norm 1: its iterates do not depend on the scale."""
+    on_cpu = False
+    """Whether the solver computes on the CPU alone; ``trainer=auto`` then trains there."""
 
     def __init__(
         self, objective: Objective, left: Tensor, right: Tensor, *, tolerance: float = 0.0, **defaults: Any

@@ -8,22 +8,27 @@ from collections.abc import Iterator
 import torch
 
 
-def accelerator(asked: str, precision: str) -> str:
+def accelerator(asked: str, precision: str, *, on_cpu: bool = False) -> str:
     """The accelerator for a precision: MPS has no float64.
+
+    Args:
+        asked: ``trainer.accelerator``.
+        precision: ``trainer.precision``.
+        on_cpu: Whether the training is one for the CPU alone.
 
     Raises:
         ValueError: If ``mps`` is asked for in double precision.
 
     Example:
-        >>> accelerator("cpu", "64-true")
-        'cpu'
+        >>> accelerator("cpu", "64-true"), accelerator("auto", "64-true", on_cpu=True)
+        ('cpu', 'cpu')
     """
     double = precision.startswith("64")
     if asked == "mps" and double:
         raise ValueError(
             f"trainer=mps has no float64: add trainer.precision=32-true. Found trainer.precision={precision}."
         )
-    if asked == "auto" and double and torch.backends.mps.is_available():
+    if asked == "auto" and (on_cpu or (double and torch.backends.mps.is_available())):
         return "cpu"
     return asked
 

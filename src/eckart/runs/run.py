@@ -18,6 +18,7 @@ from eckart.errors import concerns_all, prefixed
 from eckart.linalg.operators import Dense, Operator, Stacked
 from eckart.linalg.reference import Reference
 from eckart.methods.method import Method
+from eckart.methods.optimizers import solver_class
 from eckart.results.history import HISTORY, History
 from eckart.runs.callbacks import Interruption, LastState
 from eckart.runs.checkpoint import check, form_of, read_checkpoint
@@ -193,7 +194,8 @@ def _subject(member: int, method: Method, reference: Reference, data: MatrixData
 def _conductor(stack: Stack, method: Method, reference: Reference, outcome: Outcome) -> _Conductor:
     config = stack.jobs[0].config
     node, precision = config.trainer, str(config.trainer.precision or method.precision)
-    device = accelerator(node.accelerator, precision)
+    solver = solver_class(getattr(method, "make_optimizer", None))
+    device = accelerator(node.accelerator, precision, on_cpu=solver is not None and solver.on_cpu)
     factory = instantiate(OmegaConf.masked_copy(node, [key for key in node if key != "enable_progress_bar"]))
     histories = [History(job.folder / HISTORY if config.logger.history else None) for job in stack.jobs]
     recorder, last_state = Recorder(reference), LastState(stack.checkpoint, stack.identity)
