@@ -153,8 +153,8 @@ def _of_wandb(folders: Sequence[Path], records: Sequence[Record], problems: list
             problems.append(f"{path}: {printable(run.problem)}")
         if run.problem and not (run.config or run.history or run.summary):
             continue
-        # An attempt that failed, or was interrupted and resumed, has a result that does not name its W&B run.
-        if run.exit_code == 0 or _job(_config(run.config)) not in jobs:
+        # A job that failed, was interrupted, or was trained again has a result that does not name its earlier W&B run.
+        if _job(_config(run.config)) not in jobs:
             read.append(of_offline(run))
     return read
 
