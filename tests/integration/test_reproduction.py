@@ -56,9 +56,9 @@ def test_every_claim_says_what_its_document_found(claim: Claim) -> None:
 
 
 def test_help_shows_the_claims(train: Train) -> None:
-    shown = train("--help").stdout
+    shown = " ".join(train("--help").stdout.split())
     for claim in CLAIMS.values():
-        assert f"{claim.name:<22} {claim.headline}" in shown
+        assert f"{claim.name} {claim.headline}" in shown
 
 
 def test_an_experiment_sweeps_by_itself(train: Train) -> None:

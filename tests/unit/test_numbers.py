@@ -15,7 +15,8 @@ from eckart.results.numbers import fixed, scientific, short
         (-0.9999, 3, 4, "-9.999e-01"),
         (0.01, 3, 2, "0.010"),
         (0.0099, 3, 2, "9.9e-03"),
-        (123456.0, 1, 4, "123456.0"),
+        (9999.0, 1, 4, "9999.0"),
+        (123456.0, 1, 4, "1.235e+05"),
     ],
 )
 def test_fixed_shows_the_significant_digits(value: float | None, digits: int, significant: int, text: str) -> None:

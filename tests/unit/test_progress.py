@@ -174,6 +174,8 @@ def test_a_fit_on_a_terminal_draws_lines_that_fit_and_leaves_none(
     columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make = functools.partial(torch.optim.Adam, lr=1e-4)
+    # A line is drawn also on a fast machine.
+    monkeypatch.setattr("eckart.results.bar._DELAY", 1e-3)
     with terminal(columns) as opened:
         monkeypatch.setattr(sys, "stderr", opened.stream)
         eckart.fit(TARGET[0], 2, "factorization", optimizer=make, max_steps=700, record_every=10, verbose=True)

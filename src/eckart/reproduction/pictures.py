@@ -25,6 +25,7 @@ def side_by_side(path: Path, panels: Sequence[tuple[str, ArrayLike]]) -> Path:
 
     Example:
         >>> import tempfile
+        >>> import numpy as np
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     side_by_side(Path(folder, "eye.png"), [("target", np.eye(3)), ("zero", np.zeros((3, 3)))]).name
         'eye.png'
