@@ -118,7 +118,7 @@ def test_a_folder_without_runs_is_one_line(content: str | None, script: bool, tm
         (tmp_path / content).write_text("no run")
     ended = asked(tmp_path, script=script)
     assert (ended.code, ended.line) == (1, f"There is no run below {tmp_path}.")
-    assert not (tmp_path / page.PAGE).exists()
+    assert html.escape(ended.line) in (tmp_path / page.PAGE).read_text(encoding="utf-8")
     missing = asked(tmp_path / "none", script=script)
     assert (missing.code, missing.line) == (1, f"There is no folder {tmp_path / 'none'}.")
 

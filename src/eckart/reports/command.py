@@ -29,6 +29,8 @@ def main(program: str, arguments: Sequence[str]) -> None:
         written = page.write(asked.folders, asked.out)
     except (OSError, ValueError) as error:
         sys.exit(one_line(error))
+    print(written.line())
+    if not written.runs:
+        sys.exit("\n".join(written.problems))
     for problem in written.problems:
         print(f"warning: {problem}", file=sys.stderr)
-    print(written.line())

@@ -67,7 +67,7 @@ def write(folders: Sequence[Path], out: Path | None = None) -> Written:
         The page; it is complete on disk.
 
     Raises:
-        FileNotFoundError: If a folder does not exist, or there is no run in any of them.
+        FileNotFoundError: If a folder does not exist. One without runs gets a page that says so.
         OSError: If the page cannot be written.
     """
     began = time.perf_counter()
@@ -83,7 +83,7 @@ def write(folders: Sequence[Path], out: Path | None = None) -> Written:
         begin()
         found = reading.read(folders)
         if not found.records and not found.problems:
-            raise FileNotFoundError(f"There is no run below {' or '.join(map(str, folders))}.")
+            found = replace(found, problems=(f"There is no run below {' or '.join(map(str, folders))}.",))
         begin()
         found = _with_curves(found)
         text = _page(found, _title(folders), path.parent, begin)

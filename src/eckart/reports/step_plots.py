@@ -13,6 +13,7 @@ from eckart.reports.plot import Numbers, Plot, styled
 from eckart.reports.record import Record
 from eckart.results.numbers import short
 
+_EPOCHS = 16
 RUNS = 300
 """Runs whose curves are on a page at most."""
 
@@ -117,7 +118,7 @@ def _within(series: list[Any], records: Mapping[int, Record]) -> list[Any]:
 
 
 def _plot(axis: Axis, series: Sequence[Any], lines: Lines, records: Sequence[Record]) -> Plot:
-    x = _horizontal(axis, max(steps[-1] for _, steps, _ in series))
+    x = _horizontal(axis, min(steps[0] for _, steps, _ in series), max(steps[-1] for _, steps, _ in series))
     y = _vertical(axis, series)
     tooltip = [alt.Tooltip("name:N", title="run"), alt.Tooltip("line:N"), alt.Tooltip("rank:Q")]
     tooltip.append(alt.Tooltip("step:Q", title="epoch" if axis.epochs else "step"))
@@ -153,9 +154,10 @@ def _plot(axis: Axis, series: Sequence[Any], lines: Lines, records: Sequence[Rec
     )
 
 
-def _horizontal(axis: Axis, last: float) -> alt.X:
+def _horizontal(axis: Axis, first: float, last: float) -> alt.X:
     if axis.epochs:
-        ticks = alt.Axis(format="d", tickMinStep=1, grid=False)
+        each = {"values": list(range(round(first), round(last) + 1))} if last - first < _EPOCHS else {}
+        ticks = alt.Axis(format="d", tickMinStep=1, grid=False, **each)
         return alt.X("step:Q", title="epoch", scale=alt.Scale(zero=False, nice=False, padding=8), axis=ticks)
     powers = [10**power for power in range(len(str(int(last))))]
     values = [0, *(digit * power for power in powers for digit in ((1, 2, 5) if last < 1000 else (1,)))]

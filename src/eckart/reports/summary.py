@@ -49,7 +49,7 @@ def problems(found: Found) -> Markup | None:
     more = len(found.problems) - len(shown)
     return element(
         "section",
-        element("h2", "Could not be read"),
+        element("h2", "Not shown"),
         element("ul", *(element("li", problem) for problem in shown)),
         element("p", f"And {more} more.") if more else None,
         id="problems",
