@@ -1,7 +1,9 @@
 """What W&B has written of a run that was offline, read without W&B's own reader."""
 
+import contextlib
 import json
 import struct
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +35,17 @@ class WandbRun(NamedTuple):
 
 
 def read_run(path: Path) -> WandbRun:
-    """Read a ``run-*.wandb`` file."""
+    """Read a ``run-*.wandb`` file, once W&B's own process has written how the run ended, or after five seconds."""
+    until = time.monotonic() + 5.0
+    while time.monotonic() < until:
+        with contextlib.suppress(AssertionError):
+            if (run := _read(path)).exit_code is not None:
+                return run
+        time.sleep(0.02)
+    return _read(path)
+
+
+def _read(path: Path) -> WandbRun:
     name = group = project = job_type = notes = ""
     tags: list[str] = []
     config: dict[str, Any] = {}
