@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
 from eckart import config
+from eckart.commands import COMMANDS
 from eckart.config import ConfigError, describe_choices, folder_name, nearest, type_law
 from eckart.laws import check, check_targets
 
@@ -234,6 +235,11 @@ def test_every_choice_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cfg.rank == 10
     starred = {key for key, mark in found.items() if mark == "*"}
     assert starred == {(group, choices[group]) for group in config.GROUPS if choices.get(group) is not None}
+
+
+def test_the_help_names_every_command() -> None:
+    text = (config.config_dir() / "hydra" / "help" / "eckart.yaml").read_text(encoding="utf-8")
+    assert all(f"\n    eckart {name} " in text for name in COMMANDS)
 
 
 @pytest.mark.parametrize(
