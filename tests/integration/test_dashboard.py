@@ -16,6 +16,8 @@ from wandb_server import ENTITY, KEY, WandbServer
 
 from eckart import cli
 
+pytestmark = pytest.mark.wandb
+
 Dashboard = Callable[..., Ended]
 Named = dict[str, set[str]]
 SECTIONS = ["Errors", "Training", "Compare", "Pictures", "Runs"]
@@ -192,7 +194,6 @@ def test_the_missing_extra_is_named(dashboard: Dashboard, monkeypatch: pytest.Mo
     assert (ended.code, ended.line) == (1, 'wandb-workspaces comes with the extra wandb: pip install -e ".[wandb]"')
 
 
-@pytest.mark.wandb
 def test_the_workspace_and_the_report_are_delivered_once(dashboard: Dashboard, wandb_server: WandbServer) -> None:
     first = dashboard("--project", "ours")
     assert (first.code, first.stderr) == (0, "")
@@ -217,7 +218,6 @@ def test_the_workspace_and_the_report_are_delivered_once(dashboard: Dashboard, w
     assert wandb_server.unknown == []
 
 
-@pytest.mark.wandb
 def test_files_are_sent_later(dashboard: Dashboard, wandb_server: WandbServer) -> None:
     assert dashboard("--project", "ours", "--out", "board").code == 0
     assert wandb_server.operations == []
@@ -229,7 +229,6 @@ def test_files_are_sent_later(dashboard: Dashboard, wandb_server: WandbServer) -
     assert {view["type"]: view["spec"] for view in wandb_server.views.values()} == first
 
 
-@pytest.mark.wandb
 @pytest.mark.parametrize("key", ["", KEY])
 def test_it_never_asks(tmp_path: Path, key: str) -> None:
     ours, theirs = pty.openpty()

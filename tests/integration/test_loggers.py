@@ -26,6 +26,8 @@ from eckart.runs.callbacks import LastState
 from eckart.runs.lightning_loggers import LightningTracker
 from eckart.tracking.live import WandbTracker
 
+pytestmark = pytest.mark.wandb
+
 ADAM = ("method=factorization", *SMALL, "optimizer=adam", "method.max_steps=25", "method.tolerance=0")
 QUIET = "figures=false"
 CSV = "+logger.lightning={csv: {_target_: pytorch_lightning.loggers.CSVLogger, save_dir: null}}"
@@ -102,7 +104,6 @@ def test_a_tracker_that_fails_loses_no_result(train: Train, monkeypatch: pytest.
         assert result(folder)["status"] == "completed" and result(folder)["wandb_run"] is None
 
 
-@pytest.mark.wandb
 def test_tensorboard(train: Train) -> None:
     pytest.importorskip("tensorboard", reason="the extra tensorboard is not installed")
     alone = train(*ADAM, "rank=2", "logger=tensorboard")
@@ -149,7 +150,6 @@ def events(folder: Path) -> tuple[Series, dict[str, tuple[int, int]], tuple[dict
     return scalars, images, (values, {info.name.tag for info in asked.metric_infos})
 
 
-@pytest.mark.wandb
 def test_a_run_that_is_resumed_is_whole_in_each_tracker(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("tensorboard", reason="the extra tensorboard is not installed")
     scheduled, calls = MatrixMethod.scheduled, 0
@@ -179,7 +179,6 @@ def test_a_run_that_is_resumed_is_whole_in_each_tracker(train: Train, monkeypatc
     assert [row["train/loss"] for row in runs[1].history] == [float(row["train/loss"]) for row in rows]
 
 
-@pytest.mark.wandb
 def test_mlflow(train: Train, tmp_path: Path) -> None:
     pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
     from mlflow.tracking import MlflowClient
@@ -208,7 +207,6 @@ def test_mlflow(train: Train, tmp_path: Path) -> None:
         assert artifacts == FIGURES
 
 
-@pytest.mark.wandb
 def test_a_run_that_fails_is_failed_in_mlflow(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
     from mlflow.tracking import MlflowClient
@@ -267,7 +265,6 @@ class Refusing(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.mark.wandb
 def test_without_a_network_a_sweep_is_kept_offline_with_one_line(unreachable: tuple[str, str], train: Train) -> None:
     url, said = unreachable
     began = time.perf_counter()
@@ -283,7 +280,6 @@ def test_without_a_network_a_sweep_is_kept_offline_with_one_line(unreachable: tu
     assert not list(Path("sweep/wandb").glob("run-*"))
 
 
-@pytest.mark.wandb
 def test_a_sweep_outlives_the_process_of_wandb(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = WandbTracker.log
     killed: list[int] = []

@@ -86,6 +86,7 @@ def test_the_same_numbers(
     sweeps.check(tolerance)
 
 
+@pytest.mark.wandb
 def test_the_same_figures_and_wandb_runs(train: Train) -> None:
     arguments = ("method=factorization", *SMALL, "rank=2,3", "method.max_steps=5", "logger=wandb", "figures=true")
     sweeps = Sweeps(train, *arguments)
