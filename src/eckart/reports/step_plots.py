@@ -156,7 +156,8 @@ def _plot(axis: Axis, series: Sequence[Any], lines: Lines, records: Sequence[Rec
 
 def _horizontal(axis: Axis, first: float, last: float) -> alt.X:
     if axis.epochs:
-        each = {"values": list(range(round(first), round(last) + 1))} if last - first < _EPOCHS else {}
+        every = list(range(round(first), round(last) + 1))
+        each: dict[str, Any] = {"values": every} if last - first < _EPOCHS else {}
         ticks = alt.Axis(format="d", tickMinStep=1, grid=False, **each)
         return alt.X("step:Q", title="epoch", scale=alt.Scale(zero=False, nice=False, padding=8), axis=ticks)
     powers = [10**power for power in range(len(str(int(last))))]
