@@ -37,6 +37,7 @@ def _allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ECKART_ALLOW", __name__)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("arguments", "steps"),
     [

@@ -13,6 +13,7 @@ from hydra.test_utils.launcher_common_tests import BatchedSweeperTestSuite, Inte
 from hydra.version import VersionBase
 from packaging.version import Version
 
+pytestmark = pytest.mark.processes
 STACKED = ["-m", "hydra/launcher=stacked"]
 APPLICATION = """
 import json, sys
