@@ -53,11 +53,12 @@ def draw(path: Path, results: Iterable[Mapping[str, Any]], across: str, upwards:
     wrong = said = 0
     for result in results:
         own = settings(result) | {"rank": result["rank"]}
-        place = own.get(across), own.get(upwards)
-        error = result["relative_frobenius"]
-        if result["method"] != "completion" or error is None or not all(isinstance(at, int | float) for at in place):
+        right, up, error = own.get(across), own.get(upwards), result["relative_frobenius"]
+        if result["method"] != "completion" or error is None:
             continue
-        cells.setdefault((float(place[0]), float(place[1])), []).append(error < SUCCESS)
+        if not isinstance(right, int | float) or not isinstance(up, int | float):
+            continue
+        cells.setdefault((right, up), []).append(error < SUCCESS)
         if result["verdict"] == "recovered":
             said, wrong = said + 1, wrong + (error >= SUCCESS)
     if not cells:
