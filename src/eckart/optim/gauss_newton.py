@@ -25,10 +25,14 @@ _STILL, _PATIENCE = 1e-2, 10
 _FOUND, _NOTHING = 1e-4, 1e-24
 # Factors with at most this relative residual are worth least squares at once.
 _WARM = 0.9
-# Steps of least squares of one start; residuals that count as none; two starts that found the same noise.
-_STEPS, _EXACT, _SAME = 100, 1e-13, 1e-2
+# Steps of least squares of one start; a residual that is rounding; one that nothing but a recovery leaves at the end.
+_STEPS, _EXACT, _FITS = 100, 1e-13, 1e-9
+# Costs that differ by less than this differ by rounding.
+_LEVEL = 1e-12
+# Two starts found the same noise.
+_SAME = 1e-2
 # Least squares may go this many expected errors away from the posterior mean.
-_FAR = 2.0
+_FAR = 0.5
 
 
 class GaussNewton(PairSolver):
@@ -197,10 +201,13 @@ class _Member:
         now = Projected.at(lists, self._double("point"))
         change, predicted = now.step(lists, memory["damping"])
         tried = Projected.at(lists, now.right + change)
-        gain = (now.cost - tried.cost) / max(predicted, 1e-300)
+        gain = min(max((now.cost - tried.cost) / max(predicted, 1e-300), 0.0), 2.0)
         memory["taken"] += 1
-        if tried.cost < now.cost:
-            memory["stuck"] = 0 if now.cost - tried.cost > 1e-12 * now.cost else memory["stuck"] + 1
+        # Near an optimum the cost is flat to rounding, and the gradient tells which point is the better one.
+        level = abs(now.cost - tried.cost) <= _LEVEL * now.cost
+        gain = 1.0 if level else gain
+        if tried.stationarity(lists) < now.stationarity(lists) if level else tried.cost < now.cost:
+            memory["stuck"] = 0
             memory["damping"] = max(memory["damping"] * max(0.2, 1 - (2 * gain - 1) ** 3), 1e-16)
             memory["growth"] = 2.0
             now = tried
@@ -219,14 +226,15 @@ class _Member:
 
     def _judge(self, now: Projected) -> None:
         memory, lists, tolerance = self.memory, self.lists, self.solver.tolerance
-        exact = now.cost <= (_EXACT * lists.norm) ** 2
+        eps = torch.finfo(self.solver.left.dtype).eps
+        exact = now.cost <= (max(_EXACT, 4 * eps) * lists.norm) ** 2
         flat = exact or memory["stuck"] >= 12 or now.stationarity(lists) <= 0.5 * tolerance
         bounded = self._is_near(now)
         if bounded:
             self.solver.write(self.member, *now.balanced())
         if not (flat or memory["taken"] >= _STEPS) and (bounded or now.size < 3 * self._expected_size()):
             return
-        exact = exact or now.cost <= (1e-9 * lists.norm) ** 2
+        exact = exact or now.cost <= (max(_FITS, 100 * eps) * lists.norm) ** 2
         if exact or (bounded and not memory["anchored"]):
             self._settle(*now.balanced())
         else:
@@ -238,7 +246,7 @@ class _Member:
         if memory["anchored"]:
             pair = found or (self._double("anchor_left"), self._double("anchor_right"))
             noise, best = memory["noise"], memory.get("best_noise", np.inf)
-            memory["agreed"] = memory.get("agreed", 0) + 1 if abs(noise - best) <= _SAME * best else 0
+            memory["agreed"] = memory.get("agreed", 0) + 1 if abs(noise - best) <= _SAME * noise else 0
             if noise < best:
                 memory.update(best_noise=noise, best_left=self._tensor(pair[0]), best_right=self._tensor(pair[1]))
             # Least squares confirms one posterior mean that another start found too; without it, it takes more of them.
