@@ -1,0 +1,114 @@
+"""A rank by the name of its rule, with the reason in one line."""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from eckart.linalg.checks import require_count, require_one_of
+from eckart.selection.energy import energy
+from eckart.selection.gavish_donoho import gavish_donoho
+from eckart.selection.spectrum import Spectrum
+
+RULES = ("best", "energy", "gavish_donoho", "screenot", "information", "parallel_analysis", "cross_validation")
+
+
+class Choice(NamedTuple):
+    """A rank, at least 1, the rule that chose it, and why, in one line."""
+
+    rule: str
+    rank: int
+    reason: str
+
+
+class Observed(Protocol):
+    """Entries of a matrix: rows, columns and values, shape ``(N,)`` each, and the shape of the matrix."""
+
+    row: Tensor
+    col: Tensor
+    value: Tensor
+    shape: tuple[int, int]
+
+
+def choose(
+    matrix: Tensor, rule: str = "best", *, seed: int = 0, max_rank: int | None = None, **settings: object
+) -> Choice:
+    """Choose the rank of a matrix that is known in full.
+
+    Args:
+        matrix: Real, shape ``(m, n)``.
+        rule: One of ``RULES``.
+        seed: Seed of the rules that draw random numbers.
+        max_rank: Largest rank that may be chosen; ``min(m, n)`` if None.
+        settings: Settings of the rule, such as ``share`` of ``energy``.
+
+    Returns:
+        The rank, at least 1, with the rule and the reason.
+
+    Raises:
+        ValueError: If the rule is unknown, the matrix has not two dimensions, or an entry is not finite.
+
+    Example:
+        >>> import torch
+        >>> choose(torch.diag(torch.tensor([9.0, 1.0, 1.0, 1.0])), "gavish_donoho").rank
+        1
+    """
+    require_one_of("rule", rule, RULES)
+    return _choose(Spectrum(matrix), rule, seed, max_rank, settings)
+
+
+def choose_observed(
+    entries: Observed, rule: str = "best", *, seed: int = 0, max_rank: int | None = None, **settings: object
+) -> Choice:
+    """Choose the rank of a matrix of which some entries are known.
+
+    Args:
+        entries: The known entries.
+        rule: One of ``RULES``.
+        seed: Seed of what is withheld.
+        max_rank: Largest rank that may be chosen.
+        settings: Settings of the rule.
+
+    Returns:
+        The rank, at least 1, with the rule and the reason.
+
+    Raises:
+        ValueError: If the rule is unknown.
+    """
+    require_one_of("rule", rule, RULES)
+    filled = torch.zeros(entries.shape, dtype=torch.float64)
+    filled[entries.row, entries.col] = entries.value.double()
+    return _choose(Spectrum(filled), rule, seed, max_rank, settings)
+
+
+def all_choices(matrix: Tensor, *, seed: int = 0, max_rank: int | None = None) -> list[Choice]:
+    """What each rule would choose, in the order of ``RULES``; the singular values are computed once.
+
+    Args:
+        matrix: Real, shape ``(m, n)``.
+        seed: Seed of the rules that draw random numbers.
+        max_rank: Largest rank that may be chosen; ``min(m, n)`` if None.
+
+    Returns:
+        One choice for each rule.
+    """
+    spectrum = Spectrum(matrix)
+    return [_choose(spectrum, rule, seed, max_rank, {}) for rule in RULES]
+
+
+def _choose(spectrum: Spectrum, rule: str, seed: int, max_rank: int | None, settings: dict[str, object]) -> Choice:
+    if max_rank is not None:
+        require_count("max_rank", max_rank)
+    limit = min(max_rank or min(spectrum.shape), min(spectrum.shape))
+    ruled: Callable[..., tuple[int, str]] = {"energy": energy}.get(rule, gavish_donoho)
+    exact = spectrum.exact_rank
+    if exact is not None and rule != "energy":
+        rank, reason = exact, f"without noise: the matrix has exactly rank {exact}"
+    else:
+        rank, reason = ruled(spectrum, **settings)
+    if rank == 0:
+        reason = f"nothing stands out of the noise: rank 0 was found, 1 is the least ({reason})"
+    elif rank > limit:
+        reason += f"; rank {rank} was found, {limit} is the largest allowed"
+    return Choice(rule, min(max(rank, 1), limit), reason)
