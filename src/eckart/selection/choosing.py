@@ -70,7 +70,7 @@ def choose(
         1
     """
     require_one_of("rule", rule, RULES)
-    return _choose(Spectrum(matrix), rule, seed, max_rank, settings)
+    return choose_spectrum(Spectrum(matrix), rule, seed=seed, max_rank=max_rank, **settings)
 
 
 def choose_observed(
@@ -140,13 +140,16 @@ def all_choices(target: Tensor | Entries, *, seed: int = 0, max_rank: int | None
     """
     if isinstance(target, Tensor):
         spectrum = Spectrum(target)
-        return [_choose(spectrum, rule, seed, max_rank, {}) for rule in RULES]
+        return [choose_spectrum(spectrum, rule, seed=seed, max_rank=max_rank) for rule in RULES]
     m, n = target.shape
     rules = [rule for rule in RULES if rule in _OBSERVED or m * n <= DENSE_LIMIT]
     return [choose_observed(target, rule, seed=seed, max_rank=max_rank) for rule in rules]
 
 
-def _choose(spectrum: Spectrum, rule: str, seed: int, max_rank: int | None, settings: dict[str, object]) -> Choice:
+def choose_spectrum(
+    spectrum: Spectrum, rule: str = "best", *, seed: int = 0, max_rank: int | None = None, **settings: object
+) -> Choice:
+    """:func:`choose` for a matrix whose singular values several rules share."""
     limit = _limit(spectrum.shape, max_rank)
     exact = spectrum.exact_rank
     if exact is not None and rule != "energy":
