@@ -111,8 +111,7 @@ def choose_observed(
     if rule in _OBSERVED:
         limit = _limit(entries.shape, max_rank)
         seeded = {"seed": seed} if rule in SEEDED else {}
-        bound = {"kmax": max_rank} if rule != "energy" else {}
-        rank, reason = _OBSERVED[rule](entries, **seeded, **{**bound, **settings})
+        rank, reason = _OBSERVED[rule](entries, **seeded, **{"kmax": max_rank, **settings})
         return _within(rule, rank, reason, limit)
     if m * n > DENSE_LIMIT:
         law = f"{rule} needs a dense matrix of at most {DENSE_LIMIT:,} entries; best does not"

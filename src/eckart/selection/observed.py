@@ -16,6 +16,8 @@ WITHOUT_NOISE = 1e-10
 ROUNDOFF = 1e-20
 # Ranks that are tried even if the first of them do not help.
 LOOK_AHEAD = 8
+# Rules that look at the residual alone need no accurate fit.
+TOLERANCE, SWEEPS = 1e-2, 10
 
 
 def withheld(
@@ -103,12 +105,14 @@ class _Validation:
         return self.errors[-1] <= ROUNDOFF * self.errors[0] or (since >= 2 and (len(self.errors) > look_ahead or rose))
 
 
-def observed_energy(entries: Entries, *, share: float = 0.99) -> tuple[int, str]:
+def observed_energy(entries: Entries, *, share: float = 0.99, kmax: int | None = None) -> tuple[int, str]:
     """Least rank whose fit holds at least ``share`` of the squared norm of the observed entries.
 
     Args:
         entries: The observed entries.
         share: Share to hold, between 0 and 1, not 0.
+        kmax: Largest rank that is tried; :func:`~eckart.selection.screenot.default_upper` if None, or as many degrees
+            of freedom as half of the entries, if that is less.
 
     Returns:
         The rank and the reason.
@@ -122,13 +126,15 @@ def observed_energy(entries: Entries, *, share: float = 0.99) -> tuple[int, str]
     """
     if not 0 < share <= 1:
         raise ValueError(f"share must be in (0, 1]. Found {share}.")
-    fit, limit = AlternatingFit(entries), _largest_rank(entries, len(entries), None)
+    limit = _quick_limit(entries, kmax)
+    fit = AlternatingFit(entries, tolerance=TOLERANCE, max_sweeps=SWEEPS)
     total, rank = fit.error, 0
-    while rank < limit and fit.error > max(1 - share, 1e-20) * total:
+    while rank < limit and fit.error > max(1 - share, ROUNDOFF) * total:
         fit.grow()
         rank += 1
     held = 1 - fit.error / total if total else 1.0
-    return rank, f"holds {held:.2%} of the squared norm of the observed entries, {share:.2%} were asked"
+    tried = f", by the largest rank that is tried, {limit}" if held < share else ""
+    return rank, f"holds {held:.2%} of the squared norm of the observed entries, {share:.2%} were asked{tried}"
 
 
 def observed_information(entries: Entries, *, kmax: int | None = None) -> tuple[int, str]:
@@ -153,18 +159,25 @@ def observed_information(entries: Entries, *, kmax: int | None = None) -> tuple[
     """
     m, n = entries.shape
     count = len(entries)
-    # Close to as many degrees of freedom as entries, the residual vanishes for lack of them.
-    limit = _largest_rank(entries, count / 2, kmax or default_upper(entries.shape) or 1)
-    fit, penalty = AlternatingFit(entries), (m + n) / count * math.log(min(m, n))
+    limit = _quick_limit(entries, kmax)
+    fit, penalty = (
+        AlternatingFit(entries, tolerance=TOLERANCE, max_sweeps=SWEEPS),
+        (m + n) / count * math.log(min(m, n)),
+    )
     total = fit.error
     criteria = [math.log(max(total, 1e-300))]
     for rank in range(1, limit + 1):
         fit.grow()
-        if fit.error <= 1e-20 * total:
+        if fit.error <= ROUNDOFF * total:
             return rank, "without noise: this rank fits the observed entries exactly"
         criteria.append(math.log(fit.error) + rank * penalty)
     rank = int(np.argmin(criteria))
     return rank, f"IC_p2 of Bai and Ng on the observed entries is least at rank {rank}, of 0 to {limit}"
+
+
+def _quick_limit(entries: Entries, kmax: int | None) -> int:
+    """Ranks to try: close to as many degrees of freedom as entries, the residual vanishes for lack of them."""
+    return _largest_rank(entries, len(entries) / 2, kmax or default_upper(entries.shape) or 1)
 
 
 def _largest_rank(entries: Entries, count: float, kmax: int | None) -> int:
