@@ -142,7 +142,14 @@ def all_choices(target: Tensor | Entries, *, seed: int = 0, max_rank: int | None
         return [choose_spectrum(spectrum, rule, seed=seed, max_rank=max_rank) for rule in RULES]
     m, n = target.shape
     rules = [rule for rule in RULES if rule in _OBSERVED or m * n <= DENSE_LIMIT]
-    return [choose_observed(target, rule, seed=seed, max_rank=max_rank) for rule in rules]
+    # With entries missing, best is cross-validation.
+    same = len(target) < m * n
+    chosen = {
+        rule: choose_observed(target, rule, seed=seed, max_rank=max_rank)
+        for rule in rules
+        if not (same and rule == "cross_validation")
+    }
+    return [chosen.get(rule, chosen["best"])._replace(rule=rule) for rule in rules]
 
 
 def choose_spectrum(
