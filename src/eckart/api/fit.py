@@ -191,9 +191,8 @@ def _method(
     common: dict[str, Any] = {"ranks": [rank], "seeds": [seed], "dtype": dtype}
     if chosen["optimizer"].make is not None:
         common |= {"optimizer": chosen["optimizer"].partial(), "schedule": chosen["schedule"].partial()}
-    make = choice.partial()
-    assert make is not None
-    method = make(**supply, **common)
+    assert choice.make is not None
+    method = choice.make.trained_by(common.get("optimizer"))(**choice.settings, **supply, **common)
     assert isinstance(method, MatrixMethod)
     return method
 

@@ -8,6 +8,9 @@ import torch
 
 from eckart.linalg.entries import Entries
 from eckart.methods.factorization import PairMethod
+from eckart.methods.method import Method
+from eckart.methods.optimizers import solves_ratings
+from eckart.methods.ratings import RatingsCompletion
 from eckart.optim.objectives import Objective, ObservedEntries
 
 
@@ -36,6 +39,11 @@ class Completion(PairMethod):
         norms = torch.stack([own.norm() for own in entries])
         super().__init__(len(entries), (rows, cols), norms, ranks=ranks, **common)
         self.entries = [own.to(self.trained_dtype) for own in entries]
+
+    @classmethod
+    def trained_by(cls, optimizer: object | None) -> type[Method]:
+        """A rating model where the optimizer is one for ratings."""
+        return RatingsCompletion if solves_ratings(optimizer) else cls
 
     def make_objective(self) -> Objective:
         """The observed entries, as lists."""

@@ -18,7 +18,7 @@ from eckart.data.together import together
 from eckart.errors import concerns_all, prefixed
 from eckart.linalg.reference import Reference
 from eckart.methods.method import Method
-from eckart.methods.optimizers import solver_class
+from eckart.methods.optimizers import on_cpu
 from eckart.results.history import HISTORY, History
 from eckart.runs.callbacks import Interruption, LastState
 from eckart.runs.checkpoint import check, form_of, read_checkpoint
@@ -143,7 +143,7 @@ def _method(stack: Stack, data: Sequence[MatrixData]) -> Method:
         with prefixed("schedule", config.schedule):
             keywords["schedule"] = instantiate(config.schedule) if config.schedule._target_ else None
     factory = instantiate(OmegaConf.masked_copy(node, [key for key in node if key != "needs"]), _convert_="all")
-    kind = factory.func
+    kind = factory.func.trained_by(keywords.get("optimizer"))
     if kind.needs_optimizer != ("optimizer" in keywords):
         choices = stack.jobs[0].choices
         law = "needs an optimizer" if kind.needs_optimizer else "takes no optimizer: optimizer=none"
@@ -155,7 +155,7 @@ def _method(stack: Stack, data: Sequence[MatrixData]) -> Method:
     if stack.width is not None:
         keywords["width"] = stack.width
     with prefixed("method", node):
-        method = factory(**stacked, **keywords, dtype=_DTYPES.get(precision, torch.float32))
+        method = kind(**factory.keywords, **stacked, **keywords, dtype=_DTYPES.get(precision, torch.float32))
     assert isinstance(method, Method)
     return method
 
@@ -182,8 +182,7 @@ def _subject(member: int, method: Method, reference: Reference, data: MatrixData
 def _conductor(stack: Stack, method: Method, reference: Reference, outcome: Outcome) -> _Conductor:
     config = stack.jobs[0].config
     node, precision = config.trainer, str(config.trainer.precision or method.precision)
-    solver = solver_class(getattr(method, "make_optimizer", None))
-    device = accelerator(node.accelerator, precision, on_cpu=solver is not None and solver.on_cpu)
+    device = accelerator(node.accelerator, precision, on_cpu=on_cpu(getattr(method, "make_optimizer", None)))
     factory = instantiate(OmegaConf.masked_copy(node, [key for key in node if key != "enable_progress_bar"]))
     histories = [History(job.folder / HISTORY if config.logger.history else None) for job in stack.jobs]
     recorder, last_state = Recorder(reference), LastState(stack.checkpoint, stack.identity)
