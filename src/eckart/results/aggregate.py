@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from eckart.results.settings import CHOICES, LEADING, decides, differing, hashable, settings
 
-AVERAGED = ("relative_2norm", "relative_frobenius", "excess_2norm", "excess_frobenius", "accuracy")
+AVERAGED = ("relative_2norm", "relative_frobenius", "excess_2norm", "excess_frobenius", "accuracy", "rmse", "mae")
 """Fields of ``result.json`` that are averaged over seeds."""
 _FOLLOWS_SEED = "${seed}"
 

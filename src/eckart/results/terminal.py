@@ -148,6 +148,8 @@ def _further(result: Mapping[str, Any], digits: int) -> list[tuple[str, str]]:
     for name, key in (
         ("error on the observed entries", "relative_observed"),
         ("error on the held-out entries", "relative_held_out"),
+        ("RMSE on the held-out ratings", "rmse"),
+        ("mean absolute error on them", "mae"),
         ("largest output difference", "largest_output_difference"),
     ):
         if result[key] is not None:

@@ -75,6 +75,8 @@ METRICS = {
         Metric("optimum_frobenius", "Optimum: relative Frobenius error of the SVD", log=True, tracked_only=True),
         Metric("relative_observed", "Relative error on the observed entries", log=True),
         Metric("relative_held_out", "Relative error on the held-out entries", log=True),
+        Metric("rmse", "RMSE on the held-out ratings", unit="units of the ratings"),
+        Metric("mae", "Mean absolute error on the held-out ratings", unit="units of the ratings"),
         Metric("largest_output_difference", "Largest output difference", unit="units of the outputs", log=True),
         # Its largest value would be that of an epoch chosen by the test set.
         Metric("accuracy", "Test accuracy", unit="fraction correct", axes=(EPOCH,)),
