@@ -21,9 +21,8 @@ class PairMean:
         >>> mean = PairMean(torch.zeros(2, 2), torch.zeros(2, 2))
         >>> mean.add(torch.tensor([[2.0], [0.0]]), torch.tensor([[1.0, 0.0]]), count=0)
         >>> mean.add(torch.tensor([[0.0], [4.0]]), torch.tensor([[0.0, 1.0]]), count=1)
-        >>> mean.left @ mean.right
-        tensor([[1., 0.],
-                [0., 2.]])
+        >>> torch.allclose(mean.left @ mean.right, torch.tensor([[1.0, 0.0], [0.0, 2.0]]))
+        True
     """
 
     def __init__(self, left: Tensor, right: Tensor) -> None:

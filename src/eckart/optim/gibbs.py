@@ -44,7 +44,7 @@ class Gibbs(RatingsSolver):
     Example:
         >>> matrix = torch.tensor([[5.0, 1.0, 5.0], [5.0, 1.0, torch.nan], [1.0, 5.0, 1.0], [1.0, 5.0, 1.0]])
         >>> solver = Gibbs(Entries.of_matrix(matrix), 1, 0, torch.float64)
-        >>> for step in range(120):
+        >>> for step in range(100):
         ...     solver.advance(step)
         >>> left, right = solver.pair()
         >>> 3.5 < (left @ right)[1, 2] < 5.5
@@ -68,7 +68,7 @@ class Gibbs(RatingsSolver):
         *,
         implicit: bool = True,
         burn_in: int = 20,
-        sweeps: int = 120,
+        sweeps: int = 100,
     ) -> None:
         require_count("burn_in", burn_in)
         if sweeps <= burn_in:

@@ -146,35 +146,40 @@ def draw_implicit(
         sums: ``weight[r] · Σ implicit[i]``, shape ``(m, k)``; kept up to date.
         implicit: Implicit vectors, shape ``(n, k)``, written.
     """
-    count = len(start) - 1
-    square, slope, moved = np.empty(count), np.empty(count), np.empty(count)
-    for f in range(implicit.shape[1]):
-        factor = factors[f]
+    count, size = len(start) - 1, implicit.shape[1]
+    # Of each row: the sum of the squared factors, and the slope of the squared residuals, now and at the start.
+    sides = np.zeros((count, 3))
+    for f in range(size + 1):
         for r in range(count):
+            # The last coordinate's step, and the sums of the next one, in one pass over the entries.
+            step = 0.0
+            if f > 0 and sides[r, 0] > 0:
+                step = (sides[r, 2] - sides[r, 1]) / sides[r, 0] * weight[r]
+                sums[r, f - 1] += step
+            before, factor = factors[max(f - 1, 0)], factors[min(f, size - 1)]
             squares, slopes = 0.0, 0.0
             for e in range(start[r], start[r + 1]):
-                own = factor[col[e]]
+                i = col[e]
+                rest, own = residual[e] - step * before[i], factor[i]
+                residual[e] = rest
                 squares += own * own
-                slopes += own * residual[e]
-            square[r], slope[r], moved[r] = squares * weight[r] ** 2, slopes * weight[r], 0.0
+                slopes += own * rest
+            sides[r, 0], sides[r, 1], sides[r, 2] = squares * weight[r] ** 2, slopes * weight[r], slopes * weight[r]
+        if f == size:
+            break
         for i in range(len(col_start) - 1):
             squares, slopes = 0.0, 0.0
             for e in range(col_start[i], col_start[i + 1]):
-                squares += square[row[e]]
-                slopes += slope[row[e]]
-            before, tight = implicit[i, f], squares / noise + precision[f]
-            after = (slopes + squares * before) / noise / tight + normal[i, f] / np.sqrt(tight)
-            implicit[i, f] = after
-            change = after - before
+                r = row[e]
+                squares += sides[r, 0]
+                slopes += sides[r, 1]
+            old, tight = implicit[i, f], squares / noise + precision[f]
+            new = (slopes + squares * old) / noise / tight + normal[i, f] / np.sqrt(tight)
+            implicit[i, f] = new
+            change = new - old
             for e in range(col_start[i], col_start[i + 1]):
                 r = row[e]
-                slope[r] -= change * square[r]
-                moved[r] += change
-        for r in range(count):
-            step = moved[r] * weight[r]
-            sums[r, f] += step
-            for e in range(start[r], start[r + 1]):
-                residual[e] -= step * factor[col[e]]
+                sides[r, 1] -= change * sides[r, 0]
 
 
 @functools.cache

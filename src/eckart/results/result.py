@@ -37,16 +37,13 @@ FIELDS: dict[str, type] = {
     "excess_frobenius": float,
     "relative_observed": float,
     "relative_held_out": float,
-<<<<<<< HEAD
     "rmse": float,
     "mae": float,
     "rating_range": list,
-=======
     "relative_withheld": float,
     "withheld": int,
     "verdict": str,
     "verdict_reason": str,
->>>>>>> main
     "largest_output_difference": float,
     "measured": str,
     "images": int,

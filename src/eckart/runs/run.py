@@ -22,6 +22,7 @@ from eckart.linalg.reference import ObservedReference, Reference
 from eckart.methods.method import Method
 from eckart.methods.optimizers import on_cpu
 from eckart.results.history import HISTORY, History
+from eckart.results.ids import write_ids
 from eckart.runs.callbacks import Interruption, LastState
 from eckart.runs.checkpoint import check, form_of, read_checkpoint
 from eckart.runs.drawing import Subject
@@ -94,6 +95,9 @@ def _train(stack: Stack, outcome: Outcome) -> list[dict[str, Any]]:
     measured = measure(method, reference)
     # What was computed is on disk before anything is drawn or sent, which can fail.
     for member, (fields, factors) in enumerate(measured):
+        own = data[member]
+        if isinstance(own, RatingsData):
+            write_ids(stack.jobs[member].folder, own.row_ids, own.col_ids)
         outcome.write(member, fields, factors)
     for member, (_, factors) in enumerate(measured):
         outcome.present(member, factors, histories[member], _subject(member, method, reference, data[member]))
@@ -178,7 +182,9 @@ def _reference(
     return Reference(together([part.operator() for part in matrices]), method.ranks, observed=observed, limit=limit)
 
 
-def _subject(member: int, method: Method, reference: Reference | ObservedReference, data: MatrixData | RatingsData) -> Subject:
+def _subject(
+    member: int, method: Method, reference: Reference | ObservedReference, data: MatrixData | RatingsData
+) -> Subject:
     return Subject(
         target=None if reference.matrix is None else reference.matrix[member].cpu(),
         spectrum=None if reference.spectrum is None else reference.spectrum[member].cpu(),
