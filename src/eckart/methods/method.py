@@ -72,8 +72,17 @@ class Method(LightningModule):
         """
         return None
 
+    @classmethod
+    def trained_by(cls, optimizer: object | None) -> type["Method"]:
+        """The class that an optimizer trains: this one, unless it has another for some."""
+        return cls
+
+    def columns(self, member: int) -> int:
+        """Columns of the left factor of a member that are not padding: its rank, unless it keeps biases there too."""
+        return self.ranks[member]
+
     def factors(self) -> tuple[Tensor, Tensor]:
-        """Approximations of the targets: ``left (J, m, k)`` and ``right (J, k, n)``, zero beyond a member's rank."""
+        """Approximations of the targets: ``left (J, m, k)`` and ``right (J, k, n)``, zero beyond a member's columns."""
         raise NotImplementedError
 
     def undetermined(self, member: int) -> tuple[Tensor, Tensor] | None:
