@@ -91,13 +91,15 @@ def ours(optimizer: str, **options: Any) -> Program:
         from eckart.methods.ratings import RatingsCompletion
 
         tensors = [[torch.from_numpy(part) for part in split] for split in splits]
-        entries = [Entries.of_lists(*split[:3], shape) for split in tensors]
+        entries = [Entries.of_lists(split[0], split[1], split[2], shape) for split in tensors]
 
         def trained(some: list[Entries], **own: Any) -> RatingsCompletion:
             chosen = choose("completion", optimizer, None, options | own)
             made: Any = chosen["optimizer"].partial()
             count = len(some)
-            method = RatingsCompletion(some, ranks=[rank] * count, seeds=[0] * count, optimizer=made, record_every=10**6)
+            method = RatingsCompletion(
+                some, ranks=[rank] * count, seeds=[0] * count, optimizer=made, record_every=10**6
+            )
             method.learn()
             return method
 
@@ -207,7 +209,9 @@ def large_ours(epochs: int, sender: Any) -> None:
     from eckart.optim.weighted_als import WeightedALS
 
     row, col, value = large_triplets()
-    entries = Entries.of_lists(*map(torch.from_numpy, (row, col, value)), (SIZE, SIZE))
+    lists = [torch.from_numpy(part) for part in (row, col, value)]
+    entries = Entries.of_lists(lists[0], lists[1], lists[2], (SIZE, SIZE))
+    del lists
     del row, col, value
     solver = WeightedALS(entries, 10, 0, torch.float32, ridge=0.05, sweeps=epochs, biases=False)
     solver.advance(0)
@@ -315,7 +319,9 @@ def main() -> None:
         table.append([name, *map(float, row)])
     if asked.out is not None:
         with asked.out.open("w", newline="") as file:
-            csv.writer(file).writerows([["program", "rmse", "deviation", "mae", "seconds", "cpu_seconds", "peak_gib"], *table])
+            csv.writer(file).writerows(
+                [["program", "rmse", "deviation", "mae", "seconds", "cpu_seconds", "peak_gib"], *table]
+            )
 
 
 if __name__ == "__main__":

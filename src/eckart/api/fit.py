@@ -209,8 +209,8 @@ def _method(
     common: dict[str, Any] = {"ranks": [rank], "seeds": [seed], "dtype": dtype}
     if chosen["optimizer"].make is not None:
         common |= {"optimizer": chosen["optimizer"].partial(), "schedule": chosen["schedule"].partial()}
-    assert choice.make is not None
-    method = choice.make.trained_by(common.get("optimizer"))(**choice.settings, **supply, **common)
+    kind: Any = choice.make
+    method = kind.trained_by(common.get("optimizer"))(**choice.settings, **supply, **common)
     assert isinstance(method, MatrixMethod)
     return method
 
@@ -221,7 +221,9 @@ def _reference(
     if isinstance(data, ListedData):
         # As a list it can be long: it is measured in parts.
         how = ObservedReference.how
-        return HeldOutReference([data.entries], [data.entries[:0]], [rank], how=how)
+        return HeldOutReference(
+            [data.entries], [data.entries[torch.zeros(len(data.entries), dtype=torch.bool)]], [rank], how=how
+        )
     observed = None
     if needs == "entries" and isinstance(data, MatrixData):
         if data.target.isnan().any():

@@ -1,14 +1,12 @@
 """Ratings as the observed entries of a matrix, a part of them held out of training."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pytorch_lightning import LightningDataModule
 
 from eckart.data.files.triplets import Triplets, read_triplets
@@ -84,8 +82,10 @@ class RatingsData(LightningDataModule):
         self._entries, self.held_out = entries[~hidden], entries[hidden]
         user, item, rating = found.names
         seen = f"{len(self._entries):,} ratings seen"
-        self.how = f"known on {seen}, and as RMSE and MAE on {len(self.held_out):,} held out" if hidden.any() else (
-            f"known on the {seen}"
+        self.how = (
+            f"known on {seen}, and as RMSE and MAE on {len(self.held_out):,} held out"
+            if hidden.any()
+            else (f"known on the {seen}")
         )
         self.how += f"; columns {user}, {item}, {rating}"
 
@@ -175,5 +175,5 @@ def distinct(found: Triplets, duplicates: str) -> tuple[torch.Tensor, Entries]:
         # Numbers of those that are kept, in the order of the file.
         order = np.argsort(np.argsort(order, kind="stable"), kind="stable")
     row, col = np.divmod(place, found.shape[1])
-    entries = Entries(*(torch.from_numpy(part) for part in (row, col, value)), found.shape)
+    entries = Entries(torch.from_numpy(row), torch.from_numpy(col), torch.from_numpy(value), found.shape)
     return torch.from_numpy(order), entries
