@@ -1,0 +1,75 @@
+"""A matrix whose rank is asked for, with its singular values computed once for all rules."""
+
+import functools
+
+import torch
+from torch import Tensor
+
+from eckart.linalg.ranks import numerical_rank
+
+ROUNDOFF = 1e-10
+
+
+class Spectrum:
+    """A matrix and its singular value decomposition, which is computed once, at the first question.
+
+    Args:
+        matrix: Real, shape ``(m, n)``; it is converted to float64.
+
+    Raises:
+        ValueError: If it has not two dimensions, is empty, or an entry is NaN or infinite.
+
+    Example:
+        >>> spectrum = Spectrum(torch.diag(torch.tensor([3.0, 2.0, 0.0])))
+        >>> spectrum.s
+        tensor([3., 2., 0.], dtype=torch.float64)
+        >>> spectrum.tails
+        tensor([13.,  4.,  0.,  0.], dtype=torch.float64)
+    """
+
+    def __init__(self, matrix: Tensor) -> None:
+        if matrix.ndim != 2 or 0 in matrix.shape:
+            raise ValueError(f"The matrix must have two dimensions of at least 1. Found shape {tuple(matrix.shape)}.")
+        self.matrix = matrix.detach().to("cpu", torch.float64)
+        if not torch.isfinite(self.matrix).all():
+            raise ValueError("The matrix must hold finite numbers alone. Found NaN or infinity.")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape ``(m, n)``."""
+        m, n = self.matrix.shape
+        return m, n
+
+    @functools.cached_property
+    def factors(self) -> tuple[Tensor, Tensor, Tensor]:
+        """``(u, s, vh)``, with ``min(m, n)`` triplets."""
+        return torch.linalg.svd(self.matrix, full_matrices=False)
+
+    @property
+    def s(self) -> Tensor:
+        """Singular values, nonincreasing, shape ``(min(m, n),)``."""
+        return self.factors[1]
+
+    @functools.cached_property
+    def tails(self) -> Tensor:
+        """Squared error of the best approximation of each rank from 0 to ``min(m, n)``."""
+        return torch.cat([self.s.square().flip(0).cumsum(0).flip(0), self.s.new_zeros(1)])
+
+    @functools.cached_property
+    def exact_rank(self) -> int | None:
+        """The rank of a matrix without noise: None if it has the full rank that its rows and columns allow.
+
+        Rows and columns that are zero or equal others, and sums of zero (centered data), lower the full rank.
+        """
+        rank = int(numerical_rank(self.s, self.shape))
+        if rank == min(self.shape):
+            return None
+        size = float(self.s[0]) * ROUNDOFF
+        full = min(_different(side, size) for side in (self.matrix, self.matrix.mT))
+        return rank if rank < full else None
+
+
+def _different(rows: Tensor, size: float) -> int:
+    """How many rows could be linearly independent, as far as zeros, copies and sums of zero tell."""
+    kept = torch.unique(rows[rows.norm(dim=1) > size], dim=0)
+    return len(kept) - int(float(rows.sum(0).norm()) <= size * len(rows) ** 0.5)
