@@ -234,7 +234,8 @@ def large_cmfrec(epochs: int, sender: Any) -> None:
     def seconds(count: int) -> tuple[float, Any]:
         model = CMF(
             k=10, lambda_=0.05, scale_lam=True, niter=count, use_cg=False, user_bias=False, item_bias=False,
-            center=True, use_float=True, finalize_chol=False, verbose=False, nthreads=2, precompute_for_predictions=False,
+            center=True, use_float=True, finalize_chol=False, verbose=False, nthreads=2,
+            precompute_for_predictions=False,
         )  # fmt: skip
         began = time.perf_counter()
         model.fit(matrix)

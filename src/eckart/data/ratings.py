@@ -159,18 +159,16 @@ def distinct(found: Triplets, duplicates: str) -> tuple[torch.Tensor, Entries]:
     again = np.flatnonzero(place[1:] == place[:-1]) + 1
     if len(again):
         if duplicates == "refuse":
-            first = order[again].min()
-            pair = f"{found.names[0]} {found.row_ids[found.row[first]]}, {found.names[1]} {found.col_ids[found.col[first]]}"
+            first, (user, item, _) = order[again].min(), found.names
+            pair = f"{user} {found.row_ids[found.row[first]]}, {item} {found.col_ids[found.col[first]]}"
             law = "A pair must have one rating; data.duplicates=mean or last takes more"
             raise ValueError(f"{law}. Found two of {pair}.")
         starts = np.ones(len(place), dtype=bool)
         starts[again] = False
         first_of = np.flatnonzero(starts)
         last_of = np.append(first_of[1:], len(place)) - 1
-        if duplicates == "mean":
-            value = np.add.reduceat(value, first_of) / (last_of - first_of + 1)
-        else:
-            value = value[last_of]
+        means = duplicates == "mean"
+        value = np.add.reduceat(value, first_of) / (last_of - first_of + 1) if means else value[last_of]
         place, order = place[first_of], order[last_of]
         # Numbers of those that are kept, in the order of the file.
         order = np.argsort(np.argsort(order, kind="stable"), kind="stable")
