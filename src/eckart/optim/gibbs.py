@@ -143,6 +143,7 @@ class Gibbs(RatingsSolver):
             noise,
             draws.standard_normal(vectors.shape, dtype=dtype),
             vectors,
+            True,
         )
         if not self.implicit:
             return
