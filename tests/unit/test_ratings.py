@@ -77,7 +77,7 @@ def test_implicit_vectors_are_drawn_from_their_conditionals_and_residuals_follow
 
     def rest(vectors: Any) -> Any:
         product = (own + summed(vectors)) @ other.T
-        return np.array([value - product[r, c] for r, c, value in zip(entries.row, entries.col, entries.value.numpy())])
+        return entries.value.numpy() - product[entries.row, entries.col]
 
     before, sums, residual = implicit.copy(), summed(implicit), rest(implicit)
     row_updates.draw_implicit(

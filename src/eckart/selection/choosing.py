@@ -16,7 +16,7 @@ from eckart.selection.information import information
 from eckart.selection.observed import observed_energy, observed_information, withheld
 from eckart.selection.parallel_analysis import parallel_analysis
 from eckart.selection.screenot import screenot
-from eckart.selection.spectrum import Spectrum
+from eckart.selection.spectrum import Spectrum, safe_scale
 
 _RULED: dict[str, Callable[..., tuple[int, str]]] = {
     "best": best,
@@ -111,7 +111,8 @@ def choose_observed(
     if rule in _OBSERVED:
         limit = _limit(entries.shape, max_rank)
         seeded = {"seed": seed} if rule in SEEDED else {}
-        rank, reason = _OBSERVED[rule](entries, **seeded, **{"kmax": max_rank, **settings})
+        scaled = entries / safe_scale(entries.value.double())
+        rank, reason = _OBSERVED[rule](scaled, **seeded, **{"kmax": max_rank, **settings})
         return _within(rule, rank, reason, limit)
     if m * n > DENSE_LIMIT:
         law = f"{rule} needs a dense matrix of at most {DENSE_LIMIT:,} entries; best does not"
@@ -142,7 +143,14 @@ def all_choices(target: Tensor | Entries, *, seed: int = 0, max_rank: int | None
         return [choose_spectrum(spectrum, rule, seed=seed, max_rank=max_rank) for rule in RULES]
     m, n = target.shape
     rules = [rule for rule in RULES if rule in _OBSERVED or m * n <= DENSE_LIMIT]
-    return [choose_observed(target, rule, seed=seed, max_rank=max_rank) for rule in rules]
+    # With entries missing, best is cross-validation.
+    same = len(target) < m * n
+    chosen = {
+        rule: choose_observed(target, rule, seed=seed, max_rank=max_rank)
+        for rule in rules
+        if not (same and rule == "cross_validation")
+    }
+    return [chosen.get(rule, chosen["best"])._replace(rule=rule) for rule in rules]
 
 
 def choose_spectrum(
