@@ -178,6 +178,18 @@ def test_folds_are_those_of_scikit_learn_in_the_order_of_the_file(tmp_path: Path
 
 
 @pytest.mark.parametrize(
+    ("rows", "law"),
+    [
+        ([(1, 1, 4), (1, 2, 4), (2, 1, 4)], "The ratings must not all be equal. Found 3 of 4."),
+        ([(1, 1, 4)], "There must be at least two ratings to learn from. Found 1."),
+    ],
+)
+def test_ratings_that_nothing_can_be_learned_from(rows: Any, law: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=law):
+        of(written(tmp_path, "a.csv", rows=rows), test=0).supply("entries")
+
+
+@pytest.mark.parametrize(
     ("options", "law"),
     [
         ({"folds": 5}, "data.folds must be at most the number of ratings, 4. Found 5."),

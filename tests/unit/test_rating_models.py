@@ -177,5 +177,5 @@ def test_the_optimizer_decides_the_model() -> None:
     for options, law in (({"sweeps": 2}, "sweeps must be above burn_in=2. Found 2"), ({"burn_in": 0}, "burn_in")):
         with pytest.raises(ValueError, match=law):
             gibbs(rated(), **options)
-    with pytest.raises(ValueError, match="ridge must be above 0. Found 0"):
+    with pytest.raises(ValueError, match=r"ridge must be above 0\. Found 0"):
         WeightedALS(rated(), 1, 0, torch.float64, ridge=0)
