@@ -105,9 +105,7 @@ def test_a_sweep_over_folds_is_one_stack_and_gives_means(train: Train, monkeypat
 @pytest.mark.parametrize(
     ("text", "overrides", "law"),
     [
-        ("u,i,r\n1,1,4\n1,1,5\n", [], "A pair must have one rating; .* Found two of u 1, i 1."),
         ("u,i,r\n1,1,4\n1,2,4\n2,1,4\n", [], "The ratings must not all be equal. Found 3 of 4."),
-        ("u,i,r\n1,1,4\n", ["method=svd"], "data=ratings has some entries only: method=completion. Found method=svd."),
     ],
 )
 def test_what_cannot_be_learned_from_is_one_line(text: str, overrides: list[str], law: str, train: Train) -> None:
@@ -115,11 +113,6 @@ def test_what_cannot_be_learned_from_is_one_line(text: str, overrides: list[str]
     ended = train("data=ratings", "data.path=a.csv", *overrides, *QUIET)
     assert ended.code == 1
     assert re.search(law, ended.line)
-
-
-def test_an_optimizer_of_ratings_is_for_completion(train: Train) -> None:
-    ended = train("method=factorization", "optimizer=gibbs", "data=lab", *QUIET)
-    assert ended.line == "optimizer=gibbs trains a model of ratings: method=completion. Found method=factorization."
 
 
 @pytest.mark.processes
