@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matrices import with_spectrum
 
 from eckart.linalg.entries import Entries
 from eckart.linalg.random import stream
@@ -52,6 +53,17 @@ def test_it_is_close_with_half_of_the_entries_missing(case: Any) -> None:
         errors = benchmark.completion_errors(signal, entries)
         ratios.append(float(errors[choose_observed(entries, seed=seed).rank - 1] / errors.min()))
     assert np.median(ratios) <= 1.1
+
+
+@pytest.mark.parametrize(("condition", "oversampling"), [(1.0, 2.5), (1e2, 2.0), (1e4, 2.0)])
+@pytest.mark.parametrize("seed", range(5))
+def test_few_more_entries_than_degrees_of_freedom_show_the_rank(
+    condition: float, oversampling: float, seed: int
+) -> None:
+    matrix = with_spectrum(300, 300, np.geomspace(1, 1 / condition, 5), seed)
+    share = oversampling * 5 * (600 - 5) / 300**2
+    mask = torch.rand(300, 300, generator=stream(seed, "mask")) < share
+    assert choose_observed(Entries.of_matrix(matrix, mask), seed=seed).rank == 5
 
 
 @pytest.mark.parametrize("noise", benchmark.NOISES)
