@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from eckart.results.settings import CHOICES, LEADING, decides, differing, hashable, settings
 
-AVERAGED = ("relative_2norm", "relative_frobenius", "excess_2norm", "excess_frobenius", "accuracy", "rmse", "mae")
+HELD_OUT = ("rmse", "mae")
+AVERAGED = ("relative_2norm", "relative_frobenius", "excess_2norm", "excess_frobenius", "accuracy", *HELD_OUT)
 """Fields of ``result.json`` that are averaged over seeds."""
 _FOLLOWS_SEED = "${seed}"
 FOLD = "data.fold"
@@ -72,8 +73,9 @@ def by_method_and_rank(results: Iterable[Mapping[str, Any]]) -> list[Row]:
     """Aggregate results over seeds and over the folds of ratings, and over nothing else.
 
     Two jobs are in one row if all settings that decide the result are equal, except for ``data.fold``, the seed and the
-    settings that follow it: a ``data.seed`` that equals the seed of every job follows it, and one that was chosen is a setting. A job
-    that ran more than once (with equal seed and fold) counts once: the last time that it completed, else the last time.
+    settings that follow it: a ``data.seed`` that equals the seed of every job follows it, and one that was chosen is a
+    setting. A job that ran more than once (with equal seed and fold) counts once: the last time that it completed, else
+    the last time.
 
     Args:
         results: Results, as in ``result.json``, of any number of sweeps.
