@@ -192,6 +192,14 @@ def test_a_matrix_without_noise_has_its_rank(rule: str) -> None:
         found = choose(with_spectrum(m, n, [3.0] * rank, seed=rank), rule)
         assert (found.rank, found.rule) == (rank, rule)
         assert "without noise" in found.reason
+        if rank < 7:
+            single = gaussian(m, rank, dtype=torch.float32) @ gaussian(rank, n, seed=1, dtype=torch.float32)
+            assert choose(single, rule).rank == choose(single.double(), rule).rank == rank
+
+
+def test_noise_of_large_integers_is_no_roundoff() -> None:
+    matrix = (1e6 * torch.ones(60, 50) + gaussian(60, 50)).round()
+    assert Spectrum(matrix).exact_rank is None
 
 
 def test_zeros_copies_and_centered_columns_are_no_low_rank() -> None:

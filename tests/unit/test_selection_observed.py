@@ -74,7 +74,7 @@ def test_each_rule_says_what_it_did_with_unknown_entries(monkeypatch: pytest.Mon
     entries = known(with_spectrum(20, 15, [90.0, 70.0]) + gaussian(20, 15), 0.8)
     choices = {choice.rule: choice for choice in all_choices(entries)}
     assert list(choices) == list(RULES)
-    assert choices["cross_validation"] == choose_observed(entries, "cross_validation")
+    assert choices["cross_validation"][1:] == choices["best"][1:]
     assert choices["best"].rank == 2
     assert {rule for rule, choice in choices.items() if "zeros in the place" in choice.reason} == {
         "gavish_donoho",
