@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from eckart.config import AUTO
 from eckart.errors import one_line
 from eckart.printable import printable
 from eckart.reports import commands, curves
@@ -192,7 +193,9 @@ def of_offline(run: OfflineRun) -> Record:
 
 def _job(config: Mapping[str, Any] | None) -> str:
     """The settings that decide a result, as one text."""
-    return repr(sorted((name, value) for name, value in flatten(config or {}).items() if decides(name)))
+    # Where a rule chose the rank, W&B has the number and a result the word.
+    asked = dict(config or {}) | ({"rank": AUTO} if (config or {}).get("selection") else {})
+    return repr(sorted((name, value) for name, value in flatten(asked).items() if decides(name)))
 
 
 def _config(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 CHOICES = ("method", "data")
 LEADING = (*CHOICES, "rank", "seed")
 """Settings that stand first wherever settings are listed."""
-_DECIDING = ("method", "data", "optimizer", "schedule", "callbacks", "rank", "seed", "ckpt")
+_DECIDING = ("method", "data", "selection", "optimizer", "schedule", "callbacks", "rank", "seed", "ckpt")
 
 
 def decides(name: str) -> bool:
