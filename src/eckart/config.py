@@ -18,10 +18,9 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 import eckart
 from eckart.printable import printable
 from eckart.results.screen import Screen
+from eckart.results.settings import AUTO
 
 GROUPS = ("method", "data", "selection", "optimizer", "schedule", "trainer", "logger", "callbacks", "experiment")
-AUTO = "auto"
-"""The word that stands for a rank that a rule of ``selection=`` chooses."""
 
 
 @dataclass

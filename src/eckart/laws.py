@@ -11,9 +11,10 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from eckart.allowed import SETTING, check_target
-from eckart.config import AUTO, GROUPS, ConfigError, is_a, options, plain, settings_of, type_law
+from eckart.config import GROUPS, ConfigError, is_a, options, plain, settings_of, type_law
 from eckart.printable import printable
 from eckart.results.result import FIELDS
+from eckart.results.settings import AUTO
 
 # Keys under which a config names a class or a function: Hydra's, those of Optuna's sweeper, and those of logging.
 _NAMING = ("_target_", "custom_search_space")

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from eckart.config import AUTO
 from eckart.errors import one_line
 from eckart.printable import printable
 from eckart.reports import commands, curves
 from eckart.reports.record import Record
 from eckart.results.result import RESULT, read_results
-from eckart.results.settings import LEADING, decides, flatten, settings
+from eckart.results.settings import AUTO, LEADING, decides, flatten, settings
 from eckart.tracking import offline
 from eckart.tracking.offline import OfflineRun
 

@@ -64,7 +64,8 @@ def with_ranks(stack: Stack, build: Callable[[Stack], Method]) -> tuple[Stack, M
     if job.rank is not None:
         return stack, build(stack)
     first = build(dataclasses.replace(stack, jobs=[dataclasses.replace(job, chosen=Chosen(1, "", "", {}))]))
-    chosen = choose_rank(first, plain(job.config.selection), seed=job.config.seed)
+    with prefixed("selection", job.config.selection):
+        chosen = choose_rank(first, plain(job.config.selection), seed=job.config.seed)
     stack = dataclasses.replace(stack, jobs=[dataclasses.replace(job, chosen=chosen)])
     method = build(stack)
     method.take_over(first)
@@ -88,13 +89,11 @@ def choose_rank(method: Method, selection: Mapping[str, Any], *, seed: int) -> C
         return Chosen(found.rank, rule, found.reason, {rule: told})
     evidence, limit = method.evidence(), method.largest_rank
     usual = settings == {name: value for name, value in plain(settings_of("selection", rule)).items() if name != "rule"}
-    with prefixed("selection", selection):
-        if not isinstance(evidence, Tensor):
-            choice = choose_observed(evidence, rule, seed=seed, max_rank=limit, **settings)
-            return _chosen(choice, rule, [])
-        others = all_choices(evidence, seed=seed, max_rank=limit)
-        by_rule = {other.rule: other for other in others}
-        choice = by_rule[rule] if usual else choose(evidence, rule, seed=seed, max_rank=limit, **settings)
+    if not isinstance(evidence, Tensor):
+        return _chosen(choose_observed(evidence, rule, seed=seed, max_rank=limit, **settings), rule, [])
+    others = all_choices(evidence, seed=seed, max_rank=limit)
+    by_rule = {other.rule: other for other in others}
+    choice = by_rule[rule] if usual else choose(evidence, rule, seed=seed, max_rank=limit, **settings)
     return _chosen(choice, rule, others)
 
 

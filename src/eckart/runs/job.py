@@ -13,9 +13,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from eckart.config import AUTO, deciding, plain
+from eckart.config import deciding, plain
 from eckart.results import settings
 from eckart.results.result import read_result, write_result
+from eckart.results.settings import AUTO
 from eckart.runs.fingerprint import fingerprint, versions
 
 if TYPE_CHECKING:
@@ -131,7 +132,9 @@ class Job:
                 return None
         except (OSError, ValueError, OmegaConfBaseException):
             return None
-        then, now = settings.settings(earlier), settings.settings(self.identity())
+        # As they were asked for: the rank that a rule chose follows from the other settings.
+        asked = [result | {"rank": (result["config"] or {}).get("rank")} for result in (earlier, self.identity())]
+        then, now = map(settings.settings, asked)
         for name in settings.names([then, now]):
             if settings.decides(name) and then.get(name) != now.get(name):
                 return f"{name}={then.get(name)} in place of {name}={now.get(name)}"

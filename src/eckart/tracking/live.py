@@ -13,9 +13,10 @@ import wandb
 from omegaconf import DictConfig
 from wandb.sdk.mailbox import MailboxClosedError
 
-from eckart.config import AUTO, GROUPS, deciding
+from eckart.config import GROUPS, deciding
 from eckart.errors import one_line
 from eckart.printable import printable
+from eckart.results.settings import AUTO
 from eckart.results.terminal import shown
 from eckart.tracking import reach
 from eckart.tracking.metrics import CHOICES, EPOCH, METRICS, PICTURES, RANK, STEP
