@@ -8,6 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from eckart.linalg.entries import Entries
+
 
 def gaussian(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
     """Independent standard normal entries, drawn in float64."""
@@ -33,3 +35,9 @@ def starting_factors(targets: Tensor, ranks: Sequence[int], seed: int = 0) -> tu
         left[member, :, :rank] = torch.from_numpy(draw.standard_normal((rows, rank))) * deviation
         right[member, :rank] = torch.from_numpy(draw.standard_normal((rank, cols))) * deviation
     return left, right
+
+
+def observed_of(targets: Tensor, observed: Tensor | None = None) -> list[Entries]:
+    """Observed entries of each matrix of a stack: those of a mask, or those that are not NaN."""
+    masks = ~targets.isnan() if observed is None else observed
+    return [Entries.of_matrix(target, mask) for target, mask in zip(targets, masks, strict=True)]

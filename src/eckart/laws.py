@@ -193,7 +193,7 @@ def _check_fit(cfg: DictConfig, choices: dict[str, str]) -> None:
     method, data, needs = choices.get("method"), choices.get("data"), cfg.method.get("needs")
     if needs == "labels" and not cfg.data.get("labeled"):
         raise ConfigError(f"method={method} needs labeled samples: data=mnist or data=digits. Found data={data}.")
-    if needs != "mask" and cfg.data.get("observed") is not None:
+    if needs != "entries" and cfg.data.get("observed") is not None:
         raise ConfigError(
             "data.observed is for methods that train on observed entries, such as method=completion. "
             f"Found data.observed={cfg.data.observed} with method={method}."

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from matrices import with_spectrum
+from matrices import observed_of, with_spectrum
 from torch import Tensor
 
 from eckart.data import targets
@@ -173,7 +173,7 @@ def test_completion_hardly_depends_on_the_condition_number(condition: float, siz
         target = with_spectrum(size, size, spectrum.numpy(), seed)[None]
         observed = torch.rand(target.shape, generator=stream(seed, "mask")) < share
         trained = Completion(
-            torch.where(observed, target, torch.nan), ranks=[rank], seeds=[seed],
+            observed_of(target, observed), ranks=[rank], seeds=[seed],
             optimizer=functools.partial(RiemannianCG), tolerance=1e-13, max_steps=120, record_every=10,
         )  # fmt: skip
         records = fit(trained, Reference(Dense(target), [rank], observed=observed))

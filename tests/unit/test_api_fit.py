@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 import scipy.sparse as sp
 import torch
+from matrices import observed_of
 from PIL import Image
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
@@ -210,15 +211,15 @@ def test_what_is_not_observed_changes_no_bit() -> None:
 
 def test_the_observed_reference_measures_the_observed_entries_alone() -> None:
     entries = torch.tensor([[[3.0, torch.nan], [torch.nan, 4.0]]])
-    reference = ObservedReference(entries, [1])
+    reference = ObservedReference(observed_of(entries), [1])
     far = reference.errors(torch.tensor([[[0.0], [1.0]]]), torch.tensor([[[7.0, 0.0]]]))
     assert far["relative_observed"].item() == 1
     with pytest.raises(ValueError, match="Found infinite ones"):
-        ObservedReference(entries.nan_to_num(torch.inf), [1])
+        ObservedReference(observed_of(entries.nan_to_num(torch.inf)), [1])
     with pytest.raises(ValueError, match="Found norm 0"):
-        ObservedReference(torch.full((1, 2, 2), torch.nan), [1])
+        ObservedReference(observed_of(torch.full((1, 2, 2), torch.nan)), [1])
     with pytest.raises(ValueError, match=r"min\(m, n\) = 2\. Found 3"):
-        ObservedReference(entries, [3])
+        ObservedReference(observed_of(entries), [3])
 
 
 NANS = np.array([[1.0, np.nan], [2.0, 3.0]])

@@ -61,7 +61,7 @@ def matrix_data(target: torch.Tensor, **options: Any) -> MatrixData:
 
 
 def mask_of(data: MatrixData) -> torch.Tensor:
-    return ~data.supply("mask")["entries"].isnan()
+    return ~data.supply("entries")["entries"].dense().isnan()
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -73,7 +73,7 @@ def test_data_of_the_configs(name: str, tmp_path: Path) -> None:
         assert first.operator().shape == (5, 5)
         assert torch.equal(first.supply("images")["operator"].dense()[0], first.supply("target")["target"])
         with pytest.raises(ValueError, match=r"needs a target with entries\. Found data=operator"):
-            first.supply("mask")
+            first.supply("entries")
         return
     target = first.supply("target")["target"]
     assert target.dtype == torch.float64
@@ -144,10 +144,11 @@ def test_a_method_is_given_what_it_may_see_and_nothing_else() -> None:
     data = matrix_data(torch.ones(4, 3), observed=0.5)
     assert set(data.supply("target")) == {"target"}
     assert set(data.supply("images")) == {"operator"}
-    seen = data.supply("mask")
+    seen = data.supply("entries")
     assert set(seen) == {"entries"}
-    assert torch.equal(seen["entries"].isnan(), ~data.mask())
-    assert torch.equal(seen["entries"].nan_to_num(0), data.mask().float())
+    matrix = seen["entries"].dense()
+    assert torch.equal(matrix.isnan(), ~data.mask())
+    assert torch.equal(matrix.nan_to_num(0), data.mask().float())
     assert torch.equal(data.operator().dense()[0], data.target)
 
 
@@ -164,18 +165,18 @@ def test_a_method_is_given_what_it_may_see_and_nothing_else() -> None:
 )
 def test_errors_state_the_law_and_the_value(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        matrix_data(torch.ones(4, 3), **options).supply("mask")
+        matrix_data(torch.ones(4, 3), **options).supply("entries")
 
 
 def test_mask_file_of_another_shape_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "mask.npy", np.ones((3, 4)))
     with pytest.raises(ValueError, match=r"^The mask must have the shape of the target, 4×3\. Found 3×4\.$"):
-        matrix_data(torch.ones(4, 3), observed=str(tmp_path / "mask.npy")).supply("mask")
+        matrix_data(torch.ones(4, 3), observed=str(tmp_path / "mask.npy")).supply("entries")
 
 
 def test_mask_file_that_is_missing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        matrix_data(torch.ones(4, 3), observed=str(tmp_path / "none.npy")).supply("mask")
+        matrix_data(torch.ones(4, 3), observed=str(tmp_path / "none.npy")).supply("entries")
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name != "operator"])

@@ -3,7 +3,7 @@ import pytest
 import scipy.linalg  # type: ignore[import-untyped, unused-ignore]
 import scipy.optimize  # type: ignore[import-untyped, unused-ignore]
 import torch
-from matrices import starting_factors
+from matrices import observed_of, starting_factors
 from numpy.typing import NDArray
 
 from eckart.optim.entrywise_sgd import EntrywiseSGD
@@ -50,7 +50,7 @@ def test_entrywise_sgd_is_the_plain_loop_bit_for_bit(rows: int, cols: int, rank:
         (LAB_MASK if rows == cols == 3 else draw.random((rows, cols)) < 0.6) if masked else np.ones((rows, cols), bool)
     )
     stack = torch.from_numpy(target)[None]
-    objective = ObservedEntries(stack, torch.from_numpy(mask)[None]) if masked else KnownTarget(stack)
+    objective = ObservedEntries(observed_of(stack, torch.from_numpy(mask)[None])) if masked else KnownTarget(stack)
     left, right = torch.from_numpy(u.copy())[None], torch.from_numpy(v.T.copy())[None]
     solver = EntrywiseSGD(objective, left, right, lr=0.01)
     before = solver.step()
@@ -68,7 +68,7 @@ def test_entrywise_sgd_finds_the_numbers_of_the_lab() -> None:
     target = torch.from_numpy(np.kron(np.eye(seeds), LAB))[None]
     observed = torch.from_numpy(np.kron(np.eye(seeds), np.ones((3, 3))) == 1)[None]
     left, right = (torch.from_numpy(rng(side).random(shape))[None] for side, shape in enumerate([(600, 2), (2, 600)]))
-    solver = EntrywiseSGD(ObservedEntries(target, observed), left, right, lr=0.01)
+    solver = EntrywiseSGD(ObservedEntries(observed_of(target, observed)), left, right, lr=0.01)
     for _ in range(1000):
         solver.step()
     residual = (left @ right - target)[0].numpy()

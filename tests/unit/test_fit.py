@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from matrices import gaussian, starting_factors, with_spectrum
+from matrices import gaussian, observed_of, starting_factors, with_spectrum
 from torch import Tensor
 
 from eckart.optim import driver as driver_module
@@ -78,7 +78,7 @@ def test_by_default_training_ends_after_2000_steps_with_a_tolerance_of_1e_10() -
     target = gaussian(1, 9, 7)
     left, right = starting_factors(target, [2])
     # On observed entries nothing moves it.
-    found = fit(ObservedEntries(target, target == target), left, right, Still)
+    found = fit(ObservedEntries(observed_of(target, target == target)), left, right, Still)
     assert found.steps.tolist() == [2000]
 
 
@@ -222,7 +222,7 @@ def test_moved_members_restart_their_solver_and_observed_entries_have_no_move() 
 
     members = torch.tensor([True, False, True])
     targets = target.expand(3, -1, -1).contiguous()
-    for objective in (KnownTarget(targets), ObservedEntries(targets, targets == targets)):
+    for objective in (KnownTarget(targets), ObservedEntries(observed_of(targets, targets == targets))):
         pair = problem(objective, 3, Told)
         pair.solver.left.copy_(u[:, 2:4] * s[2:4])
         pair.solver.right.copy_(vh[2:4])

@@ -15,12 +15,14 @@ import scipy.linalg  # type: ignore[import-untyped, unused-ignore]
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from matrices import observed_of
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from eckart import config
+from eckart.data.together import together
 from eckart.linalg.operators import Dense
 from eckart.linalg.random import stream
 from eckart.linalg.reference import Reference
@@ -89,7 +91,7 @@ def make(method: Make, target: Tensor, rank: int = 2, optimizer: Any = Riemannia
     seen: Any = target if kind is Factorization else Dense(target)
     if kind is Completion:
         observed = torch.ones_like(target, dtype=torch.bool) if observed is None else observed
-        seen = torch.where(observed, target, torch.nan)
+        seen = observed_of(target, observed)
     if kind is not SVD:
         options["optimizer"] = optimizer
     made = method(seen, **options)
@@ -144,7 +146,7 @@ def composed(*overrides: str) -> Any:
 
 SMALL = {
     "target": ["data=gaussian", "data.rows=12", "data.cols=9", "rank=3"],
-    "mask": ["data=low_rank", "data.rows=30", "data.cols=25", "data.rank=2", "rank=2", "data.observed=0.6"],
+    "entries": ["data=low_rank", "data.rows=30", "data.cols=25", "data.rank=2", "rank=2", "data.observed=0.6"],
     "labels": ["data=digits", "data.pixels=scaled", "rank=8", "method.epochs=2", "optimizer=adam", "optimizer.lr=1e-2"],
 }
 
@@ -159,7 +161,7 @@ def test_method_of_the_configs_comes_near_the_optimum(name: str) -> None:
     cfg = composed(f"method={name}", *SMALL[needs])
     data = instantiate(cfg.data)
     data.setup()
-    keywords = {key: part[None] if isinstance(part, Tensor) else part for key, part in data.supply(needs).items()}
+    keywords = {key: together([part]) for key, part in data.supply(needs).items()}
     if cfg.optimizer.get("_target_") is not None:
         keywords["optimizer"] = instantiate(cfg.optimizer)
     factory = instantiate(OmegaConf.masked_copy(cfg.method, [key for key in cfg.method if key != "needs"]))

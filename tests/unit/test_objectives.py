@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matrices import observed_of
 from torch import Tensor
 
 from eckart.optim.objectives import KnownTarget, Objective, ObservedEntries
@@ -61,7 +62,7 @@ def test_known_target_agrees_with_dense_arithmetic(shape: tuple[int, int, int, i
 @given(SHAPES)
 def test_observed_entries_agree_with_masked_dense_arithmetic(shape: tuple[int, int, int, int, int]) -> None:
     target, left, right, observed = problem(*shape)
-    objective = ObservedEntries(target, observed)
+    objective = ObservedEntries(observed_of(target, observed))
     mask = observed.numpy()
     product = left.numpy() @ right.numpy() * mask
     residual = objective.residual(left, right)
@@ -80,7 +81,9 @@ def test_held_out_entries_are_never_read(hidden: float) -> None:
     # A padded entry points at place 0 of its member: nothing of a held-out entry may come through it.
     observed[1, 0, 0] = False
     observed[1, 2, 3] = True
-    clean, spoiled = (ObservedEntries(torch.where(observed, target, filler), observed) for filler in (0.0, hidden))
+    clean, spoiled = (
+        ObservedEntries(observed_of(torch.where(observed, target, filler), observed)) for filler in (0.0, hidden)
+    )
     assert torch.equal(clean.norms, spoiled.norms)
     residual = clean.residual(left, right)
     assert torch.equal(residual, spoiled.residual(left, right))
@@ -92,7 +95,13 @@ def test_held_out_entries_are_never_read(hidden: float) -> None:
             assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize("make", [lambda target, observed: KnownTarget(target), ObservedEntries])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda target, observed: KnownTarget(target),
+        lambda target, observed: ObservedEntries(observed_of(target, observed)),
+    ],
+)
 def test_entries_are_in_row_major_order(make: Callable[[Tensor, Tensor], Objective]) -> None:
     target, _, _, observed = problem(3, 4, 5, 1, 7)
     objective = make(target, observed)
@@ -109,19 +118,22 @@ def test_entries_are_in_row_major_order(make: Callable[[Tensor, Tensor], Objecti
 
 def test_all_entries_observed_is_the_known_target() -> None:
     target, left, right, _ = problem(2, 4, 3, 2, 3)
-    known, observed = KnownTarget(target), ObservedEntries(target, torch.ones_like(target, dtype=torch.bool))
+    known, observed = (
+        KnownTarget(target),
+        ObservedEntries(observed_of(target, torch.ones_like(target, dtype=torch.bool))),
+    )
     np.testing.assert_allclose(observed.residual(left, right), known.residual(left, right).flatten(1), atol=1e-14)
     np.testing.assert_allclose(observed.norms, known.norms, rtol=1e-14)
 
 
 def test_padding_does_not_change_a_member() -> None:
     target, left, right, observed = problem(4, 5, 6, 3, 11)
-    stacked = ObservedEntries(target, observed)
+    stacked = ObservedEntries(observed_of(target, observed))
     residual = stacked.residual(left, right)
     gradients = stacked.gradients(residual, left, right)
     for member in range(4):
         part = slice(member, member + 1)
-        alone = ObservedEntries(target[part], observed[part])
+        alone = ObservedEntries(observed_of(target[part], observed[part]))
         own = alone.residual(left[part], right[part])
         assert torch.equal(own[0], residual[member, : own.shape[1]])
         for a, b in zip(alone.gradients(own, left[part], right[part]), gradients, strict=True):
@@ -131,7 +143,7 @@ def test_padding_does_not_change_a_member() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_type_of_the_target_is_kept(dtype: torch.dtype) -> None:
     target, left, right, observed = (part.to(dtype) for part in problem(2, 4, 3, 2, 3))
-    for objective in (KnownTarget(target), ObservedEntries(target, observed.bool())):
+    for objective in (KnownTarget(target), ObservedEntries(observed_of(target, observed.bool()))):
         residual = objective.residual(left, right)
         assert residual.dtype == objective.norms.dtype == dtype
         assert all(gradient.dtype == dtype for gradient in objective.gradients(residual, left, right))
@@ -143,7 +155,7 @@ def test_best_factors_are_damped_least_squares(damping: float) -> None:
     options = {} if damping == 0 else {"damping": damping}
     for objective, mask in (
         (KnownTarget(target), torch.ones_like(target, dtype=torch.bool)),
-        (ObservedEntries(target, observed), observed),
+        (ObservedEntries(observed_of(target, observed)), observed),
     ):
         for found, known, goal, seen in (
             (objective.best_left(right, **options), right.mT, target, mask),

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from matrices import gaussian, with_spectrum
+from matrices import gaussian, observed_of, with_spectrum
 from torch import Tensor
 
 from eckart.linalg import krylov
@@ -82,7 +82,7 @@ def test_ranks_that_the_shape_does_not_allow_are_refused(rank: int, known: bool)
         if known:
             Reference(Dense(gaussian(1, 6, 5)), [2, rank])
         else:
-            ObservedReference(gaussian(1, 6, 5), [2, rank])
+            ObservedReference(observed_of(gaussian(1, 6, 5)), [2, rank])
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -350,7 +350,7 @@ def observed_target() -> Tensor:
 
 def test_of_targets_with_missing_entries_the_observed_ones_are_measured() -> None:
     target = observed_target()
-    measured = ObservedReference(target, [1, 2])
+    measured = ObservedReference(observed_of(target), [1, 2])
     assert (measured.stack, measured.shape, measured.ranks) == (2, (6, 5), [1, 2])
     assert measured.how == "known on the observed entries alone"
     assert measured.matrix is None and measured.spectrum is None
@@ -372,22 +372,26 @@ def test_observed_entries_must_be_finite(value: float) -> None:
     target = observed_target()
     target[1, 2, 3] = value
     with pytest.raises(ValueError, match=r"^The observed entries must be finite\. Found infinite ones\.$"):
-        ObservedReference(target, [1, 1])
+        ObservedReference(observed_of(target), [1, 1])
 
 
 def test_observed_entries_of_no_norm_are_refused() -> None:
     missing = torch.tensor([[[0.0, torch.nan], [torch.nan, 0.0]]], dtype=torch.float64)
     with pytest.raises(ValueError, match=ZERO):
-        ObservedReference(missing, [1])
+        ObservedReference(observed_of(missing), [1])
     for value, found in ((2e140, r"2\.0e\+140"), (2e-141, r"2\.0e-141")):
         with pytest.raises(ValueError, match=SCALE.format("1e-140", r"1e\+140", found)):
-            ObservedReference(missing.masked_fill(missing == 0, value / 2**0.5), [1])
+            ObservedReference(observed_of(missing.masked_fill(missing == 0, value / 2**0.5)), [1])
 
 
 def test_observed_entries_move_to_the_device_that_has_float64() -> None:
-    measured = ObservedReference(observed_target(), [1, 1])
-    parts = ("_entries", "_observed", "_norms")
+    measured = ObservedReference(observed_of(observed_target()), [1, 1])
+
+    def devices() -> set[str]:
+        held = [measured._norms, *(part for own in measured._entries for part in (own.row, own.col, own.value))]
+        return {part.device.type for part in held}
+
     measured.to(MPS)
-    assert [getattr(measured, part).device.type for part in parts] == ["cpu"] * 3
+    assert devices() == {"cpu"}
     measured.to(META)
-    assert [getattr(measured, part).device.type for part in parts] == ["meta"] * 3
+    assert devices() == {"meta"}

@@ -9,7 +9,7 @@ import scipy.optimize  # type: ignore[import-untyped, unused-ignore]
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matrices import starting_factors, with_spectrum
+from matrices import observed_of, starting_factors, with_spectrum
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -151,7 +151,7 @@ def test_loss_never_increases(seed: int, rows: int, cols: int, data: st.DataObje
     if data.draw(st.booleans()):
         observed = torch.from_numpy(rng(seed).random((1, rows, cols)) < 0.6)
         observed[0, 0, 0] = True
-        objective = ObservedEntries(target, observed)
+        objective = ObservedEntries(observed_of(target, observed))
     solver = RiemannianCG(objective, *starting_factors(target, [rank], seed=seed), tolerance=0.0, warm_up=0)
     losses = [float(solver.step()) for _ in range(30)]
     for before, after in itertools.pairwise(losses):
@@ -180,7 +180,7 @@ def test_masked_matrix_of_low_rank_is_completed() -> None:
     left, right = (
         torch.from_numpy(f).clone()[None] for f in (u[:, :3] * np.sqrt(s[:3]), np.sqrt(s[:3, None]) * vh[:3])
     )
-    solver = RiemannianCG(ObservedEntries(hidden, observed), left, right, tolerance=1e-12)
+    solver = RiemannianCG(ObservedEntries(observed_of(hidden, observed)), left, right, tolerance=1e-12)
     solve(solver, 300)
     assert torch.linalg.matrix_norm(left @ right - target) <= 1e-6 * torch.linalg.matrix_norm(target)
 
@@ -189,7 +189,7 @@ def test_masked_and_known_take_the_same_steps_where_all_is_observed() -> None:
     target = torch.from_numpy(rng(0).standard_normal((1, 6, 5)))
     everything = torch.ones_like(target, dtype=torch.bool)
     known = RiemannianCG(KnownTarget(target), *starting_factors(target, [2]), warm_up=0)
-    masked = RiemannianCG(ObservedEntries(target, everything), *starting_factors(target, [2]), warm_up=0)
+    masked = RiemannianCG(ObservedEntries(observed_of(target, everything)), *starting_factors(target, [2]), warm_up=0)
     for _ in range(15):
         np.testing.assert_allclose(masked.step(), known.step(), rtol=1e-9)
         np.testing.assert_allclose(masked.left @ masked.right, known.left @ known.right, atol=1e-9)
@@ -300,7 +300,7 @@ def test_ridge_keeps_a_row_with_few_entries_small() -> None:
     target = torch.tensor([[[1.0, 1.0, 0.0], [1.0, -1.0, 0.0], [0.0, 1.0, 1.0]]], dtype=torch.float64)
     observed = torch.tensor([[[True, True, True], [True, True, False], [True, True, True]]])
     right = torch.tensor([[[1.0, 1.0, 0.5], [0.0, 1e-8, 1.0]]], dtype=torch.float64)
-    objective = ObservedEntries(target, observed)
+    objective = ObservedEntries(observed_of(target, observed))
     assert objective.best_left(right).abs().max() > 1e5
     solver = RiemannianCG(objective, torch.ones(1, 3, 2, dtype=torch.float64), right)
     solver.step()

@@ -7,7 +7,7 @@ import scipy.optimize  # type: ignore[import-untyped, unused-ignore]
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matrices import gaussian, starting_factors, with_spectrum
+from matrices import gaussian, observed_of, starting_factors, with_spectrum
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -50,7 +50,7 @@ def test_stationarity_is_the_slope_along_the_natural_gradient() -> None:
     target = torch.from_numpy(rng(0).standard_normal((1, 6, 5)))
     observed = torch.from_numpy(rng(1).random((1, 6, 5)) < 0.7)
     left, right = starting_factors(target, [2])
-    objective = ObservedEntries(target, observed)
+    objective = ObservedEntries(observed_of(target, observed))
     mask, goal, u, v = (part[0].numpy() for part in (observed, target, left, right))
 
     def loss(u: Matrix, v: Matrix) -> float:
@@ -103,7 +103,7 @@ def test_als_solves_each_row_on_its_observed_entries() -> None:
     target = torch.from_numpy(rng.standard_normal((1, 7, 6)))
     observed = torch.from_numpy(rng.random((1, 7, 6)) < 0.8)
     _, right = factors(1, 7, 2, 6)
-    best = ObservedEntries(target, observed).best_left(right)
+    best = ObservedEntries(observed_of(target, observed)).best_left(right)
     for row in range(7):
         seen = observed[0, row].numpy()
         expected = np.linalg.lstsq(right[0].numpy().T[seen], target[0, row].numpy()[seen], rcond=None)[0]
@@ -183,7 +183,7 @@ def test_member_that_is_not_finite_does_not_stop_the_others() -> None:
 def test_both_factors_are_solved_for_with_the_damping_of_the_objective() -> None:
     target = gaussian(1, 6, 5)
     left, right = starting_factors(target, [2])
-    objective = ObservedEntries(target, gaussian(1, 6, 5, seed=1) < 0.8)
+    objective = ObservedEntries(observed_of(target, gaussian(1, 6, 5, seed=1) < 0.8))
     best_left = objective.best_left(right, 0.1)
     expected = best_left @ objective.best_right(best_left, 0.1)
     solver = RiemannianCG(objective, left, right)

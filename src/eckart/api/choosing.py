@@ -19,7 +19,7 @@ class Choice:
     Attributes:
         make: The class or function that it names; None where it names none.
         settings: Its keyword arguments.
-        needs: What a method is built from: ``images``, ``target`` or ``mask``.
+        needs: What a method is built from: ``images``, ``target`` or ``entries``.
     """
 
     make: Callable[..., Any] | None

@@ -17,6 +17,7 @@ from eckart.api.result import Result
 from eckart.config import type_law
 from eckart.data.matrix import MatrixData
 from eckart.data.operator import OperatorData
+from eckart.data.together import together
 from eckart.linalg.conversion import as_operator
 from eckart.linalg.operators import Dense
 from eckart.linalg.reference import ObservedReference, Reference
@@ -147,20 +148,20 @@ def _integer(name: str, value: Any) -> int:
 
 
 def _data(target: Any, method: str, needs: str, observed: Any, seed: int) -> MatrixData | OperatorData:
-    if observed is not None and needs != "mask":
+    if observed is not None and needs != "entries":
         raise ValueError(f"method={method!r} learns every entry; observed is for method='completion'. Found it given.")
     found = as_operator(_plain(target))
     if found.stack != 1:
         raise TypeError(f"The target must be one matrix, of shape (m, n). Found a stack of {found.stack}.")
     if not isinstance(found, Dense):
-        if needs == "mask":
+        if needs == "entries":
             raise ValueError(f"method={method!r} needs the entries of an array. Found {type(target).__name__}.")
         data: MatrixData | OperatorData = OperatorData(lambda: found)
         data.setup()
         return data
     entries = found.matrix[0].cpu()
     missing = entries.isnan()
-    if missing.any() and needs != "mask":
+    if missing.any() and needs != "entries":
         raise ValueError(
             f"The target must be finite; method='completion' learns from the entries that are not NaN. "
             f"Found {int(missing.sum())} NaN."
@@ -207,9 +208,7 @@ def _method(
     if dtype not in (torch.float64, torch.float32):
         raise ValueError(f"dtype must be torch.float64 or torch.float32. Found {dtype}.")
     choice = chosen["method"]
-    supply = {
-        name: part[None] if isinstance(part, Tensor) else part for name, part in data.supply(choice.needs).items()
-    }
+    supply = {name: together([part]) for name, part in data.supply(choice.needs).items()}
     common: dict[str, Any] = {"ranks": [rank], "seeds": [seed], "dtype": dtype}
     if chosen["optimizer"].make is not None:
         common |= {"optimizer": chosen["optimizer"].partial(), "schedule": chosen["schedule"].partial()}
@@ -224,9 +223,9 @@ def _reference(
     needs: str, data: MatrixData | OperatorData, rank: int, dtype: torch.dtype
 ) -> Reference | ObservedReference:
     observed = None
-    if needs == "mask" and isinstance(data, MatrixData):
+    if needs == "entries" and isinstance(data, MatrixData):
         if data.target.isnan().any():
-            return ObservedReference(data.supply(needs)["entries"][None], [rank])
+            return ObservedReference([data.supply(needs)["entries"]], [rank])
         observed = data.mask()[None]
     # Squares of float32 numbers overflow sooner.
     limit = 1e140 if dtype == torch.float64 else 1e15

@@ -12,6 +12,7 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
 from eckart.data.files.reading import read_matrix
+from eckart.linalg.entries import Entries
 from eckart.linalg.operators import Dense, Operator
 from eckart.linalg.random import stream
 
@@ -65,11 +66,11 @@ class MatrixData(LightningDataModule):
         """What a method is built from, and all that it sees.
 
         Args:
-            needs: ``target``: every entry; ``mask``: the observed entries, and NaN in the place of all others;
-                ``images``: an operator that gives images.
+            needs: ``target``: every entry; ``entries``: the observed entries alone; ``images``: an operator that gives
+                images.
         """
-        if needs == "mask":
-            return {"entries": torch.where(self.mask(), self.target, torch.nan)}
+        if needs == "entries":
+            return {"entries": Entries.of_matrix(self.target, self.mask())}
         return {"operator": self.operator()} if needs == "images" else {"target": self.target}
 
     def operator(self) -> Operator:

@@ -48,7 +48,7 @@ class OperatorData(LightningDataModule):
 
     def supply(self, needs: str) -> dict[str, Any]:
         """What a method is built from: the operator, or under ``needs="target"`` its entries, as n images give them."""
-        if needs == "mask":
+        if needs == "entries":
             raise ValueError("method=completion needs a target with entries. Found data=operator, which gives images.")
         return {"operator": self.operator()} if needs == "images" else {"target": self.operator().dense()[0]}
 

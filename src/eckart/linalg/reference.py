@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from eckart.linalg.checks import require_nonzero
+from eckart.linalg.entries import Entries
 from eckart.linalg.krylov import block_lanczos
 from eckart.linalg.norms import residual_norms
 from eckart.linalg.operators import Dense, Member, Operator, Residual
@@ -158,30 +159,30 @@ class ObservedReference:
     It answers what :class:`Reference` answers; what is not known is NaN or None.
 
     Args:
-        entries: The entries, and NaN in the place of those that are missing, shape ``(J, m, n)``.
+        entries: Observed entries of each target, of one shape ``(m, n)``.
         ranks: Rank of each member, ``1 <= rank <= min(m, n)``.
 
     Raises:
         ValueError: If a rank does not fit the shape, an entry is infinite, or no entry differs from 0.
 
     Example:
-        >>> reference = ObservedReference(torch.tensor([[[3.0, torch.nan], [torch.nan, 4.0]]]), [1])
+        >>> observed = Entries.of_matrix(torch.tensor([[3.0, torch.nan], [torch.nan, 4.0]]))
+        >>> reference = ObservedReference([observed], [1])
         >>> reference.errors(torch.tensor([[[3.0], [0.0]]]), torch.tensor([[[1.0, 9.0]]]))
         {'relative_observed': tensor([0.8000], dtype=torch.float64)}
     """
 
     how = "known on the observed entries alone"
-    matrix = spectrum = None
+    matrix = spectrum = observed = None
 
-    def __init__(self, entries: Tensor, ranks: Sequence[int]) -> None:
-        self.stack, self.shape, self.ranks = len(entries), (entries.shape[1], entries.shape[2]), list(ranks)
+    def __init__(self, entries: Sequence[Entries], ranks: Sequence[int]) -> None:
+        self.stack, self.shape, self.ranks = len(entries), entries[0].shape, list(ranks)
         for rank in ranks:
             check_rank(rank, self.shape)
-        self._observed = ~entries.isnan()
-        self._entries = entries.double().nan_to_num(0, posinf=torch.inf, neginf=-torch.inf)
-        if not self._entries.isfinite().all():
+        self._entries = [own.to(torch.float64) for own in entries]
+        if not all(own.value.isfinite().all() for own in entries):
             raise ValueError("The observed entries must be finite. Found infinite ones.")
-        self._norms = torch.linalg.matrix_norm(self._entries)
+        self._norms = torch.stack([own.norm() for own in self._entries])
         _require_scale(self._norms, 1e140)
         unknown = torch.full_like(self._norms, torch.nan)
         self.norms = self.optimum = unknown, unknown
@@ -189,14 +190,13 @@ class ObservedReference:
     def to(self, device: torch.device) -> None:
         """Measure on a device, where it has float64."""
         if device.type != "mps":
-            self._entries, self._observed = self._entries.to(device), self._observed.to(device)
-            self._norms = self._norms.to(device)
+            self._entries, self._norms = [own.to(device) for own in self._entries], self._norms.to(device)
 
     def errors(self, left: Tensor, right: Tensor, *, tolerance: float = 1e-12) -> dict[str, Tensor]:
         """Relative Frobenius error of ``left @ right`` on the observed entries, shape ``(J,)``, float64."""
-        left, right = (factor.detach().to(self._entries.device).double() for factor in (left, right))
-        residual = (self._entries - left @ right) * self._observed
-        return {"relative_observed": torch.linalg.matrix_norm(residual) / self._norms}
+        left, right = (factor.detach().to(self._norms.device).double() for factor in (left, right))
+        residuals = [own.value - own.product(*pair) for own, *pair in zip(self._entries, left, right, strict=True)]
+        return {"relative_observed": torch.stack([torch.linalg.vector_norm(part) for part in residuals]) / self._norms}
 
 
 def _is_small(operator: Operator, rank: int) -> bool:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from eckart.linalg.entries import Entries
 from eckart.methods.factorization import PairMethod
 from eckart.optim.objectives import Objective, ObservedEntries
 
@@ -15,7 +15,7 @@ class Completion(PairMethod):
     """Two factors, trained on the observed entries of the target; held-out entries are not even handed over.
 
     Args:
-        entries: Observed entries of each target, and NaN in the place of all others, shape ``(J, m, n)``.
+        entries: Observed entries of each target, of one shape ``(m, n)``.
         ranks: Rank of each member.
         **common: As in :class:`PairMethod`.
 
@@ -23,23 +23,25 @@ class Completion(PairMethod):
         ValueError: If no entry is observed or all that are observed are zero, or as in :class:`PairMethod`.
     """
 
-    entries: Tensor
-
-    def __init__(self, entries: Tensor, *, ranks: Sequence[int], **common: Any) -> None:
-        rows, cols = entries.shape[1:]
-        observed = ~entries.isnan()
-        for count, rank in zip(observed.flatten(1).sum(1).tolist(), ranks, strict=True):
+    def __init__(self, entries: Sequence[Entries], *, ranks: Sequence[int], **common: Any) -> None:
+        rows, cols = entries[0].shape
+        for own, rank in zip(entries, ranks, strict=True):
             freedom = rank * (rows + cols - rank)
-            if count < freedom:
+            if len(own) < freedom:
                 warnings.warn(
-                    f"{count} entries are observed, fewer than the {freedom} degrees of freedom of a {rows}×{cols} "
+                    f"{len(own)} entries are observed, fewer than the {freedom} degrees of freedom of a {rows}×{cols} "
                     f"matrix of rank {rank}: many matrices fit them, and held-out entries cannot be trusted",
                     stacklevel=2,
                 )
-        norms = torch.linalg.matrix_norm(entries.double().nan_to_num(0))
+        norms = torch.stack([own.norm() for own in entries])
         super().__init__(len(entries), (rows, cols), norms, ranks=ranks, **common)
-        self.register_buffer("entries", entries.to(self.trained_dtype), persistent=False)
+        self.entries = [own.to(self.trained_dtype) for own in entries]
+
+    def evidence(self) -> Entries:
+        """The observed entries."""
+        return self.entries[0]
 
     def make_objective(self) -> Objective:
         """The observed entries, as lists."""
-        return ObservedEntries(self.entries / self.scale, ~self.entries.isnan())
+        scales = self.scale.flatten()
+        return ObservedEntries([own.to(scales.device) / scale for own, scale in zip(self.entries, scales, strict=True)])

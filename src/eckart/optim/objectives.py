@@ -4,10 +4,13 @@ An objective is ``½ ‖P(left @ right - target)‖²`` for each member of a sta
 of the objective. Both kinds have the same methods, so each solver is written once.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+
+from eckart.linalg.entries import Entries
 
 
 class Objective(Protocol):
@@ -109,33 +112,30 @@ class ObservedEntries:
     entries of weight zero.
 
     Args:
-        target: Stack of targets, shape ``(J, m, n)``; entries that are not observed are never read.
-        observed: Which entries are observed, boolean, shape ``(J, m, n)``.
+        entries: Entries of each member, of one shape ``(m, n)``, dtype and device.
 
     Example:
-        >>> target = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])
-        >>> objective = ObservedEntries(target, torch.tensor([[[True, False], [False, True]]]))
+        >>> observed = Entries.of_matrix(torch.tensor([[1.0, torch.nan], [torch.nan, 4.0]]))
+        >>> objective = ObservedEntries([observed])
         >>> objective.residual(torch.ones(1, 2, 1), torch.ones(1, 1, 2))
         tensor([[ 0., -3.]])
     """
 
     ridge = 0.1
 
-    def __init__(self, target: Tensor, observed: Tensor) -> None:
-        stack, self.rows, self.cols = target.shape
-        self.counts = observed.flatten(1).sum(1)
-        longest = int(self.counts.max())
-        # Entries in row-major order, so that the sums over a row read memory in sequence.
-        places = torch.zeros(stack, longest, dtype=torch.long, device=target.device)
-        self.weight = torch.zeros(stack, longest, dtype=target.dtype, device=target.device)
-        for member in range(stack):
-            seen = observed[member].flatten().nonzero()[:, 0]
-            places[member, : len(seen)] = seen
-            self.weight[member, : len(seen)] = 1
-        self.row, self.col = places // self.cols, places % self.cols
-        self.values = torch.where(self.weight > 0, target.flatten(1).gather(1, places), 0)
+    def __init__(self, entries: Sequence[Entries]) -> None:
+        self.rows, self.cols = entries[0].shape
+        first = entries[0].value
+        self.counts = torch.tensor([len(own) for own in entries], device=first.device)
+        size = len(entries), int(self.counts.max())
+        self.row = torch.zeros(size, dtype=torch.long, device=first.device)
+        self.col, self.weight, self.values = (self.row.new_zeros(size), *(first.new_zeros(size) for _ in range(2)))
+        for member, own in enumerate(entries):
+            for part, filled in ((self.row, own.row), (self.col, own.col), (self.values, own.value)):
+                part[member, : len(own)] = filled
+            self.weight[member, : len(own)] = 1
         self.norms = torch.linalg.vector_norm(self.values, dim=1)
-        self._patterns = [_Pattern.of(*self.entries(member)[:2], self.rows, self.cols) for member in range(stack)]
+        self._patterns = [_Pattern.of(own.row, own.col, self.rows, self.cols) for own in entries]
 
     def residual(self, left: Tensor, right: Tensor) -> Tensor:
         """``left @ right - target`` on the observed entries, shape ``(J, observed)``."""

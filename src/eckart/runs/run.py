@@ -13,8 +13,8 @@ from pytorch_lightning import Trainer
 
 from eckart.config import plain
 from eckart.data.matrix import MatrixData
+from eckart.data.together import together
 from eckart.errors import concerns_all, prefixed
-from eckart.linalg.operators import Dense, Operator, Stacked
 from eckart.linalg.reference import Reference
 from eckart.methods.method import Method
 from eckart.methods.optimizers import solver_class
@@ -134,7 +134,7 @@ def _method(stack: Stack, data: Sequence[MatrixData]) -> Method:
     node = config.method
     with prefixed("data", config.data):
         supplies: list[Mapping[str, Any]] = [part.supply(node.needs) for part in data]
-    stacked = {name: _together([supply[name] for supply in supplies]) for name in supplies[0]}
+    stacked = {name: together([supply[name] for supply in supplies]) for name in supplies[0]}
     keywords: dict[str, Any] = {
         "ranks": [job.rank for job in stack.jobs],
         "seeds": [job.config.seed for job in stack.jobs],
@@ -162,24 +162,12 @@ def _method(stack: Stack, data: Sequence[MatrixData]) -> Method:
     return method
 
 
-def _together(values: Sequence[Any]) -> Any:
-    """The values of all members as one; a view and no copy for a single run, whose target can be large."""
-    first = values[0]
-    if isinstance(first, Operator):
-        if len(values) == 1:
-            return first
-        if all(isinstance(value, Dense) for value in values):
-            return Dense(torch.cat([value.matrix for value in values]))
-        return Stacked(values)
-    return first[None] if len(values) == 1 else torch.stack(list(values))
-
-
 def _reference(stack: Stack, method: Method, data: Sequence[MatrixData]) -> Reference:
     node = stack.jobs[0].config.method
-    observed = torch.stack([part.mask() for part in data]) if node.needs == "mask" else None
+    observed = torch.stack([part.mask() for part in data]) if node.needs == "entries" else None
     # Squares of float32 numbers overflow sooner.
     limit = 1e140 if stack.jobs[0].config.trainer.precision in (None, *_DTYPES) else 1e15
-    return Reference(_together([part.operator() for part in data]), method.ranks, observed=observed, limit=limit)
+    return Reference(together([part.operator() for part in data]), method.ranks, observed=observed, limit=limit)
 
 
 def _subject(member: int, method: Method, reference: Reference, data: MatrixData) -> Subject:
