@@ -138,7 +138,9 @@ def _is_seed(name: str) -> bool:
 
 def _group(job: Mapping[str, Any], names: Sequence[str], results: list[Mapping[str, Any]]) -> Group:
     chosen = {name: job.get(name) for name in names}
-    return Group(data=job["data"], method=job["method"], settings=chosen, rank=None if job["rank"] == AUTO else job["rank"], results=results)
+    rank = None if job["rank"] == AUTO else job["rank"]
+    rank = None if job["rank"] == AUTO else job["rank"]
+    return Group(data=job["data"], method=job["method"], settings=chosen, rank=rank, results=results)
 
 
 def _row(group: Group) -> Row:

@@ -77,8 +77,8 @@ def differing(jobs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Names of the settings that tell jobs apart.
 
     Left out are settings that vary but add nothing: those that come with the choice of a method, data or an optimizer
-    (only some methods have a ``method.solver``) or with ``rank=auto``, and those that repeat another setting in every job, as ``data.seed``
-    repeats the seed.
+    (only some methods have a ``method.solver``) or with ``rank=auto``, and those that repeat another setting in every
+    job, as ``data.seed`` repeats the seed.
 
     Args:
         jobs: The settings of each job.

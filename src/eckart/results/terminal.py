@@ -80,22 +80,23 @@ def choices(result: Mapping[str, Any], screen: Screen = PAGE) -> list[str]:
     Example:
         >>> told = {"energy": {"rank": 3, "error": 0.0625}, "screenot": {"rank": 2, "error": 0.25}}
         >>> result = {"rank": 2, "rank_rule": "screenot", "rank_reason": "white noise", "rank_choices": told}
-        >>> print("\n".join(choices(result | {"relative_observed": None})))
+        >>> print(*choices(result | {"relative_observed": None}), sep=chr(10))
         rank 2 chosen by screenot: white noise
         <BLANKLINE>
         rule                    rank  SVD's error there
         energy                     3           0.062500
         screenot                   2           0.250000
     """
-    lines = screen.wrap(f"rank {result['rank']} chosen by {visible(result['rank_rule'])}: {visible(result['rank_reason'])}")
+    rule, reason = (visible(result[name]) for name in ("rank_rule", "rank_reason"))
+    lines = screen.wrap(f"rank {result['rank']} chosen by {rule}: {reason}")
     others = result.get("rank_choices") or {}
     if len(others) < 2:
         return lines
     error = "SVD's error there" if result["relative_observed"] is None else "withheld error"
     lines += ["", screen.paint(f"{'rule':<20}{'rank':>8}{error:>19}", "dim")]
-    for rule, other in others.items():
-        row = f"{left(visible(rule), 20)}{_count(other.get('rank')):>8}{fixed(other.get('error'), 6):>19}"
-        lines.append(screen.paint(row, "bold") if rule == result["rank_rule"] else row)
+    for name, other in others.items():
+        row = f"{left(visible(name), 20)}{_count(other.get('rank')):>8}{fixed(other.get('error'), 6):>19}"
+        lines.append(screen.paint(row, "bold") if name == result["rank_rule"] else row)
     return lines
 
 
