@@ -50,13 +50,12 @@ def layers(found: Sequence[dict[str, Any]], x: alt.X, y: alt.Y, domain: Sequence
         alt.Tooltip("mean:Q", format=".6g"),
     ]
     color = color_of(list(domain))
-    text = base.transform_filter("datum.labeled")
-    placed: dict[str, Any] = {"align": "left", "baseline": "bottom", "dx": 10, "dy": -8}
     return [
         base.mark_rule(strokeDash=[2, 3], strokeWidth=1.2).encode(x=x, color=color),
         base.mark_point(filled=False, size=280, strokeWidth=2.2, opacity=1).encode(x=x, y=y, color=color, tooltip=told),
-        text.mark_text(stroke="var(--paper)", strokeWidth=3, **placed).encode(x=x, y=y, text="label:N"),
-        text.mark_text(**placed).encode(x=x, y=y, text="label:N"),
+        base.transform_filter("datum.labeled")
+        .mark_text(align="left", baseline="bottom", dx=10, dy=-8, stroke="var(--paper)", strokeWidth=3)
+        .encode(x=x, y=y, text="label:N"),
     ]
 
 

@@ -36,7 +36,7 @@ class Line:
         label: The method, and the settings that tell it from other lines.
         panel: The data, and the settings of the data that tell them from other data.
         method: The method.
-        points: By rising rank. Runs with ``rank=auto`` are among them only where no others are.
+        points: By rising rank. Runs with ``rank=auto`` are among them where all seeds of the line have that rank.
         chosen: Runs with ``rank=auto``, a point for each rank and each rule that chose it.
     """
 
@@ -98,12 +98,7 @@ def lines(records: Sequence[Record]) -> Lines:
         Line(label, panel, method, *(tuple(sorted(part, key=lambda point: point.rank)) for part in parts))
         for (panel, label, method), parts in found.items()
     ]
-    every = [
-        line
-        if line.points
-        else replace(line, points=tuple(_points(run for point in line.chosen for run in point.runs)))
-        for line in every
-    ]
+    every = [replace(line, points=_joined(line)) for line in every]
     counts: Counter[str] = Counter()
     for line in every:
         counts[line.panel] += sum(run.status == "completed" for run in _runs(line))
@@ -134,6 +129,18 @@ def _points(runs: Iterable[Record]) -> list[Point]:
     return [Point(rank, tuple(by_rank[rank])) for rank in sorted(by_rank)]
 
 
+def _joined(line: Line) -> tuple[Point, ...]:
+    """The points of a line, and those of chosen ranks that have the same seeds, so that their means compare."""
+    wanted = {run.fields.get("seed") for point in line.points for run in point.runs}
+    points = {point.rank: point for point in line.points}
+    for point in line.chosen:
+        # Two rules can have chosen one rank, with the same result.
+        once = Point(point.rank, tuple({run.fields.get("seed"): run for run in point.runs}.values()))
+        if not line.points or {run.fields.get("seed") for run in once.runs} == wanted:
+            points.setdefault(point.rank, once)
+    return tuple(points[rank] for rank in sorted(points))
+
+
 def _runs(line: Line) -> Iterator[Record]:
     every = {id(run): run for point in (*line.points, *line.chosen) for run in point.runs}
     yield from every.values()
@@ -153,8 +160,7 @@ def _telling(groups: Sequence[Group]) -> dict[str, list[str]]:
             [
                 name
                 for name in group.settings
-                if not name.startswith(("data.", "selection."))
-                and len({repr(other.settings[name]) for other in alike}) > 1
+                if not name.startswith(_ELSEWHERE) and len({repr(other.settings[name]) for other in alike}) > 1
             ],
         )
     return names
