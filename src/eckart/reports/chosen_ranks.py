@@ -16,7 +16,7 @@ def rows(lines: Lines, name: str) -> list[dict[str, Any]]:
 
     Each rule has one label in a panel, at the rank that it chose most often.
     """
-    found = []
+    found: list[dict[str, Any]] = []
     for line in lines.all:
         for point in line.chosen:
             by_rule: dict[str, list[float]] = {}
