@@ -96,7 +96,8 @@ def _names(rows: list[Row]) -> list[str]:
         optimizer = str(row.settings.get("optimizer._target_") or "").rpartition(".")[2]
         parts = [row.method if len(methods) > 1 or not optimizer else f"{row.method}, {optimizer}"]
         if not optimizer:
-            parts += [f"{name}={value}" for name, value in row.settings.items() if not name.endswith("_target_")][:2]
+            told = {name: value for name, value in row.settings.items() if not name.startswith("selection.")}
+            parts += [f"{name}={value}" for name, value in told.items() if not name.endswith("_target_")][:2]
         found.append(", ".join(parts))
     return found
 
