@@ -234,7 +234,8 @@ def test_a_rule_is_no_error_in_a_sweep_over_given_ranks_and_auto() -> None:
     cfg, choices = composed("rank=5", "selection=energy")
     check(cfg, choices, alone=False)
     assert "selection" not in config.deciding(cfg)
-    assert config.deciding(composed("rank=auto", "selection=energy")[0])["selection"] == {"rule": "energy", "share": 0.99}
+    automatic, _ = composed("rank=auto", "selection=energy")
+    assert config.deciding(automatic)["selection"] == {"rule": "energy", "share": 0.99}
 
 
 def test_each_rule_of_the_config_is_one_of_the_package() -> None:

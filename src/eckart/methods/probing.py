@@ -92,12 +92,18 @@ class ProbingMethod(MatrixMethod):
 
         Where the probes are fresh at each step, the images of n orthogonal vectors are asked for, and counted.
         """
+
+        def drawn(size: int) -> Tensor:
+            return orthogonal(size, size, stream(self.seeds[0], "choosing")).to(self.loss_unit)
+
         if not self.probes.fixed:
-            x = orthogonal(self.shape[1], self.shape[1], stream(self.seeds[0], "choosing")).to(self.loss_unit)
+            x = drawn(self.shape[1])
             return shown_by(x, self.outputs(x[None])[0])
         seen = self._look()
         if self.transpose:
-            return seen.matrix[0]
+            # In another basis of the same span: the last vectors of this one can be nothing but rounding.
+            size = seen.matrix.shape[1]
+            return drawn(size) @ seen.matrix[0] / size**0.5
         assert self._drawn is not None
         return shown_by(self.probes.all[0], self._drawn[0])
 
