@@ -96,7 +96,7 @@ def shown_by(x: Tensor, y: Tensor) -> Tensor:
     Example:
         >>> matrix = torch.tensor([[4.0, 0.0], [3.0, 1.0]])
         >>> x = torch.tensor([[1.0, 1.0], [1.0, -1.0], [0.0, 2.0]])
-        >>> shown_by(x, x @ matrix.T).round(decimals=5)
+        >>> shown_by(x, x @ matrix.T).round(decimals=5).abs()
         tensor([[4., 0.],
                 [3., 1.]])
         >>> shown_by(x[2:], x[2:] @ matrix.T).abs()

@@ -89,13 +89,15 @@ def choices(result: Mapping[str, Any], screen: Screen = PAGE) -> list[str]:
     """
     rule, reason = (visible(result[name]) for name in ("rank_rule", "rank_reason"))
     lines = screen.wrap(f"rank {result['rank']} chosen by {rule}: {reason}")
-    others = result.get("rank_choices") or {}
+    others = {name: other for name, other in (result["rank_choices"] or {}).items() if isinstance(other, Mapping)}
     if len(others) < 2:
         return lines
     error = "SVD's error there" if result["relative_observed"] is None else "withheld error"
     lines += ["", screen.paint(f"{'rule':<20}{'rank':>8}{error:>19}", "dim")]
     for name, other in others.items():
-        row = f"{left(visible(name), 20)}{_count(other.get('rank')):>8}{fixed(other.get('error'), 6):>19}"
+        rank, value = other.get("rank"), other.get("error")
+        told = _count(rank if isinstance(rank, int) else None), fixed(value if isinstance(value, float) else None, 6)
+        row = f"{left(visible(name), 20)}{told[0]:>8}{told[1]:>19}"
         lines.append(screen.paint(row, "bold") if name == result["rank_rule"] else row)
     return lines
 
