@@ -7,11 +7,26 @@ import torch
 from torch import Tensor
 
 from eckart.linalg.checks import require_count, require_one_of
+from eckart.selection.best import best
+from eckart.selection.cross_validation import cross_validation
 from eckart.selection.energy import energy
 from eckart.selection.gavish_donoho import gavish_donoho
+from eckart.selection.information import information
+from eckart.selection.parallel_analysis import parallel_analysis
+from eckart.selection.screenot import screenot
 from eckart.selection.spectrum import Spectrum
 
-RULES = ("best", "energy", "gavish_donoho", "screenot", "information", "parallel_analysis", "cross_validation")
+_RULED: dict[str, Callable[..., tuple[int, str]]] = {
+    "best": best,
+    "energy": energy,
+    "gavish_donoho": gavish_donoho,
+    "screenot": screenot,
+    "information": information,
+    "parallel_analysis": parallel_analysis,
+    "cross_validation": cross_validation,
+}
+RULES = tuple(_RULED)
+SEEDED = ("best", "parallel_analysis", "cross_validation")
 
 
 class Choice(NamedTuple):
@@ -101,12 +116,14 @@ def _choose(spectrum: Spectrum, rule: str, seed: int, max_rank: int | None, sett
     if max_rank is not None:
         require_count("max_rank", max_rank)
     limit = min(max_rank or min(spectrum.shape), min(spectrum.shape))
-    ruled: Callable[..., tuple[int, str]] = {"energy": energy}.get(rule, gavish_donoho)
     exact = spectrum.exact_rank
     if exact is not None and rule != "energy":
         rank, reason = exact, f"without noise: the matrix has exactly rank {exact}"
+    elif limit == min(spectrum.shape) == 1:
+        rank, reason = 1, "a single row or column has rank 1"
     else:
-        rank, reason = ruled(spectrum, **settings)
+        seeded = {"seed": seed} if rule in SEEDED else {}
+        rank, reason = _RULED[rule](spectrum, **seeded, **settings)
     if rank == 0:
         reason = f"nothing stands out of the noise: rank 0 was found, 1 is the least ({reason})"
     elif rank > limit:

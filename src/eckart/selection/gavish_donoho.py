@@ -38,7 +38,7 @@ def gavish_donoho(spectrum: Spectrum, *, noise: float | None = None) -> tuple[in
         # The median of the paper is that of the middle two, which torch.median is not.
         cut = unknown_noise_coefficient(beta) * float(spectrum.s.quantile(0.5))
     rank = int((spectrum.s > cut).sum())
-    return rank, f"{rank} singular values are above the threshold {cut:.4g} for white noise"
+    return rank, f"the singular values above {cut:.4g}, the best threshold for white noise"
 
 
 def known_noise_coefficient(beta: float) -> float:
