@@ -83,7 +83,7 @@ def test_a_curve_is_marked_at_the_ranks_that_rules_chose() -> None:
     auto = [ours(rank=rank, seed=seed, optimum=1 / rank) for rank, seed in ((4, 0), (5, 1), (6, 0), (6, 1))]
     rules = ("best", "best", "energy", "energy")
     auto = [
-        dataclasses.replace(run, fields=run.fields | chosen(run.fields["rank"], run.fields["seed"], rule))
+        dataclasses.replace(run, fields={**run.fields, **chosen(run.fields["rank"], run.fields["seed"], rule)})
         for run, rule in zip(auto, rules, strict=True)
     ]
     for run in auto:

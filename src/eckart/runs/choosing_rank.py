@@ -1,18 +1,24 @@
 """The rank of a run with ``rank=auto``: chosen by a rule from what its method sees, before it is trained."""
 
 import dataclasses
+import importlib
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
-from eckart.config import plain, settings_of
+from eckart.config import is_a, plain, type_law
 from eckart.errors import prefixed
 from eckart.linalg.reference import ObservedReference, Reference
 from eckart.methods.method import Method
 from eckart.runs.stack import Stack
-from eckart.selection import Choice, all_choices, choose, choose_observed
+from eckart.selection import RULES, SEEDED, Choice, all_choices, choose_observed
+
+COMPARED_ENTRIES = 250_000
+"""Entries of the largest matrix of which all rules are asked; of a larger one the one that is to choose, and those that
+need nothing but its singular values."""
 
 
 @dataclass(frozen=True)
@@ -87,14 +93,30 @@ def choose_rank(method: Method, selection: Mapping[str, Any], *, seed: int) -> C
     if rule in ("best", "cross_validation") and (found := method.validated()) is not None:
         told = {"rank": found.rank, "reason": found.reason, "error": found.losses[found.ranks.index(found.rank)]}
         return Chosen(found.rank, rule, found.reason, {rule: told})
+    _check_settings(rule, settings)
     evidence, limit = method.evidence(), method.largest_rank
-    usual = settings == {name: value for name, value in plain(settings_of("selection", rule)).items() if name != "rule"}
     if not isinstance(evidence, Tensor):
         return _chosen(choose_observed(evidence, rule, seed=seed, max_rank=limit, **settings), rule, [])
-    others = all_choices(evidence, seed=seed, max_rank=limit)
-    by_rule = {other.rule: other for other in others}
-    choice = by_rule[rule] if usual else choose(evidence, rule, seed=seed, max_rank=limit, **settings)
-    return _chosen(choice, rule, others)
+    # For a comparison alone, rules that draw many matrices of the size of a large one would take too long.
+    small = evidence.numel() <= COMPARED_ENTRIES
+    rules = [name for name in RULES if name == rule or small or name not in SEEDED]
+    others = all_choices(evidence, seed=seed, max_rank=limit, rules=rules, settings={rule: settings})
+    return _chosen(next(other for other in others if other.rule == rule), rule, others)
+
+
+def _check_settings(rule: str, settings: Mapping[str, Any]) -> None:
+    """Hold settings against the types of the rule's parameters, also those whose default is null."""
+    kinds = typing.get_type_hints(getattr(importlib.import_module(f"eckart.selection.{rule}"), rule))
+    for name, value in settings.items():
+        numbers = list(value) if isinstance(value, list | tuple) else [value]
+        plain_kind = next((kind for kind in (int, float) if kind in (kinds[name], *typing.get_args(kinds[name]))), None)
+        if typing.get_origin(kinds[name]) is tuple:
+            if len(numbers) != len(typing.get_args(kinds[name])) or not all(is_a(number, int) for number in numbers):
+                raise ValueError(f"{name} must be two integers, as in [2,2]. Found {value}.")
+        elif value is not None and plain_kind is not None and not is_a(value, plain_kind):
+            raise ValueError(type_law(name, kinds[name], value))
+        if any(isinstance(number, int | float) and number < 0 for number in numbers):
+            raise ValueError(f"{name} must not be negative. Found {value}.")
 
 
 def _chosen(choice: Choice, rule: str, others: Sequence[Choice]) -> Chosen:

@@ -1,6 +1,6 @@
 """A rank by the name of its rule, with the reason in one line."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -97,19 +97,28 @@ def choose_observed(
     return _choose(Spectrum(filled), rule, seed, max_rank, settings)
 
 
-def all_choices(matrix: Tensor, *, seed: int = 0, max_rank: int | None = None) -> list[Choice]:
-    """What each rule would choose, in the order of ``RULES``; the singular values are computed once.
+def all_choices(
+    matrix: Tensor,
+    *,
+    seed: int = 0,
+    max_rank: int | None = None,
+    rules: Sequence[str] = RULES,
+    settings: Mapping[str, Mapping[str, object]] | None = None,
+) -> list[Choice]:
+    """What each rule would choose, in the order of ``rules``; the singular values are computed once.
 
     Args:
         matrix: Real, shape ``(m, n)``.
         seed: Seed of the rules that draw random numbers.
         max_rank: Largest rank that may be chosen; ``min(m, n)`` if None.
+        rules: The rules that are asked; those of ``SEEDED`` take far longer than the others.
+        settings: Settings of the rules by name, where they are not the usual ones.
 
     Returns:
         One choice for each rule.
     """
     spectrum = Spectrum(matrix)
-    return [_choose(spectrum, rule, seed, max_rank, {}) for rule in RULES]
+    return [_choose(spectrum, rule, seed, max_rank, dict((settings or {}).get(rule, {}))) for rule in rules]
 
 
 def _choose(spectrum: Spectrum, rule: str, seed: int, max_rank: int | None, settings: dict[str, object]) -> Choice:
