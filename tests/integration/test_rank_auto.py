@@ -121,6 +121,7 @@ def test_the_choice_of_completion_sees_the_observed_entries_alone() -> None:
 def test_methods_that_see_the_target_choose_from_it() -> None:
     target = planted()
     common: dict[str, Any] = {"ranks": [1], "seeds": [0]}
+    trained = common | {"optimizer": RiemannianCG}
     methods: list[Method] = [
         SVD(Dense(target), **common),
         Factorization(target[None], optimizer=RiemannianCG, **common),

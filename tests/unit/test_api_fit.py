@@ -181,7 +181,8 @@ def test_missing_entries_are_recovered(capfd: pytest.CaptureFixture[str]) -> Non
     result = eckart.fit(np.where(mask, whole, np.nan), RANK, "completion")
     np.testing.assert_allclose(result.approximation(), whole, atol=1e-8)
     assert result.fields["measured"] == "known on the observed entries alone"
-    assert result.errors.keys() == {"relative_observed"}
+    assert result.errors.keys() == {"relative_observed", "relative_withheld"}
+    assert result.fields["verdict"] == "recovered"
     assert result.optimum == {}
     assert result.picture() is None
     assert "<img" not in result._repr_html_()

@@ -18,7 +18,7 @@ from eckart.data.matrix import MatrixData, bound
 from eckart.data.samples import SampleData
 
 CONFIGS = sorted(path.stem for path in (config.config_dir() / "data").glob("[!_]*.yaml"))
-SMALL = {"rows": 12, "cols": 9, "rank": 3}
+SMALL = {"rows": 12, "cols": 9, "rank": 3, "oversampling": 1.5}
 LAB_MASK = [[1, 1, 1], [0, 1, 1], [1, 0, 1]]
 
 

@@ -106,6 +106,15 @@ def test_table_shows_the_rows() -> None:
         assert row[header.index("rank") + 3] in "02"
 
 
+def test_completions_are_counted_by_their_verdict() -> None:
+    verdicts = ("recovered", "recovered", "did not fit")
+    results = [job(seed=seed) | {"verdict": verdict} for seed, verdict in enumerate(verdicts)]
+    header, row = sweep_table([*results, job(method="svd")], WIDE).splitlines()[-3:-1]
+    assert cells(header)[:4] == ["method", "rank", "n", "recovered"] and cells(row)[3] == "2"
+    assert sweep_table([*results, job(method="svd")], WIDE).splitlines()[-1].split()[3] == "–"
+    assert "recovered" not in sweep_table([job(), job(seed=1)], WIDE)
+
+
 def test_small_errors_keep_their_digits() -> None:
     for screen in (WIDE, Screen(80)):
         (line,) = sweep_table([job() | {"relative_2norm": 3.19858e-9}], screen).splitlines()[5:]

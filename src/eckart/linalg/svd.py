@@ -153,17 +153,19 @@ def factor_svd(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     Returns:
         ``(u, s, vh)`` of shapes ``(..., m, r)``, ``(..., r)``, ``(..., r, n)`` with ``r = min(m, k, n)``, as of
-        :func:`truncated_svd`.
+        :func:`truncated_svd`. Rows and columns of the product that are not known, NaN in the factors, count as zeros,
+        and are NaN in ``u`` and ``vh``.
 
     Example:
         >>> u, s, vh = factor_svd(torch.tensor([[3.0], [4.0]]), torch.tensor([[0.0, 2.0, 0.0]]))
         >>> s, torch.allclose((u * s) @ vh, torch.tensor([[0.0, 6.0, 0.0], [0.0, 8.0, 0.0]]))
         (tensor([10.]), True)
     """
-    q_left, triangle_left = torch.linalg.qr(left)
-    q_right, triangle_right = torch.linalg.qr(right.mT)
+    no_row, no_col = left.isnan().any(-1, keepdim=True), right.isnan().any(-2, keepdim=True)
+    q_left, triangle_left = torch.linalg.qr(left.masked_fill(no_row, 0))
+    q_right, triangle_right = torch.linalg.qr(right.masked_fill(no_col, 0).mT)
     u, s, vh = torch.linalg.svd(triangle_left @ triangle_right.mT, full_matrices=False)
-    return q_left @ u, s, vh @ q_right.mT
+    return (q_left @ u).masked_fill(no_row, torch.nan), s, (vh @ q_right.mT).masked_fill(no_col, torch.nan)
 
 
 def balance(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,28 +5,52 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from eckart.linalg.entries import Entries
 from eckart.methods.factorization import PairMethod
+from eckart.methods.optimizers import solver_class
+from eckart.methods.withheld import Evidence, has_direction, withhold
 from eckart.optim.objectives import Objective, ObservedEntries
+from eckart.optim.solver import PairSolver
 
 
 class Completion(PairMethod):
     """Two factors, trained on the observed entries of the target; held-out entries are not even handed over.
 
+    To fit what is observed is not to recover the rest. So a share of the observed entries is withheld at first. When a
+    member has come to rest, or half of ``max_steps`` is over, it is held against them, and is then trained on all
+    observed entries: from where it is, or from the start if it has not found those withheld about as well as the
+    others. :class:`eckart.methods.withheld.Evidence` says what follows from it.
+
     Args:
         entries: Observed entries of each target, of one shape ``(m, n)``.
         ranks: Rank of each member.
+        seeds: Seed of each member; it also draws the entries that are withheld.
+        withheld: Share of the observed entries that is withheld at first, from 0 to .5.
         **common: As in :class:`PairMethod`.
 
     Raises:
         ValueError: If no entry is observed or all that are observed are zero, or as in :class:`PairMethod`.
     """
 
-    def __init__(self, entries: Sequence[Entries], *, ranks: Sequence[int], **common: Any) -> None:
+    checked: Tensor
+    errors_then: Tensor
+
+    def __init__(
+        self,
+        entries: Sequence[Entries],
+        *,
+        ranks: Sequence[int],
+        seeds: Sequence[int],
+        withheld: float = 0.05,
+        **common: Any,
+    ) -> None:
         rows, cols = entries[0].shape
-        for own, rank in zip(entries, ranks, strict=True):
-            freedom = rank * (rows + cols - rank)
+        if not 0 <= withheld <= 0.5:
+            raise ValueError(f"withheld must be a share from 0 to 0.5. Found {withheld}.")
+        self._freedom = [rank * (rows + cols - rank) for rank in ranks]
+        for own, rank, freedom in zip(entries, ranks, self._freedom, strict=True):
             if len(own) < freedom:
                 warnings.warn(
                     f"{len(own)} entries are observed, fewer than the {freedom} degrees of freedom of a {rows}×{cols} "
@@ -34,8 +58,16 @@ class Completion(PairMethod):
                     stacklevel=2,
                 )
         norms = torch.stack([own.norm() for own in entries])
-        super().__init__(len(entries), (rows, cols), norms, ranks=ranks, **common)
+        super().__init__(len(entries), (rows, cols), norms, ranks=ranks, seeds=seeds, **common)
         self.entries = [own.to(self.trained_dtype) for own in entries]
+        solver = solver_class(self.make_optimizer)
+        share = withheld if solver is None or solver.unit_scale else 0.0
+        members = zip(self.entries, self.ranks, self.seeds, strict=True)
+        self.withheld = [withhold(own, rank, share=share, seed=seed) for own, rank, seed in members]
+        self.register_buffer("checked", torch.tensor([not bool(chosen.any()) for chosen in self.withheld]))
+        # Relative errors at the check: on the entries that were seen, on those withheld; and whether they had a
+        # direction in common.
+        self.register_buffer("errors_then", torch.full((self.stack, 3), torch.nan, dtype=self.trained_dtype))
 
     def evidence(self) -> Entries:
         """The observed entries."""
@@ -44,4 +76,94 @@ class Completion(PairMethod):
     def make_objective(self) -> Objective:
         """The observed entries, as lists."""
         scales = self.scale.flatten()
-        return ObservedEntries([own.to(scales.device) / scale for own, scale in zip(self.entries, scales, strict=True)])
+        scaled = [own.to(scales.device) / scale for own, scale in zip(self.entries, scales, strict=True)]
+        objective = ObservedEntries(scaled, [chosen.to(scales.device) for chosen in self.withheld])
+        objective.release(self.checked)
+        return objective
+
+    def on_train_start(self) -> None:
+        """Let members that were resumed see what they saw."""
+        objective, _, _ = self.pair_problem()
+        assert isinstance(objective, ObservedEntries)
+        objective.release(self.checked)
+        super().on_train_start()
+
+    def go_on(self) -> None:
+        """Hold members that have come to rest against the entries withheld from them, and train them on all."""
+        driver = self.driver
+        late = driver.step_count >= driver.max_steps // 2
+        members = ~self.checked & (~driver.active.to(self.checked.device) | late)
+        if not members.any():
+            return
+        begin = self._start(self._initialization)
+        for member in members.nonzero()[:, 0].tolist():
+            self.errors_then[member] = torch.tensor(self._hold_against(member), dtype=self.trained_dtype)
+            if not self.evidence(member).as_promised:
+                for factor, first in zip((self.left, self.right), begin, strict=True):
+                    factor.data[member] = first[member].to(factor)
+        self.checked |= members
+        objective, _, _ = self.pair_problem()
+        assert isinstance(objective, ObservedEntries)
+        objective.release(self.checked)
+        optimizer = self._optimizer()
+        if isinstance(optimizer, PairSolver):
+            optimizer.restart(members)
+        driver.active |= members.to(driver.active.device) & ~driver.diverged
+
+    def own_figures(self) -> dict[str, Tensor]:
+        """Relative error on the entries withheld, as it was when they were; NaN where none is or was yet."""
+        return {"relative_withheld": self.errors_then[:, 1]}
+
+    def evidence(self, member: int) -> Evidence:
+        """What the fit of a member is to be judged by."""
+        own, chosen = self.entries[member], self.withheld[member]
+        fit, error, directed = self.errors_then[member].tolist()
+        rank, counts = self.ranks[member], own.counts()
+        short = sum(int(((count < rank) & (count > 0)).sum()) for count in counts)
+        withheld = int(chosen.sum()) if error == error else 0
+        everything = torch.ones(len(own), dtype=torch.bool)
+        return Evidence(
+            observed=len(own) - withheld,
+            withheld=withheld,
+            freedom=self._freedom[member],
+            short=short,
+            fit=fit,
+            error=error,
+            directed=directed == 1,
+            final=self._relative(member, everything),
+        )
+
+    def fields(self, member: int) -> dict[str, Any]:
+        """Those of every driven method, and what the withheld entries say."""
+        evidence, fields = self.evidence(member), super().fields(member)
+        if len(self.entries[member]) == self.shape[0] * self.shape[1]:
+            # Nothing is missing that could be recovered.
+            return fields
+        if evidence.verdict != "recovered":
+            # A gradient of zero is the end of the training, and no more.
+            fields["stop_reason"] = fields["stop_reason"].replace("converged:", "at rest:")
+        return fields | {
+            "withheld": evidence.withheld,
+            "verdict": evidence.verdict,
+            "verdict_reason": evidence.reason,
+        }
+
+    def undetermined(self, member: int) -> tuple[Tensor, Tensor] | None:
+        """Rows and columns without an observed entry."""
+        rows, cols = (count.cpu() == 0 for count in self.entries[member].counts())
+        return (rows, cols) if bool(rows.any() or cols.any()) else None
+
+    def _hold_against(self, member: int) -> tuple[float, float, float]:
+        chosen = self.withheld[member]
+        kept = self.entries[member][~chosen]
+        residual = self._residual(member, kept)
+        directed = has_direction(kept, residual, self.seeds[member])
+        return self._relative(member, ~chosen), self._relative(member, chosen), float(directed)
+
+    def _residual(self, member: int, entries: Entries) -> Tensor:
+        left, right = (factor[member].detach().double().cpu() for factor in self.factors())
+        return entries.to(torch.float64).value - entries.product(left, right)
+
+    def _relative(self, member: int, chosen: Tensor) -> float:
+        part = self.entries[member][chosen]
+        return float(torch.linalg.vector_norm(self._residual(member, part)) / part.norm())

@@ -71,6 +71,9 @@ class DrivenMethod(Method):
     def on_block_end(self) -> None:
         """Bring the model up to date with the factors that a :class:`PairSolver` trained."""
 
+    def go_on(self) -> None:
+        """Called after each record: may give members that have come to rest something further to train."""
+
     def own_figures(self) -> dict[str, Tensor]:
         """Further figures that follow from what training sees, each of shape ``(J,)``."""
         return {}
@@ -208,6 +211,7 @@ class DrivenMethod(Method):
         if not resumed:
             # A resumed model is up to date, and its last bits can depend on how often it was updated.
             self.on_block_end()
+            self.go_on()
         # A block can end early, so members that stopped in an earlier part of it count as well.
         moved = driver.steps != driver.recorded
         driver.recorded.copy_(driver.steps)

@@ -43,6 +43,7 @@ class PairMethod(MatrixMethod):
         scale = norms if solver is None or solver.unit_scale else torch.ones_like(norms)
         self.register_buffer("scale", scale.to(dtype)[:, None, None], persistent=False)
         self.loss_unit = scale.square().to(dtype)
+        self._initialization = initialization
         left, right = self._start(initialization)
         self.left, self.right = nn.Parameter(left.to(dtype)), nn.Parameter(right.to(dtype))
         self._objective: Objective | None = None

@@ -101,6 +101,13 @@ class Method(LightningModule):
         """Approximations of the targets: ``left (J, m, k)`` and ``right (J, k, n)``, zero beyond a member's rank."""
         raise NotImplementedError
 
+    def undetermined(self, member: int) -> tuple[Tensor, Tensor] | None:
+        """Rows and columns of which nothing was seen, boolean, ``(m,)`` and ``(n,)``; they are given back as NaN.
+
+        None where every row and column is seen.
+        """
+        return None
+
     def record(self) -> dict[str, Any] | None:
         """Figures to log since the last call, shape ``(J,)`` or numbers; None where there is nothing new.
 

@@ -113,6 +113,8 @@ class ObservedEntries:
 
     Args:
         entries: Entries of each member, of one shape ``(m, n)``, dtype and device.
+        withheld: Of each member, which entries have weight zero until they are released, boolean, shape ``(N,)``; None
+            where all are seen from the start.
 
     Example:
         >>> observed = Entries.of_matrix(torch.tensor([[1.0, torch.nan], [torch.nan, 4.0]]))
@@ -123,19 +125,27 @@ class ObservedEntries:
 
     ridge = 0.1
 
-    def __init__(self, entries: Sequence[Entries]) -> None:
+    def __init__(self, entries: Sequence[Entries], withheld: Sequence[Tensor] | None = None) -> None:
         self.rows, self.cols = entries[0].shape
         first = entries[0].value
         self.counts = torch.tensor([len(own) for own in entries], device=first.device)
         size = len(entries), int(self.counts.max())
         self.row = torch.zeros(size, dtype=torch.long, device=first.device)
-        self.col, self.weight, self.values = (self.row.new_zeros(size), *(first.new_zeros(size) for _ in range(2)))
+        self.col, self._all, self._observed = (self.row.new_zeros(size), *(first.new_zeros(size) for _ in range(2)))
         for member, own in enumerate(entries):
-            for part, filled in ((self.row, own.row), (self.col, own.col), (self.values, own.value)):
+            for part, filled in ((self.row, own.row), (self.col, own.col), (self._all, own.value)):
                 part[member, : len(own)] = filled
-            self.weight[member, : len(own)] = 1
-        self.norms = torch.linalg.vector_norm(self.values, dim=1)
+            self._observed[member, : len(own)] = 1
         self._patterns = [_Pattern.of(own.row, own.col, self.rows, self.cols) for own in entries]
+        self.weight = self._observed.clone()
+        for member, chosen in enumerate(withheld or ()):
+            self.weight[member, : len(chosen)][chosen] = 0
+        self._weigh()
+
+    def release(self, members: Tensor) -> None:
+        """Let some members see the entries that were withheld from them, boolean, shape ``(J,)``."""
+        self.weight = torch.where(members[:, None], self._observed, self.weight)
+        self._weigh()
 
     def residual(self, left: Tensor, right: Tensor) -> Tensor:
         """``left @ right - target`` on the observed entries, shape ``(J, observed)``."""
@@ -168,9 +178,13 @@ class ObservedEntries:
         )
 
     def entries(self, member: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Row, column and value of the observed entries of one member, in row-major order."""
-        count = int(self.counts[member])
-        return self.row[member, :count], self.col[member, :count], self.values[member, :count]
+        """Row, column and value of the entries of one member that have weight, in row-major order."""
+        seen = self.weight[member] > 0
+        return self.row[member, seen], self.col[member, seen], self.values[member, seen]
+
+    def _weigh(self) -> None:
+        self.values = torch.where(self.weight > 0, self._all, 0)
+        self.norms = torch.linalg.vector_norm(self.values, dim=1)
 
     def _matrix(self, member: int, entries: Tensor, transposed: bool = False) -> Tensor:
         pattern, entries = self._patterns[member], entries[: int(self.counts[member])]

@@ -33,6 +33,7 @@ class Row:
         completed: Number of completed jobs; the means are over these.
         failed: Number of failed jobs.
         diverged: Number of diverged jobs.
+        recovered: Number of completed jobs with the verdict ``recovered``; None where none has a verdict.
         spreads: Mean and deviation of each of ``AVERAGED`` that a completed job has.
     """
 
@@ -44,6 +45,7 @@ class Row:
     completed: int
     failed: int
     diverged: int
+    recovered: int | None
     spreads: dict[str, Spread]
 
 
@@ -150,6 +152,7 @@ def _row(group: Group) -> Row:
         values = [result[name] for result in completed if result.get(name) is not None]
         if values:
             spreads[name] = Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
+    verdicts = [result["verdict"] for result in completed if result.get("verdict") is not None]
     return Row(
         data=group.data,
         method=group.method,
@@ -159,6 +162,7 @@ def _row(group: Group) -> Row:
         completed=len(completed),
         failed=sum(result["status"] == "failed" for result in group.results),
         diverged=sum(result["status"] == "diverged" for result in group.results),
+        recovered=verdicts.count("recovered") if verdicts else None,
         spreads=spreads,
     )
 

@@ -87,6 +87,9 @@ def _numbers(rows: Sequence[Row], screen: Screen, *, full: bool) -> list[list[Co
         if any(getattr(row, name) for row in rows):
             cells = [str(getattr(row, name) or "") for row in rows]
             counts.append(Column(name, [screen.paint(cell, "red") for cell in cells]))
+    if any(row.recovered is not None for row in rows):
+        cells = [NONE if row.recovered is None else str(row.recovered) for row in rows]
+        counts.append(Column("recovered", cells))
     errors = [
         Column(header, spread(f"relative_{name}", error), "relative error")
         for name, header in (("2norm", "2-norm"), ("frobenius", "Frobenius"))

@@ -13,6 +13,7 @@ from eckart.results.screen import PAGE, Screen, left, length, right
 ROUNDING = 1e-12
 """An excess of at most this is what float64 leaves of none: it is green where colors are shown."""
 _ENDS = {"converged": "green", "computed": "green", "diverged": "red", "failed": "red"}
+_VERDICTS = {"recovered": "green", "did not fit": "red"}
 # Epochs whose loss is printed; of more, the first and the last.
 _EPOCHS = 8
 # Failed jobs that are listed one by one; of more, so many are named for each error.
@@ -64,7 +65,7 @@ def table(result: Mapping[str, Any], folder: Path | None, screen: Screen = PAGE)
         blocks.append(choices(result, screen))
     if result["accuracy"] is not None:
         blocks.append([f"test accuracy {result['accuracy']:.4f}", *_losses(result, screen)])
-    blocks.append([*_end(result, screen), *_took(result, screen)])
+    blocks.append([*_verdict(result, screen), *_end(result, screen), *_took(result, screen)])
     if folder is not None:
         blocks[-1] += [visible(shown(folder)), *(f"  {line}" for line in _files(folder, screen))]
     return "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks)
@@ -184,6 +185,7 @@ def _further(result: Mapping[str, Any], digits: int) -> list[tuple[str, str]]:
         rows.append(("images of the transpose", _count(result["transpose_images"])))
     for name, key in (
         ("error on the observed entries", "relative_observed"),
+        ("error on the withheld entries", "relative_withheld"),
         ("error on the held-out entries", "relative_held_out"),
         ("largest output difference", "largest_output_difference"),
     ):
@@ -198,6 +200,16 @@ def _losses(result: Mapping[str, Any], screen: Screen) -> list[str]:
         half = _EPOCHS // 2
         losses = [*losses[:half], f"({len(losses) - 2 * half} more)", *losses[-half:]]
     return screen.wrap(f"cross-entropy summed over batches, by epoch: {', '.join(losses)}")
+
+
+def _verdict(result: Mapping[str, Any], screen: Screen) -> list[str]:
+    if result["verdict"] is None:
+        return []
+    verdict = visible(result["verdict"])
+    lines = screen.wrap(f"{verdict}: {visible(result['verdict_reason'] or '')}")
+    if verdict in _VERDICTS:
+        lines[0] = screen.paint(verdict, _VERDICTS[verdict]) + lines[0].removeprefix(verdict)
+    return lines
 
 
 def _end(result: Mapping[str, Any], screen: Screen) -> list[str]:

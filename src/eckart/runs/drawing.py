@@ -54,7 +54,7 @@ def write_preview(folder: Path, result: dict[str, Any], subject: Subject, left: 
     target, rank = subject.target, result["rank"]
     if target is None or "approximation" not in subject.pictures:
         return
-    trained = left.detach().double(), right.detach().double()
+    trained = _drawn(left), _drawn(right)
     best = trained if subject.computed else panels.best(target, rank, trained, result["optimum_frobenius"])
     if subject.image is None:
         shown = panels.means(target, [trained, best], preview.CELLS)
@@ -95,7 +95,7 @@ def draw(
         return folder / f"{name}{suffix}"
 
     drawn = []
-    left, right = left.detach().double(), right.detach().double()
+    left, right = _drawn(left), _drawn(right)
     pictures, spectrum = subject.pictures, subject.spectrum
     if subject.target is not None and "approximation" in pictures:
         drawn.append(_approximation(named("approximation"), result, subject, subject.target, (left, right)))
@@ -123,6 +123,11 @@ def draw(
             )
         )
     return drawn
+
+
+def _drawn(factor: Tensor) -> Tensor:
+    # Rows and columns that nothing is known of are drawn as zeros.
+    return factor.detach().double().nan_to_num(0)
 
 
 def _approximation(

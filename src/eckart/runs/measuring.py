@@ -4,6 +4,7 @@ import math
 import warnings
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from eckart.linalg.ranks import numerical_rank
@@ -21,7 +22,7 @@ def measure(method: Method, reference: Reference | ObservedReference) -> list[tu
 
     Returns:
         For each member the fields of ``result.json`` that follow from the training, and the factors that they were
-        computed from: ``left (m, k)`` and ``right (k, n)``.
+        computed from: ``left (m, k)`` and ``right (k, n)``, NaN in rows and columns that the method cannot know.
     """
     errors = {name: values.tolist() for name, values in reference.errors(*method.factors()).items()}
     left, right = (factor.detach().cpu() for factor in method.factors())
@@ -68,4 +69,9 @@ def _of_member(
         "fit_seconds": method.fit_seconds / len(method.ranks),
         **method.fields(member),
     }
+    hidden = method.undetermined(member)
+    if hidden is not None:
+        # Nothing is known of them, and a number would look as if there were.
+        left = left.masked_fill(hidden[0][:, None], torch.nan)
+        right = right.masked_fill(hidden[1], torch.nan)
     return fields, {"left": left, "right": right}

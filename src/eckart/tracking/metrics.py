@@ -74,6 +74,7 @@ METRICS = {
         Metric("optimum_2norm", "Optimum: relative 2-norm error of the SVD", log=True, tracked_only=True),
         Metric("optimum_frobenius", "Optimum: relative Frobenius error of the SVD", log=True, tracked_only=True),
         Metric("relative_observed", "Relative error on the observed entries", log=True),
+        Metric("relative_withheld", "Relative error on the observed entries that were withheld as a check", log=True),
         Metric("relative_held_out", "Relative error on the held-out entries", log=True),
         Metric("largest_output_difference", "Largest output difference", unit="units of the outputs", log=True),
         # Its largest value would be that of an epoch chosen by the test set.

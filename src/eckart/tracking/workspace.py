@@ -209,7 +209,8 @@ def _training() -> Iterator[Any]:
     for norm in NORMS:
         title = METRICS[f"relative_{norm}"].title
         yield _curve(f"{title}, and its optimum", f"relative_{norm}", f"optimum_{norm}")
-    yield _curve("Completion: observed and held-out entries", "relative_observed", "relative_held_out")
+    checks = ("relative_observed", "relative_withheld", "relative_held_out")
+    yield _curve("Completion: observed, withheld and held-out entries", *checks)
     yield _curve("Classifiers: training loss by epoch", "train/loss", axis=EPOCH)
     yield _curve("Classifiers: test accuracy by epoch", "accuracy", axis=EPOCH)
 

@@ -7,6 +7,7 @@ are not finite, as after a divergence, are left out.
 from eckart.results.figures.curves import accuracy, convergence, singular_values
 from eckart.results.figures.labels import components, confusion
 from eckart.results.figures.matrices import approximation
+from eckart.results.figures.phase import phase_diagram
 from eckart.results.figures.ranks import accuracy_by_rank, errors_by_rank
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "confusion",
     "convergence",
     "errors_by_rank",
+    "phase_diagram",
     "singular_values",
 ]

@@ -1,0 +1,133 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from matrices import gaussian
+
+import eckart
+from eckart.linalg.entries import Entries
+from eckart.methods.withheld import Evidence, has_direction, withhold
+
+FACTS = {"observed": 1000, "withheld": 50, "freedom": 500, "short": 0, "directed": False}
+
+
+def observed(rows: int, cols: int, share: float, seed: int = 0) -> Entries:
+    return Entries.of_matrix(
+        gaussian(rows, cols), torch.from_numpy(np.random.default_rng(seed).random((rows, cols)) < share)
+    )
+
+
+@pytest.mark.parametrize(("share", "rank"), list(itertools.product((0.05, 0.3), (1, 3, 6))))
+def test_each_row_and_column_keeps_as_many_entries_as_the_rank(share: float, rank: int) -> None:
+    entries = observed(60, 40, 0.5)
+    chosen = withhold(entries, rank, share=share, seed=1)
+    assert int(chosen.sum()) == max(30, min(round(share * len(entries)), len(entries) // 5))
+    for before, after in zip(entries.counts(), entries[~chosen].counts(), strict=True):
+        assert (after >= torch.minimum(before, torch.tensor(rank))).all()
+
+
+def test_rows_and_columns_that_have_no_entry_to_spare_lose_none() -> None:
+    mask = torch.zeros(60, 40, dtype=torch.bool)
+    mask[:, :4] = True
+    mask[:30] = True
+    entries = Entries.of_matrix(gaussian(60, 40), mask)
+    chosen = withhold(entries, 4, share=0.1, seed=0)
+    assert chosen.any() and not chosen[entries.row >= 30].any()
+
+
+def test_none_is_withheld_where_too_few_are_left_beyond_the_degrees_of_freedom() -> None:
+    entries = observed(20, 20, 0.5)
+    count, spare = len(entries), [len(entries) - rank * (40 - rank) for rank in (4, 5)]
+    assert spare[0] // 2 >= 10 > spare[1] // 2
+    assert int(withhold(entries, 4, share=0.05, seed=0).sum()) == min(30, spare[0] // 2, count // 5)
+    assert not withhold(entries, 5, share=0.05, seed=0).any()
+    assert not withhold(entries, 1, share=0, seed=0).any()
+
+
+def test_the_seed_alone_draws_them() -> None:
+    entries = observed(30, 30, 0.5)
+    first, again, other = (withhold(entries, 2, share=0.1, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+@pytest.mark.parametrize(
+    ("changed", "verdict"),
+    [
+        ({}, "recovered"),
+        ({"error": 0.9}, "fits, not confirmed"),
+        ({"withheld": 0}, "fits, not confirmed"),
+        ({"freedom": 1000}, "fits, not confirmed"),
+        ({"short": 1}, "fits, not confirmed"),
+        ({"final": 0.02}, "did not fit"),
+        # Noise: the fit on 1000 entries leaves .1, so that .2 is expected of others.
+        ({"fit": 0.1, "final": 0.1, "error": 0.29}, "recovered"),
+        ({"fit": 0.1, "final": 0.1, "error": 0.31}, "did not fit"),
+        ({"fit": 0.1, "final": 0.1, "error": 0.2, "directed": True}, "did not fit"),
+        ({"fit": 0.4, "final": 0.4, "error": 0.6}, "did not fit"),
+        ({"fit": 0.005, "final": 0.005, "error": 0.1}, "fits, not confirmed"),
+    ],
+)
+def test_verdicts(changed: dict[str, float], verdict: str) -> None:
+    evidence = Evidence(**(FACTS | {"fit": 1e-13, "error": 1e-11, "final": 1e-13} | changed))  # type: ignore[arg-type]
+    assert evidence.verdict == verdict
+    assert len(evidence.reason.splitlines()) == 1
+
+
+def test_noise_is_told_from_what_a_fit_of_lower_rank_leaves() -> None:
+    entries = observed(50, 40, 0.4)
+    noise = gaussian(len(entries), seed=5)
+    direction = entries.product(gaussian(50, 1, seed=6), gaussian(1, 40, seed=7))
+    assert not any(has_direction(entries, noise * noise.abs() ** power, seed) for power in (0, 1) for seed in range(5))
+    assert all(has_direction(entries, noise + direction, seed) for seed in range(5))
+
+
+def completed(
+    noise: float = 0.0, share: float = 0.6, rank: int = 2, rows: int = 40
+) -> tuple[np.ndarray, eckart.Result]:
+    rng = np.random.default_rng(3)
+    whole = rng.standard_normal((rows, 2)) @ rng.standard_normal((2, 30)) + noise * rng.standard_normal((rows, 30))
+    return whole, eckart.fit(np.where(rng.random(whole.shape) < share, whole, np.nan), rank, "completion", seed=1)
+
+
+def test_a_recovered_matrix_is_fitted_to_every_entry_and_says_what_confirms_it() -> None:
+    whole, result = completed()
+    np.testing.assert_allclose(result.approximation(), whole, atol=1e-8)
+    fields = result.fields
+    assert fields["verdict"] == "recovered" and fields["withheld"] > 30
+    assert fields["relative_withheld"] < 1e-8 and fields["relative_observed"] < 1e-9
+    assert fields["stop_reason"].startswith("converged")
+
+
+def test_noise_is_recovered_from_and_a_rank_that_is_too_low_is_not() -> None:
+    _, noisy = completed(noise=0.1)
+    assert noisy.fields["verdict"] == "recovered"
+    assert 0.05 < noisy.fields["relative_withheld"] < 0.2
+    _, low = completed(rank=1)
+    assert low.fields["verdict"] == "did not fit"
+    assert low.fields["stop_reason"].startswith("at rest")
+
+
+def test_a_check_that_is_switched_off_confirms_nothing() -> None:
+    rng = np.random.default_rng(3)
+    whole = rng.standard_normal((20, 1)) @ rng.standard_normal((1, 15))
+    entries = np.where(rng.random(whole.shape) < 0.7, whole, np.nan)
+    result = eckart.fit(entries, 1, "completion", withheld=0.0)
+    assert result.fields["verdict"] == "fits, not confirmed" and result.fields["withheld"] == 0
+    with pytest.raises(ValueError, match=r"withheld must be a share from 0 to 0\.5\. Found 0\.6\.$"):
+        eckart.fit(entries, 1, "completion", withheld=0.6)
+
+
+def test_rows_and_columns_that_were_never_observed_are_not_made_up() -> None:
+    rng = np.random.default_rng(3)
+    whole = rng.standard_normal((30, 2)) @ rng.standard_normal((2, 20))
+    entries = whole.copy()
+    entries[4], entries[:, 7] = np.nan, np.nan
+    result = eckart.fit(entries, 2, "completion")
+    found = result.approximation().numpy()
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(entries))
+    np.testing.assert_allclose(found, entries, atol=1e-8)
+    u, s, vh = result.svd()
+    assert u[4].isnan().all() and vh[:, 7].isnan().all() and s.isfinite().all()
+    np.testing.assert_allclose((u * s) @ vh, entries, atol=1e-8)
+    assert result.fields["numerical_rank"] == 2
