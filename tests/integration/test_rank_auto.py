@@ -72,7 +72,7 @@ def test_the_choice_sees_the_images_of_training_and_no_image_is_asked_for_twice(
     operator, counts = asked(Dense(target))
     common: dict[str, Any] = {"seeds": [0], "optimizer": RiemannianCG, "max_steps": 200, "tolerance": 1e-9}
     first = kind(operator, ranks=[1], **common | PROBES[case])
-    first.evidence()
+    first.to_choose_from()
     alone = kind(Dense(target.clone()), ranks=[3], **common | PROBES[case])
     # What is not among the images is lost.
     target.fill_(torch.nan)
@@ -112,7 +112,7 @@ def test_the_choice_of_completion_sees_the_observed_entries_alone() -> None:
     for hidden in (0.0, torch.nan, 1e30):
         entries = Entries.of_matrix(torch.where(mask, target, torch.as_tensor(hidden, dtype=target.dtype)), mask)
         method = Completion([entries], ranks=[1], seeds=[0], optimizer=RiemannianCG)
-        evidence = method.evidence()
+        evidence = method.to_choose_from()
         assert len(evidence) == int(mask.sum())
         ranks.append(choose_rank(method, {"rule": "best"}, seed=0))
     assert ranks[0] == ranks[1] == ranks[2]
@@ -122,12 +122,9 @@ def test_methods_that_see_the_target_choose_from_it() -> None:
     target = planted()
     common: dict[str, Any] = {"ranks": [1], "seeds": [0]}
     trained = common | {"optimizer": RiemannianCG}
-    methods: list[Method] = [
-        SVD(Dense(target), **common),
-        Factorization(target[None], optimizer=RiemannianCG, **common),
-    ]
+    methods: list[Method] = [SVD(Dense(target), **common), Factorization(target[None], **trained)]
     for method in methods:
-        torch.testing.assert_close(method.evidence(), target, rtol=0, atol=0)
+        torch.testing.assert_close(method.to_choose_from(), target, rtol=0, atol=0)
 
 
 def test_the_choice_of_a_classifier_sees_the_training_set_alone() -> None:

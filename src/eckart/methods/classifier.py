@@ -91,7 +91,7 @@ class Classifier(Method):
         self._record: dict[str, Any] | None = {}
         self._sum = torch.zeros(())
 
-    def evidence(self) -> Tensor:
+    def to_choose_from(self) -> Tensor:
         """The training inputs."""
         return self._samples[0]
 

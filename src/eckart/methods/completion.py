@@ -69,7 +69,7 @@ class Completion(PairMethod):
         # direction in common.
         self.register_buffer("errors_then", torch.full((self.stack, 3), torch.nan, dtype=self.trained_dtype))
 
-    def evidence(self) -> Entries:
+    def to_choose_from(self) -> Entries:
         """The observed entries."""
         return self.entries[0]
 

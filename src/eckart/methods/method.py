@@ -73,7 +73,7 @@ class Method(LightningModule):
         """
         return None
 
-    def evidence(self) -> Any:
+    def to_choose_from(self) -> Any:
         """What the choice of a rank may rest on: what training sees, of a stack of one.
 
         Returns:

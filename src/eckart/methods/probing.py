@@ -87,7 +87,7 @@ class ProbingMethod(MatrixMethod):
             self.register_buffer("left", torch.zeros(self.stack, seen[0], self.width, dtype=dtype))
             self.register_buffer("right", torch.zeros(self.stack, self.width, seen[1], dtype=dtype))
 
-    def evidence(self) -> Tensor:
+    def to_choose_from(self) -> Tensor:
         """What the images of the probes say of the target, as :func:`shown_by` computes it from them.
 
         Where the probes are fresh at each step, the images of n orthogonal vectors are asked for, and counted.

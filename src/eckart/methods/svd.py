@@ -62,7 +62,7 @@ class SVD(MatrixMethod):
         """``U Σ^½`` and ``Σ^½ Vᵀ`` of each member."""
         return self.left, self.right
 
-    def evidence(self) -> Tensor:
+    def to_choose_from(self) -> Tensor:
         """The target; one that gives images alone is computed from those of all unit vectors."""
         rows, cols = self.shape
         if not isinstance(self._operator, Dense) and self._randomized and rows * cols > EXACT_ENTRIES:

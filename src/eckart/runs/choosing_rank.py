@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
-from eckart.config import is_a, plain, type_law
+from eckart.config import is_a, plain, settings_of, type_law
 from eckart.errors import prefixed
+from eckart.linalg.entries import Entries
 from eckart.linalg.reference import ObservedReference, Reference
 from eckart.methods.method import Method
 from eckart.runs.stack import Stack
-from eckart.selection import RULES, SEEDED, Choice, all_choices, choose_observed
+from eckart.selection import RULES, SEEDED, Choice, all_choices
 
 COMPARED_ENTRIES = 250_000
 """Entries of the largest matrix of which all rules are asked; of a larger one the one that is to choose, and those that
@@ -94,14 +96,20 @@ def choose_rank(method: Method, selection: Mapping[str, Any], *, seed: int) -> C
         told = {"rank": found.rank, "reason": found.reason, "error": found.losses[found.ranks.index(found.rank)]}
         return Chosen(found.rank, rule, found.reason, {rule: told})
     _check_settings(rule, settings)
-    evidence, limit = method.evidence(), method.largest_rank
-    if not isinstance(evidence, Tensor):
-        return _chosen(choose_observed(evidence, rule, seed=seed, max_rank=limit, **settings), rule, [])
+    source, limit = method.to_choose_from(), method.largest_rank
+    if isinstance(source, Entries) and len(source) == source.shape[0] * source.shape[1]:
+        source = source.dense()
     # For a comparison alone, rules that draw many matrices of the size of a large one would take too long.
-    small = evidence.numel() <= COMPARED_ENTRIES
-    rules = [name for name in RULES if name == rule or small or name not in SEEDED]
-    others = all_choices(evidence, seed=seed, max_rank=limit, rules=rules, settings={rule: settings})
-    return _chosen(next(other for other in others if other.rule == rule), rule, others)
+    small = (source.numel() if isinstance(source, Tensor) else len(source)) <= COMPARED_ENTRIES
+    if isinstance(source, Tensor):
+        rules = [name for name in RULES if name == rule or small or name not in SEEDED]
+    else:
+        # Of some entries the two are one rule.
+        same = "best" if rule == "cross_validation" else "cross_validation"
+        rules = [name for name in RULES if name == rule or (small and name != same)]
+        settings = _of_observed(rule, settings)
+    others = all_choices(source, seed=seed, max_rank=limit, rules=rules, settings={rule: settings})
+    return _chosen(rule, others)
 
 
 def _check_settings(rule: str, settings: Mapping[str, Any]) -> None:
@@ -119,7 +127,21 @@ def _check_settings(rule: str, settings: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} must not be negative. Found {value}.")
 
 
-def _chosen(choice: Choice, rule: str, others: Sequence[Choice]) -> Chosen:
-    every = {other.rule: other for other in others} | {rule: choice}
-    told = {name: {"rank": other.rank, "reason": other.reason} for name, other in every.items()}
+def _of_observed(rule: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a rule for observed entries; those that are about whole matrices must be the usual ones."""
+    usual = plain(settings_of("selection", rule))
+    for name in ("folds", "repeats"):
+        if name in settings and list(np.atleast_1d(settings[name])) != list(np.atleast_1d(usual[name])):
+            raise ValueError(f"{name} is for a matrix of which every entry is known. Found {settings[name]}.")
+    return {name: value for name, value in settings.items() if name not in ("folds", "repeats")}
+
+
+def _chosen(rule: str, others: Sequence[Choice]) -> Chosen:
+    told: dict[str, dict[str, Any]] = {}
+    # Of some entries, withheld ones are what every rule is held against.
+    withheld = next((other.errors for other in others if other.errors), ())
+    for other in others:
+        error = withheld[other.rank] if other.rank < len(withheld) else None
+        told[other.rule] = {"rank": other.rank, "reason": other.reason, "error": error}
+    (choice,) = (other for other in others if other.rule == rule)
     return Chosen(choice.rank, rule, choice.reason, told)
