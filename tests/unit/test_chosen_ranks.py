@@ -51,7 +51,7 @@ def test_the_table_says_why_and_what_each_rule_would_have_chosen(tmp_path: Path)
         ["parallel_analysis", "12,345", "1.000e-07"],
         ["cross_validation", "2", "–"],
     ]
-    withheld = choices(FINISHED | TOLD | {"relative_observed": 0.5}, screen)
+    withheld = choices(FINISHED | TOLD | {"withheld": 42}, screen)
     assert "rule                    rank     withheld error" in withheld
     only = TOLD | {"rank_choices": {"best": TOLD["rank_choices"]["best"]}}
     assert not any(row.startswith("rule ") for row in choices(FINISHED | only, screen))

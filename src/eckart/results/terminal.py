@@ -81,7 +81,7 @@ def choices(result: Mapping[str, Any], screen: Screen = PAGE) -> list[str]:
     Example:
         >>> told = {"energy": {"rank": 3, "error": 0.0625}, "screenot": {"rank": 2, "error": 0.25}}
         >>> result = {"rank": 2, "rank_rule": "screenot", "rank_reason": "white noise", "rank_choices": told}
-        >>> print(*choices(result | {"relative_observed": None}), sep=chr(10))
+        >>> print(*choices(result | {"withheld": None}), sep=chr(10))
         rank 2 chosen by screenot: white noise
         <BLANKLINE>
         rule                    rank  SVD's error there
@@ -93,7 +93,7 @@ def choices(result: Mapping[str, Any], screen: Screen = PAGE) -> list[str]:
     others = {name: other for name, other in (result["rank_choices"] or {}).items() if isinstance(other, Mapping)}
     if len(others) < 2:
         return lines
-    error = "SVD's error there" if result["relative_observed"] is None else "withheld error"
+    error = "SVD's error there" if result["withheld"] is None else "withheld error"
     lines += ["", screen.paint(f"{'rule':<20}{'rank':>8}{error:>19}", "dim")]
     for name, other in others.items():
         rank, value = other.get("rank"), other.get("error")

@@ -21,6 +21,8 @@ from eckart.selection import RULES, SEEDED, Choice, all_choices
 COMPARED_ENTRIES = 250_000
 """Entries of the largest matrix of which all rules are asked; of a larger one the one that is to choose, and those that
 need nothing but its singular values."""
+# Observed entries up to which rules are asked for a comparison that fit them at many ranks.
+_OBSERVED = {"energy": 50_000, "information": 5_000}
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class Chosen:
             reference: What the run is measured against, which the choice did not see.
         """
         # What completion could reach on the whole matrix says nothing of what it reaches from some entries.
-        spectrum = reference.spectrum if getattr(reference, "observed", None) is None else None
+        partly = reference.observed is not None and not bool(reference.observed.all())
+        spectrum = None if partly else reference.spectrum
         choices = {}
         for rule, other in self.others.items():
             error = other.get("error")
@@ -99,15 +102,9 @@ def choose_rank(method: Method, selection: Mapping[str, Any], *, seed: int) -> C
     source, limit = method.to_choose_from(), method.largest_rank
     if isinstance(source, Entries) and len(source) == source.shape[0] * source.shape[1]:
         source = source.dense()
-    # For a comparison alone, rules that draw many matrices of the size of a large one would take too long.
-    small = (source.numel() if isinstance(source, Tensor) else len(source)) <= COMPARED_ENTRIES
-    if isinstance(source, Tensor):
-        rules = [name for name in RULES if name == rule or small or name not in SEEDED]
-    else:
-        # Of some entries the two are one rule.
-        same = "best" if rule == "cross_validation" else "cross_validation"
-        rules = [name for name in RULES if name == rule or (small and name != same)]
+    if isinstance(source, Entries):
         settings = _of_observed(rule, settings)
+    rules = [name for name in RULES if name == rule or _is_compared(name, rule, source)]
     others = all_choices(source, seed=seed, max_rank=limit, rules=rules, settings={rule: settings})
     return _chosen(rule, others)
 
@@ -125,6 +122,17 @@ def _check_settings(rule: str, settings: Mapping[str, Any]) -> None:
             raise ValueError(type_law(name, kinds[name], value))
         if any(isinstance(number, int | float) and number < 0 for number in numbers):
             raise ValueError(f"{name} must not be negative. Found {value}.")
+
+
+def _is_compared(name: str, rule: str, source: Tensor | Entries) -> bool:
+    """Whether a rule is asked for the comparison with the one that chooses, which must not take long."""
+    rows, cols = source.shape
+    if isinstance(source, Tensor):
+        return name not in SEEDED or rows * cols <= COMPARED_ENTRIES
+    if name in ("best", "cross_validation"):
+        # Of some entries the two are one rule, and the only one whose errors on withheld entries are known.
+        return name == "best" and rule != "cross_validation"
+    return len(source) <= _OBSERVED.get(name, COMPARED_ENTRIES) and rows * cols <= COMPARED_ENTRIES
 
 
 def _of_observed(rule: str, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def choose(
         1
     """
     require_one_of("rule", rule, RULES)
-    return _choose(Spectrum(matrix), rule, seed, max_rank, settings)
+    return choose_spectrum(Spectrum(matrix), rule, seed=seed, max_rank=max_rank, **settings)
 
 
 def choose_observed(
@@ -115,8 +115,7 @@ def choose_observed(
     if rule in _OBSERVED:
         limit = _limit(entries.shape, max_rank)
         seeded = {"seed": seed} if rule in SEEDED else {}
-        bound = {"kmax": max_rank} if rule != "energy" else {}
-        rank, reason, *errors = _OBSERVED[rule](entries, **seeded, **{**bound, **settings})
+        rank, reason, *errors = _OBSERVED[rule](entries, **seeded, **{"kmax": max_rank, **settings})
         return _within(rule, rank, reason, limit)._replace(errors=tuple(errors))
     if m * n > DENSE_LIMIT:
         law = f"{rule} needs a dense matrix of at most {DENSE_LIMIT:,} entries; best does not"
@@ -154,13 +153,16 @@ def all_choices(
     own = {rule: dict((settings or {}).get(rule, {})) for rule in rules}
     if isinstance(target, Tensor):
         spectrum = Spectrum(target)
-        return [_choose(spectrum, rule, seed, max_rank, own[rule]) for rule in rules]
+        return [choose_spectrum(spectrum, rule, seed=seed, max_rank=max_rank, **own[rule]) for rule in rules]
     m, n = target.shape
     fit = [rule for rule in rules if rule in _OBSERVED or m * n <= DENSE_LIMIT]
     return [choose_observed(target, rule, seed=seed, max_rank=max_rank, **own[rule]) for rule in fit]
 
 
-def _choose(spectrum: Spectrum, rule: str, seed: int, max_rank: int | None, settings: dict[str, object]) -> Choice:
+def choose_spectrum(
+    spectrum: Spectrum, rule: str = "best", *, seed: int = 0, max_rank: int | None = None, **settings: object
+) -> Choice:
+    """:func:`choose` for a matrix whose singular values several rules share."""
     limit = _limit(spectrum.shape, max_rank)
     exact = spectrum.exact_rank
     if exact is not None and rule != "energy":

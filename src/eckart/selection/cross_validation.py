@@ -58,8 +58,8 @@ def cross_validation(
         tried = min(tried, kmax + 1)
     errors = torch.stack([errors[:tried] for errors in found]).sum(0)
     rank = int(errors.argmin())
-    saved = 1 - float(errors[rank] / errors[0]) if errors[0] > 0 else 0.0
-    return rank, f"rank {rank} predicts withheld blocks best: {saved:.1%} less squared error than rank 0"
+    left = float(errors[rank] / errors[0]) if errors[0] > 0 else 1.0
+    return rank, f"rank {rank} predicts withheld blocks best, with {left:.2g} of the squared error of rank 0"
 
 
 def block_errors(matrix: Tensor, rows: Tensor, cols: Tensor) -> Tensor:

@@ -13,26 +13,31 @@ from eckart.selection.screenot import default_upper
 
 # Below this share of the error of rank 0 the entries are free of noise.
 WITHOUT_NOISE = 1e-10
+ROUNDOFF = 1e-20
+# Ranks that are tried even if the first of them do not help.
+LOOK_AHEAD = 8
+# Rules that look at the residual alone need no accurate fit.
+TOLERANCE, SWEEPS = 1e-2, 10
 
 
 def withheld(
-    entries: Entries, *, seed: int = 0, folds: int | None = None, share: float | None = None, kmax: int | None = None
-) -> tuple[int, str]:
+    entries: Entries, *, seed: int = 0, folds: int | None = None, share: float = 0.05, kmax: int | None = None
+) -> tuple[int | str | float, ...]:
     """The rank that predicts withheld entries best.
 
     The entries are dealt at random into parts. In turn one of them is withheld, and factors of rank 1, 2, ... are
     fitted to the others until two more ranks did not improve. Fewer entries make the best rank smaller, so parts are
-    small: a twentieth of less than 5,000 entries, a tenth of more.
+    small.
 
     Args:
         entries: The observed entries.
         seed: Seed of the parts.
-        folds: How many parts are withheld in turn; all if None, and fewer of them for 10^5 entries and more.
+        folds: How many parts are withheld in turn; if None, all of them, or fewer of more than 12,500 entries.
         share: Share of the entries in a part, in (0, 0.5].
         kmax: Largest rank that is tried.
 
     Returns:
-        The rank, which may be zero, and the reason.
+        The rank, which may be zero, the reason, and the relative errors on the withheld entries from rank 0 on.
 
     Raises:
         ValueError: If a setting is outside of its range, or there are fewer than 4 entries.
@@ -50,50 +55,66 @@ def withheld(
     count = len(entries)
     if count < 4:
         raise ValueError(f"Withholding entries needs at least 4 of them. Found {count}.")
-    if share is None:
-        share = 0.05 if count < 5_000 else 0.1
     if not 0 < share <= 0.5:
         raise ValueError(f"share must be in (0, 0.5]. Found {share}.")
-    folds = max(1, min(int(1 / share), 1_000_000 // count)) if folds is None else folds
+    folds = max(1, min(int(1 / share), 250_000 // count)) if folds is None else folds
     require_count("folds", folds)
     limit = _largest_rank(entries, (1 - share) * count, kmax)
     place = torch.randperm(count, generator=stream(seed, "withheld")).argsort()
     part = (place / (share * count)).long()
     validations = [_Validation(entries, part == fold) for fold in range(min(folds, int(1 / share)))]
-    errors = [sum(validation.error for validation in validations)]
-    while len(errors) <= limit and len(errors) - int(np.argmin(errors)) < 3:
-        errors.append(sum(validation.next_rank() for validation in validations))
-        if errors[-1] <= 1e-20 * errors[0]:
+    # Equal singular values are no use before the last of them, so one fit looks far ahead, and the others follow.
+    scout = validations[0]
+    while len(scout.errors) <= limit and not scout.done(LOOK_AHEAD):
+        scout.grow()
+    reach = min(int(np.argmin(scout.errors)) + 2, limit)
+    while True:
+        for validation in validations:
+            while len(validation.errors) <= reach:
+                validation.grow()
+        errors = np.sum([validation.errors[: reach + 1] for validation in validations], axis=0)
+        if reach == limit or reach - int(errors.argmin()) >= 2 or errors[-1] <= ROUNDOFF * errors[0]:
             break
+        reach += 1
     rank = int(np.argmin(errors))
+    relative = np.sqrt(errors / max(errors[0], 1e-300)).tolist()
     if errors[rank] < WITHOUT_NOISE * errors[0]:
-        falls = np.array(errors[:-1]) / np.maximum(errors[1:], 1e-26 * errors[0])
-        return int(falls.argmax()) + 1, "without noise: this rank predicts withheld entries exactly"
-    saved = 1 - (errors[rank] / errors[0]) if errors[0] > 0 else 0.0
-    return rank, f"rank {rank} predicts withheld entries best: {saved:.1%} less squared error than rank 0"
+        falls = errors[:-1] / np.maximum(errors[1:], ROUNDOFF * errors[0])
+        return int(falls.argmax()) + 1, "without noise: this rank predicts withheld entries exactly", *relative
+    left = errors[rank] / errors[0] if errors[0] > 0 else 1.0
+    said = f"rank {rank} predicts withheld entries best, with {left:.2g} of the squared error of rank 0"
+    return rank, said, *relative
 
 
 class _Validation:
-    """A fit to the entries that are not withheld, and its squared error on those that are."""
+    """Fits of rank 0, 1, ... to the entries that are not withheld, and their squared errors on those that are."""
 
     def __init__(self, entries: Entries, held: torch.Tensor) -> None:
         self.held = entries[held]
         self.fit = AlternatingFit(entries[~held])
-        self.error = float(self.held.norm() ** 2)
+        self.errors = [float(self.held.norm() ** 2)]
 
-    def next_rank(self) -> float:
+    def grow(self) -> None:
+        """Fit one rank more."""
         self.fit.grow()
         found = self.fit.predict(self.held.row.cpu().numpy(), self.held.col.cpu().numpy())
-        self.error = float(((self.held.value.double().cpu().numpy() - found) ** 2).sum())
-        return self.error
+        self.errors.append(float(((self.held.value.double().cpu().numpy() - found) ** 2).sum()))
+
+    def done(self, look_ahead: int) -> bool:
+        """Whether more ranks are of no use: nothing is left, or the error rose for long, or by much."""
+        least = int(np.argmin(self.errors))
+        since, rose = len(self.errors) - 1 - least, self.errors[-1] > 10 * self.errors[least]
+        return self.errors[-1] <= ROUNDOFF * self.errors[0] or (since >= 2 and (len(self.errors) > look_ahead or rose))
 
 
-def observed_energy(entries: Entries, *, share: float = 0.99) -> tuple[int, str]:
+def observed_energy(entries: Entries, *, share: float = 0.99, kmax: int | None = None) -> tuple[int, str]:
     """Least rank whose fit holds at least ``share`` of the squared norm of the observed entries.
 
     Args:
         entries: The observed entries.
         share: Share to hold, between 0 and 1, not 0.
+        kmax: Largest rank that is tried; :func:`~eckart.selection.screenot.default_upper` if None, or as many degrees
+            of freedom as half of the entries, if that is less.
 
     Returns:
         The rank and the reason.
@@ -107,13 +128,15 @@ def observed_energy(entries: Entries, *, share: float = 0.99) -> tuple[int, str]
     """
     if not 0 < share <= 1:
         raise ValueError(f"share must be in (0, 1]. Found {share}.")
-    fit, limit = AlternatingFit(entries), _largest_rank(entries, len(entries), None)
+    limit = _quick_limit(entries, kmax)
+    fit = AlternatingFit(entries, tolerance=TOLERANCE, max_sweeps=SWEEPS)
     total, rank = fit.error, 0
-    while rank < limit and fit.error > max(1 - share, 1e-20) * total:
+    while rank < limit and fit.error > max(1 - share, ROUNDOFF) * total:
         fit.grow()
         rank += 1
     held = 1 - fit.error / total if total else 1.0
-    return rank, f"holds {held:.2%} of the squared norm of the observed entries, {share:.2%} were asked"
+    tried = f", by the largest rank that is tried, {limit}" if held < share else ""
+    return rank, f"holds {held:.2%} of the squared norm of the observed entries, {share:.2%} were asked{tried}"
 
 
 def observed_information(entries: Entries, *, kmax: int | None = None) -> tuple[int, str]:
@@ -138,17 +161,25 @@ def observed_information(entries: Entries, *, kmax: int | None = None) -> tuple[
     """
     m, n = entries.shape
     count = len(entries)
-    limit = _largest_rank(entries, count, kmax or default_upper(entries.shape) or 1)
-    fit, penalty = AlternatingFit(entries), (m + n) / count * math.log(min(m, n))
+    limit = _quick_limit(entries, kmax)
+    fit, penalty = (
+        AlternatingFit(entries, tolerance=TOLERANCE, max_sweeps=SWEEPS),
+        (m + n) / count * math.log(min(m, n)),
+    )
     total = fit.error
     criteria = [math.log(max(total, 1e-300))]
     for rank in range(1, limit + 1):
         fit.grow()
-        if fit.error <= 1e-20 * total:
+        if fit.error <= ROUNDOFF * total:
             return rank, "without noise: this rank fits the observed entries exactly"
         criteria.append(math.log(fit.error) + rank * penalty)
     rank = int(np.argmin(criteria))
     return rank, f"IC_p2 of Bai and Ng on the observed entries is least at rank {rank}, of 0 to {limit}"
+
+
+def _quick_limit(entries: Entries, kmax: int | None) -> int:
+    """Ranks to try: close to as many degrees of freedom as entries, the residual vanishes for lack of them."""
+    return _largest_rank(entries, len(entries) / 2, kmax or default_upper(entries.shape) or 1)
 
 
 def _largest_rank(entries: Entries, count: float, kmax: int | None) -> int:
