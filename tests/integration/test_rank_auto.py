@@ -1,6 +1,7 @@
 """rank=auto on the command line: what the choice sees, what becomes of it, and that it changes nothing else."""
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,17 @@ from eckart.methods.method import Method
 from eckart.methods.probing import ProbingMethod
 from eckart.methods.svd import SVD
 from eckart.optim.riemannian_cg import RiemannianCG
+from eckart.reports import reading
 from eckart.runs.choosing_rank import choose_rank
+from eckart.tracking import offline
 
 PLANTED = ("data=low_rank", "data.rows=12", "data.cols=9", "data.rank=3")
+IDENTITY = (
+    "data=operator",
+    "data.source=eckart.data.targets.identity",
+    "data.arguments.rows=4",
+    "data.arguments.cols=4",
+)
 ENERGY = {"rule": "energy", "share": 0.99}
 PROBES: dict[str, dict[str, Any]] = {
     "one orthogonal set": {},
@@ -147,7 +156,9 @@ def test_the_choice_of_a_classifier_sees_the_training_set_alone() -> None:
     assert "tried 1, 2, 4, 8, 16, 32, 64: 3 epochs on 240 training samples, 60 others held out" in found[0].reason
 
 
-@pytest.mark.parametrize("method", ["svd", "factorization", "bottleneck"])
+@pytest.mark.parametrize(
+    "method", ["bottleneck", *(pytest.param(name, marks=pytest.mark.processes) for name in ("svd", "factorization"))]
+)
 def test_a_chosen_rank_gives_the_numbers_of_a_given_one(method: str, train: Train) -> None:
     ended = train(f"method={method}", *PLANTED, "rank=auto", *QUIET)
     assert (ended.code, ended.stderr) == (0, "")
@@ -180,3 +191,61 @@ def test_a_sweep_over_auto_and_given_ranks(train: Train) -> None:
     assert ["auto", "3", "2"] in [row[:3] for row in table]
     again = train(*words, "resume=latest")
     assert again.code == 0 and not again.folders and "completed: " not in again.stdout
+
+
+@pytest.mark.processes
+def test_a_run_is_resumed_and_continued_with_the_rank_that_was_chosen(train: Train, tmp_path: Path) -> None:
+    words = ("method=factorization", *PLANTED, "rank=auto", "optimizer=adam", *QUIET)
+    first = train(*words, "method.max_steps=20", "method.tolerance=0", "hydra.run.dir=run")
+    again = train(*words, "method.max_steps=20", "method.tolerance=0", "resume=run")
+    assert again.code == 0 and "rank 3 (auto)" in again.stdout and result(tmp_path / "run")["rank"] == 3
+    other = train(*words, "method.max_steps=20", "method.tolerance=0", "selection=energy", "resume=run")
+    assert other.line.endswith("Found one with selection.rule=best in place of selection.rule=energy.")
+    further = train(*words, "method.max_steps=40", "method.tolerance=0", "ckpt=run/last.ckpt")
+    whole = train(*words, "method.max_steps=40", "method.tolerance=0")
+    assert (first.result["steps"], further.result["steps"], further.result["rank"]) == (20, 40, 3)
+    assert further.result["loss"] == whole.result["loss"]
+    given = train(*words, "rank=3", "method.max_steps=40", "method.tolerance=0", "ckpt=run/last.ckpt")
+    assert given.result["loss"] == whole.result["loss"]
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("words", "rank"),
+    [
+        (("method=classifier", "data=digits", "data.pixels=scaled", "optimizer=adam", "method.epochs=3"), None),
+        (("method=classifier", "data=digits", "selection=energy", "method.epochs=1"), 33),
+        (("method=completion", *PLANTED, "data.rows=40", "data.cols=30", "data.observed=0.6"), 3),
+        (("method=factorized_linear", *PLANTED), 3),
+        (("method=bottleneck", *PLANTED, "method.vectors=5", "method.transpose=true"), 3),
+        (("method=svd", "method.solver=randomized", *IDENTITY, "selection=energy"), 4),
+        (("method=svd", "data=uniform", "data.rows=1", "data.cols=1"), 1),
+    ],
+)
+def test_each_method_has_a_rank_that_a_rule_chooses(words: tuple[str, ...], rank: int | None, train: Train) -> None:
+    ended = train(*words, "rank=auto", *QUIET)
+    assert (ended.code, ended.stderr) == (0, "")
+    found = ended.result
+    assert rank in (None, found["rank"]) and found["rank"] >= 1
+    assert found["rank_reason"] in " ".join(ended.stdout.split())
+
+
+@pytest.mark.wandb
+def test_a_run_in_wandb_says_which_rank_was_chosen_and_a_page_knows_it(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = train("method=svd", *PLANTED, "rank=auto", "figures=false")
+    (path,) = offline.find_offline_runs(ended.folder)
+    run = offline.read_offline_run(path)
+    assert run.identity["name"] == "svd-low_rank-rank-auto→3-seed0"
+    assert run.tags == ("svd", "low_rank", "rank=auto")
+    assert run.config["rank"] == run.summary["rank"] == 3 and run.config["choices"]["selection"] == "best"
+    assert run.summary["rank_rule"] == "best"
+    # The page takes the W&B run of another attempt for one of the same job.
+    path_of_result = ended.folder / "result.json"
+    path_of_result.write_text(path_of_result.read_text().replace(path.parent.name, "x"))
+    (record,) = reading.read([ended.folder]).records
+    assert record.fields["rank"] == 3
+    path_of_result.unlink()
+    kept = [record for record in reading.read([ended.folder]).records if record.link]
+    assert [(record.fields["rank"], record.fields["rank_rule"]) for record in kept] == [(3, "best")]

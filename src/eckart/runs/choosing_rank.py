@@ -22,7 +22,7 @@ COMPARED_ENTRIES = 250_000
 """Entries of the largest matrix of which all rules are asked; of a larger one the one that is to choose, and those that
 need nothing but its singular values."""
 # Observed entries up to which rules are asked for a comparison that fit them at many ranks.
-_OBSERVED = {"energy": 50_000, "information": 5_000}
+_OBSERVED = {"energy": 50_000, "information": 30_000}
 
 
 @dataclass(frozen=True)
