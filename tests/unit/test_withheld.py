@@ -1,4 +1,5 @@
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,10 +7,11 @@ import torch
 from matrices import gaussian
 
 import eckart
+from eckart.data.incomplete import conditioned, mask
 from eckart.linalg.entries import Entries
 from eckart.methods.withheld import Evidence, has_direction, withhold
 
-FACTS = {"observed": 1000, "withheld": 50, "freedom": 500, "short": 0, "directed": False}
+FACTS = {"observed": 1000, "withheld": 50, "freedom": 500, "short": 0, "directed": False, "rested": True, "size": 1.0}
 
 
 def observed(rows: int, cols: int, share: float, seed: int = 0) -> Entries:
@@ -59,6 +61,10 @@ def test_the_seed_alone_draws_them() -> None:
         ({"withheld": 0}, "fits, not confirmed"),
         ({"freedom": 1000}, "fits, not confirmed"),
         ({"short": 1}, "fits, not confirmed"),
+        ({"size": 5.0}, "fits, not confirmed"),
+        # Exact to 1e-4: enough, at rest or not.
+        ({"rested": False}, "recovered"),
+        ({"rested": False, "fit": 0.005, "final": 0.005, "error": 0.01}, "fits, not confirmed"),
         ({"final": 0.02}, "did not fit"),
         # Noise: the fit on 1000 entries leaves .1, so that .2 is expected of others.
         ({"fit": 0.1, "final": 0.1, "error": 0.29}, "recovered"),
@@ -106,6 +112,19 @@ def test_noise_is_recovered_from_and_a_rank_that_is_too_low_is_not() -> None:
     _, low = completed(rank=1)
     assert low.fields["verdict"] == "did not fit"
     assert low.fields["stop_reason"].startswith("at rest")
+
+
+def test_what_was_not_recovered_is_no_worse_than_zeros() -> None:
+    for seed in range(3):
+        whole, observed = conditioned(30, 30, 2, 1.0, 0.0, seed), mask(30, 30, 2, 1.2, "uniform", seed)
+        options: dict[str, Any] = {"optimizer": "riemannian_cg", "max_steps": 60, "seed": seed}
+        result = eckart.fit(torch.where(observed, whole, torch.nan), 2, "completion", **options)
+        assert result.fields["verdict"] != "recovered"
+        error = torch.linalg.matrix_norm(result.approximation() - whole) / torch.linalg.matrix_norm(whole)
+        # Left as it was, it is 1.7 to 12.
+        assert error < 1.2
+        residual = torch.where(observed, result.approximation() - whole, 0)
+        assert result.fields["loss"] == pytest.approx(float(residual.square().sum()))
 
 
 def test_a_check_that_is_switched_off_confirms_nothing() -> None:

@@ -14,6 +14,11 @@ from eckart.methods.withheld import Evidence, has_direction, withhold
 from eckart.optim.objectives import Objective, ObservedEntries
 from eckart.optim.solver import PairSolver
 
+# Size of a completed matrix, as of its evidence, from which it is brought back unless it is confirmed.
+_RAN_OFF = 1.5
+# Ridge, relative to the mean diagonal of a row's Gram matrix, and sweeps with each.
+_RIDGES, _SWEEPS = (0.1, 0.3, 1.0, 3.0, 10.0), 5
+
 
 class Completion(PairMethod):
     """Two factors, trained on the observed entries of the target; held-out entries are not even handed over.
@@ -21,7 +26,9 @@ class Completion(PairMethod):
     To fit what is observed is not to recover the rest. So a share of the observed entries is withheld at first. When a
     member has come to rest, or half of ``max_steps`` is over, it is held against them, and is then trained on all
     observed entries: from where it is, or from the start if it has not found those withheld about as well as the
-    others. :class:`eckart.methods.withheld.Evidence` says what follows from it.
+    others. :class:`eckart.methods.withheld.Evidence` says what follows from it. A member that ends larger than what is
+    observed, because rows with few entries ran off, and is not confirmed, is fitted anew with as much ridge as brings
+    it back.
 
     Args:
         entries: Observed entries of each target, of one shape ``(m, n)``.
@@ -91,6 +98,12 @@ class Completion(PairMethod):
     def go_on(self) -> None:
         """Hold members that have come to rest against the entries withheld from them, and train them on all."""
         driver = self.driver
+        if driver.done:
+            ran_off = [
+                size > _RAN_OFF and not self.evidence(member).confirmed
+                for member, size in enumerate(self._sizes().tolist())
+            ]
+            self._bring_back(self.checked & torch.tensor(ran_off, device=self.checked.device))
         late = driver.step_count >= driver.max_steps // 2
         members = ~self.checked & (~driver.active.to(self.checked.device) | late)
         if not members.any():
@@ -131,6 +144,8 @@ class Completion(PairMethod):
             error=error,
             directed=directed == 1,
             final=self._relative(member, everything),
+            rested=float(self.driver.stationarity[member]) <= self.tolerance,
+            size=float(self._sizes()[member]),
         )
 
     def fields(self, member: int) -> dict[str, Any]:
@@ -159,6 +174,30 @@ class Completion(PairMethod):
         residual = self._residual(member, kept)
         directed = has_direction(kept, residual, self.seeds[member])
         return self._relative(member, ~chosen), self._relative(member, chosen), float(directed)
+
+    @torch.no_grad()
+    def _sizes(self) -> Tensor:
+        """Root mean square of each completed matrix, relative to that of its observed entries, shape ``(J,)``."""
+        left, right = (factor.detach().double().cpu() for factor in self.factors())
+        # The sum of the squares of all entries, without forming them.
+        squares = ((left.mT @ left) * (right @ right.mT)).sum((1, 2)).clamp(min=0)
+        seen = torch.stack([own.norm() / len(own) ** 0.5 for own in self.entries])
+        return (squares / (self.shape[0] * self.shape[1])).sqrt() / seen
+
+    @torch.no_grad()
+    def _bring_back(self, members: Tensor) -> None:
+        if not members.any():
+            return
+        (objective, left, right), left_over = self.pair_problem(), members
+        for ridge in _RIDGES:
+            for _ in range(_SWEEPS):
+                found = objective.best_left(right, ridge)
+                left.data[left_over] = found[left_over]
+                right.data[left_over] = objective.best_right(left, ridge)[left_over]
+            left_over = left_over & (self._sizes() > 1).to(members.device)
+        assert self._problem is not None
+        loss = self._problem.loss(self.driver.step_count).cpu().double()
+        self.driver.loss = torch.where(members.cpu(), loss, self.driver.loss)
 
     def _residual(self, member: int, entries: Entries) -> Tensor:
         left, right = (factor[member].detach().double().cpu() for factor in self.factors())

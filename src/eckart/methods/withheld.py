@@ -20,6 +20,8 @@ _EXPLAINED = 0.5
 _FITS = 1e-2
 # Withheld errors scatter around what the fit predicts; a leading direction that is none scatters less.
 _SCATTER, _DIRECTION = 1.5, 1.2
+LARGER = 3.0
+"""Entries that are not observed are not so many times as large as those that are."""
 # Up to so many entries a dense decomposition takes less time than iteration.
 _DENSE = 40_000
 _VECTORS = 4
@@ -81,6 +83,8 @@ class Evidence:
         error: Relative error on those withheld.
         directed: Whether what the fit left has a direction in common, as noise has not.
         final: Relative error on all observed entries at the end.
+        rested: Whether the training came to rest by its own certificate.
+        size: Root mean square of the whole completed matrix, relative to that of the observed entries.
     """
 
     observed: int
@@ -91,6 +95,8 @@ class Evidence:
     error: float
     directed: bool
     final: float
+    rested: bool
+    size: float
 
     @property
     def expected(self) -> float:
@@ -111,16 +117,18 @@ class Evidence:
         if self.withheld == 0 or self.observed <= self.freedom or self.short:
             return False
         noise = self.error > _EXACT
-        if not self.as_promised or (noise and (self.directed or self.error > _EXPLAINED)):
+        if not self.as_promised or (noise and (self.directed or not self.rested or self.error > _EXPLAINED)):
             return False
-        return self.final <= max(_SCATTER * self.fit, _EXACT)
+        # A row that has few entries can run off without one of them being withheld.
+        return self.final <= max(_SCATTER * self.fit, _EXACT) and self.size <= LARGER
 
     @property
     def verdict(self) -> str:
         """``recovered``, ``fits, not confirmed`` or ``did not fit``.
 
         Example:
-            >>> facts = {"observed": 900, "withheld": 50, "freedom": 500, "short": 0, "directed": False}
+            >>> facts = {"observed": 900, "withheld": 50, "freedom": 500, "short": 0}
+            >>> facts |= {"directed": False, "rested": True, "size": 1.0}
             >>> Evidence(**facts, fit=1e-13, error=1e-11, final=1e-13).verdict
             'recovered'
             >>> Evidence(**facts, fit=1e-13, error=0.9, final=1e-13).verdict
@@ -148,7 +156,11 @@ class Evidence:
         found = f"relative error of {self.error:.1e} on {self.withheld} withheld entries"
         if self.confirmed:
             return found
-        return f"{found}, where the fit promised {self.expected:.1e}"
+        if not self.as_promised:
+            return f"{found}, where the fit promised {self.expected:.1e}"
+        if self.size > LARGER:
+            return f"{found}, but the completed matrix is {self.size:.3g} times as large as what is observed"
+        return f"{found}, but {'what is left has a leading direction' if self.directed else 'the fit was not at rest'}"
 
 
 def has_direction(entries: Entries, residual: Tensor, seed: int) -> bool:

@@ -42,32 +42,38 @@ class AlternatingFit:
         self.known, self.known_t = self._sides(np.ones(len(self.value)))
         self.values, self.values_t = self._sides(self.value)
         self.left, self.right = np.zeros((m, 0)), np.zeros((n, 0))
-        self.residual = self.value
+        self.residual, self.residual_t = self.values, self.values_t
         self.error = float(self.value @ self.value)
         self._rounding = 1e-26 * self.error
 
     def grow(self) -> None:
         """Add one column to each factor, and solve for both until the residual stands still."""
-        residual, residual_t = self._sides(self.residual)
         right = np.random.default_rng(self.left.shape[1]).standard_normal(self.right.shape[0])
         for _ in range(15):
-            left = residual @ right
+            left = self.residual @ right
             left /= np.linalg.norm(left) + 1e-300
-            right = residual_t @ left
+            right = self.residual_t @ left
         self.right = np.column_stack([self.right, right])
         for _ in range(self.max_sweeps):
             # Orthonormal columns keep the normal equations well conditioned.
             self.right = np.linalg.qr(self.right)[0]
             self.left = np.linalg.qr(_solved(self.known, self.values, self.right))[0]
             self.right = _solved(self.known_t, self.values_t, self.left)
-            self.residual = self.value - self.predict(self.row, self.col)
-            before, self.error = self.error, float(self.residual @ self.residual)
+            before, residual = self.error, self._residual()
+            self.error = float(np.vdot(residual, residual))
             if before - self.error <= self.tolerance * self.error or self.error <= self._rounding:
                 break
+        self.residual, self.residual_t = (residual, residual.T) if self.dense else self._sides(residual)
 
     def predict(self, row: np.ndarray[Any, Any], col: np.ndarray[Any, Any]) -> Array:
         """Entries of the fitted matrix."""
         return np.einsum("ij,ij->i", self.left[row], self.right[col])
+
+    def _residual(self) -> Array:
+        """Observed minus fitted: a matrix if the products are dense, else one value for each entry."""
+        if self.dense:
+            return self.values - self.known * (self.left @ self.right.T)
+        return self.value - self.predict(self.row, self.col)
 
     def _sides(self, value: Array) -> tuple[Any, Any]:
         """A matrix with these values in the observed places, and its transpose."""

@@ -4,7 +4,7 @@ from torch import Generator, Tensor
 
 from eckart.linalg.random import stream
 from eckart.selection.information import information
-from eckart.selection.noise import Blocks, correlated_blocks, noise_spectrum
+from eckart.selection.noise import Blocks, correlated_blocks, described, noise_spectrum
 from eckart.selection.screenot import default_upper, screenot
 from eckart.selection.spectrum import Spectrum
 from eckart.selection.spikes import Spikes, leading, spikes
@@ -47,9 +47,10 @@ def best(spectrum: Spectrum, *, seed: int = 0) -> tuple[int, str]:
         return rank, f"noise with correlations between distant entries, so ScreeNOT; {reason}"
     # Half of what two careful rules find: strong components hide others, and noise must not be taken out.
     start = min(pilot, information(spectrum, kmax=max(upper, 1))[0]) // 2
-    rank, cut = _kept(spectrum, start, blocks, generator)
+    rank, noise = _kept(spectrum, start, blocks, generator)
+    cut = float(spectrum.s[min(rank, len(spectrum.s) - 1)])
     which = f"the singular values above {cut:.4g} lower" if rank else "no singular value lowers"
-    return rank, f"{_seen(residual, blocks)}; {which} the expected error"
+    return rank, f"{described(noise, blocks)}; {which} the expected error"
 
 
 def truncation_error(spectrum: Spectrum, rank: int) -> Tensor:
@@ -60,8 +61,8 @@ def truncation_error(spectrum: Spectrum, rank: int) -> Tensor:
     return left * (m * n / max((m - rank) * (n - rank), 1)) ** 0.5
 
 
-def _kept(spectrum: Spectrum, start: int, blocks: Blocks, generator: Generator) -> tuple[int, float]:
-    """How many triplets lower the expected error, and the singular value of the threshold."""
+def _kept(spectrum: Spectrum, start: int, blocks: Blocks, generator: Generator) -> tuple[int, Tensor]:
+    """How many triplets lower the expected error, and the noise that they leave."""
     small = min(spectrum.shape)
     draws = 2 if small < 500 else 1
     noise, rank = truncation_error(spectrum, start), -1
@@ -82,8 +83,7 @@ def _kept(spectrum: Spectrum, start: int, blocks: Blocks, generator: Generator) 
         noise = _without_signal(spectrum, found, _enough(spectrum, found, 0.5 * (1 - size)))
         values = noise_spectrum(noise, blocks, generator, 3 * draws)
     found = spikes(spectrum.s, values, spectrum.shape)
-    rank = _enough(spectrum, found, 0.5 - 0.2 * size)
-    return rank, float(spectrum.s[min(rank, small - 1)])
+    return _enough(spectrum, found, 0.5 - 0.2 * size), noise
 
 
 def _enough(spectrum: Spectrum, found: Spikes, share: float) -> int:
@@ -104,22 +104,3 @@ def _spread(values: Tensor) -> float:
     """Fourth moment by the squared second moment, times the number of values: 1 if all are equal."""
     squares = values.square()
     return float(squares.square().sum() / squares.sum().square())
-
-
-def _seen(residual: Tensor, blocks: Blocks) -> str:
-    """What the noise looks like, in words."""
-    words = []
-    if blocks.cols > 1:
-        words.append(f"correlated along rows ({blocks.along:.2f} between neighbors)")
-    if blocks.rows > 1:
-        words.append(f"correlated along columns ({blocks.down:.2f} between neighbors)")
-    for side, name in ((1, "rows"), (0, "columns")):
-        sizes = residual.square().mean(side).sqrt()
-        ratio = float(sizes.quantile(0.9) / sizes.quantile(0.1).clamp(min=1e-300))
-        # Twice the deviation that sizes of equal noise have between these quantiles.
-        if ratio > 1 + 2 * 2.56 / (2 * residual.shape[side]) ** 0.5 and ratio > 1.2:
-            words.append(f"of {name} that differ by {ratio:.1f} in size")
-    scaled = residual / residual.square().mean(1, keepdim=True).sqrt().clamp(min=1e-300)
-    if float(scaled.abs().max()) > 8:
-        words.append(f"with entries up to {float(scaled.abs().max()):.0f} deviations")
-    return "noise " + (" and ".join(words) if words else "of independent entries")

@@ -1,4 +1,4 @@
-"""The noise of a matrix: how its entries hang together, and more draws of noise like it."""
+"""The noise of a matrix: how its entries hang together, more draws of noise like it, and what it is in words."""
 
 from typing import NamedTuple
 
@@ -105,3 +105,34 @@ def noise_spectrum(noise: Tensor, blocks: Blocks, generator: Generator, draws: i
         gram = drawn @ drawn.mT if m <= n else drawn.mT @ drawn
         squares += torch.linalg.eigvalsh(gram).clamp(min=0).flip(0)
     return (squares / draws).sqrt()
+
+
+def described(noise: Tensor, blocks: Blocks) -> str:
+    """What noise looks like, in words.
+
+    Args:
+        noise: Shape ``(m, n)``.
+        blocks: What is correlated in it.
+
+    Returns:
+        Part of a sentence.
+
+    Example:
+        >>> described(torch.tensor([[1.0, -1.0, 1.0], [5.0, 5.0, -5.0]]), Blocks(1, 1, 0, 0))
+        'noise of rows that differ by 3.3 in size'
+    """
+    words = []
+    sides = (("rows", blocks.cols, blocks.along), ("columns", blocks.rows, blocks.down))
+    if correlated := [f"{name} ({value:.2f} between neighbors)" for name, block, value in sides if block > 1]:
+        words.append(f"correlated along {' and '.join(correlated)}")
+    for side, name in ((1, "rows"), (0, "columns")):
+        sizes = noise.square().mean(side).sqrt()
+        ratio = float(sizes.quantile(0.9) / sizes.quantile(0.1).clamp(min=1e-300))
+        # Twice as much as the deviations of equal sizes.
+        if ratio > max(1 + 2 * 2.56 / (2 * noise.shape[side]) ** 0.5, 1.2):
+            words.append(f"of {name} that differ by {ratio:.1f} in size")
+    # Normal entries have a median size of .67 deviations.
+    sizes = (noise.abs() / (noise.abs().median(1, keepdim=True).values / 0.6745).clamp(min=1e-300)).amax()
+    if float(sizes) > 8:
+        words.append(f"with entries up to {float(sizes):.0f} deviations")
+    return "noise " + (", ".join(words) if words else "of independent entries")

@@ -32,7 +32,7 @@ def withheld(
     Args:
         entries: The observed entries.
         seed: Seed of the parts.
-        folds: How many parts are withheld in turn; if None, all of them, or fewer of more than 12,500 entries.
+        folds: How many parts are withheld in turn; if None, as many as hold 12,500 entries together, at least one.
         share: Share of the entries in a part, in (0, 0.5].
         kmax: Largest rank that is tried.
 
@@ -57,30 +57,33 @@ def withheld(
         raise ValueError(f"Withholding entries needs at least 4 of them. Found {count}.")
     if not 0 < share <= 0.5:
         raise ValueError(f"share must be in (0, 0.5]. Found {share}.")
-    folds = max(1, min(int(1 / share), 250_000 // count)) if folds is None else folds
+    folds = max(1, 250_000 // count) if folds is None else folds
     require_count("folds", folds)
     limit = _largest_rank(entries, (1 - share) * count, kmax)
-    place = torch.randperm(count, generator=stream(seed, "withheld")).argsort()
-    part = (place / (share * count)).long()
-    validations = [_Validation(entries, part == fold) for fold in range(min(folds, int(1 / share)))]
+    parts = min(int(1 / share), count)
+    part = torch.randperm(count, generator=stream(seed, "withheld")) * parts // count
     # Equal singular values are no use before the last of them, so one fit looks far ahead, and the others follow.
-    scout = validations[0]
+    scout = _Validation(entries, part == 0)
     while len(scout.errors) <= limit and not scout.done(LOOK_AHEAD):
         scout.grow()
+    if (exact := scout.exact_rank()) is not None:
+        return exact, "without noise: this rank predicts withheld entries exactly"
+    validations = [scout] + [_Validation(entries, part == fold) for fold in range(1, min(folds, parts))]
     reach = min(int(np.argmin(scout.errors)) + 2, limit)
     while True:
         for validation in validations:
             while len(validation.errors) <= reach:
                 validation.grow()
         errors = np.sum([validation.errors[: reach + 1] for validation in validations], axis=0)
-        if reach == limit or reach - int(errors.argmin()) >= 2 or errors[-1] <= ROUNDOFF * errors[0]:
+        if reach == limit or reach - int(errors.argmin()) >= 2:
             break
         reach += 1
-    rank = int(np.argmin(errors))
     relative = np.sqrt(errors / max(errors[0], 1e-300)).tolist()
-    if errors[rank] < WITHOUT_NOISE * errors[0]:
-        falls = errors[:-1] / np.maximum(errors[1:], ROUNDOFF * errors[0])
-        return int(falls.argmax()) + 1, "without noise: this rank predicts withheld entries exactly", *relative
+    # No fit predicts what it has not seen exactly by chance: one that does outweighs others that got stuck.
+    exacts = [exact for validation in validations if (exact := validation.exact_rank()) is not None]
+    if exacts:
+        return min(exacts), "without noise: this rank predicts withheld entries exactly", *relative
+    rank = int(errors.argmin())
     left = errors[rank] / errors[0] if errors[0] > 0 else 1.0
     said = f"rank {rank} predicts withheld entries best, with {left:.2g} of the squared error of rank 0"
     return rank, said, *relative
@@ -99,6 +102,13 @@ class _Validation:
         self.fit.grow()
         found = self.fit.predict(self.held.row.cpu().numpy(), self.held.col.cpu().numpy())
         self.errors.append(float(((self.held.value.double().cpu().numpy() - found) ** 2).sum()))
+
+    def exact_rank(self) -> int | None:
+        """The rank at which the error fell most, if there is a rank that leaves nothing."""
+        errors = np.maximum(self.errors, ROUNDOFF * self.errors[0])
+        if errors[0] == 0 or errors.min() > WITHOUT_NOISE * errors[0]:
+            return None
+        return int((errors[:-1] / errors[1:]).argmax()) + 1
 
     def done(self, look_ahead: int) -> bool:
         """Whether more ranks are of no use: nothing is left, or the error rose for long, or by much."""
