@@ -125,7 +125,8 @@ class Completion(PairMethod):
 
     def own_figures(self) -> dict[str, Tensor]:
         """Relative error on the entries withheld, as it was when they were; NaN where none is or was yet."""
-        return {"relative_withheld": self.errors_then[:, 1]}
+        some = any(bool(chosen.any()) for chosen in self.withheld)
+        return {"relative_withheld": self.errors_then[:, 1]} if some else {}
 
     def evidence(self, member: int) -> Evidence:
         """What the fit of a member is to be judged by."""
