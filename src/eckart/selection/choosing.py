@@ -156,7 +156,14 @@ def all_choices(
         return [choose_spectrum(spectrum, rule, seed=seed, max_rank=max_rank, **own[rule]) for rule in rules]
     m, n = target.shape
     fit = [rule for rule in rules if rule in _OBSERVED or m * n <= DENSE_LIMIT]
-    return [choose_observed(target, rule, seed=seed, max_rank=max_rank, **own[rule]) for rule in fit]
+    # With entries missing, best is cross-validation.
+    same = len(target) < m * n and own.get("best") == own.get("cross_validation")
+    chosen = {
+        rule: choose_observed(target, rule, seed=seed, max_rank=max_rank, **own[rule])
+        for rule in fit
+        if not (same and rule == "cross_validation")
+    }
+    return [chosen.get(rule, chosen["best"])._replace(rule=rule) for rule in fit]
 
 
 def choose_spectrum(
