@@ -80,7 +80,8 @@ def truncation_errors(signal: Tensor, spectrum: Spectrum) -> Tensor:
 
 def completion_errors(signal: Tensor, entries: Entries) -> Tensor:
     """Squared error of the least squares fit of each rank from 1 to the entries, until it is twice the least."""
-    fit, errors, target = AlternatingFit(entries, tolerance=1e-5, max_sweeps=300), [], signal.numpy()
+    fit, target = AlternatingFit(entries, tolerance=1e-5, max_sweeps=300), signal.numpy()
+    errors: list[float] = []
     while len(errors) < 14 and (not errors or errors[-1] <= 2 * min(errors)):
         fit.grow()
         errors.append(float(((fit.left @ fit.right.T - target) ** 2).sum()))
