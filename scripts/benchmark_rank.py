@@ -30,6 +30,8 @@ SHAPES = ((300, 150), (100, 1000), (60, 60))
 # limit where keeping them pays.
 STRENGTHS = {"strong": (4.0, 3.4, 2.8, 2.3, 1.9, 1.5), "weak": (2.0, 1.5, 1.2, 1.0, 0.85, 0.7)}
 MISSING_SHARE = 0.5
+# scikit-learn's rule takes a second for a matrix of 300×150.
+MLE_SEEDS = 10
 
 
 class Case(NamedTuple):
@@ -89,7 +91,7 @@ def completion_errors(signal: Tensor, entries: Entries) -> Tensor:
 
 
 def peers() -> tuple[dict[str, Callable[[Spectrum], int]], list[str]]:
-    """Rules of other packages, and why others are missing."""
+    """Rules of other packages, and notes: which are missing, which see fewer seeds."""
     found: dict[str, Callable[[Spectrum], int]] = {}
     missing = []
     for name, rule in (("screenot", _screenot), ("optht", _optht), ("sklearn", _mle)):
@@ -97,6 +99,8 @@ def peers() -> tuple[dict[str, Callable[[Spectrum], int]], list[str]]:
             found[f"*{name}*" if name != "sklearn" else "*mle*"] = rule
         else:
             missing.append(f"{name} is not installed (pip install {name})")
+    if "*mle*" in found:
+        missing.append(f"*mle* on the first {MLE_SEEDS} of them")
     return found, missing
 
 
@@ -139,6 +143,8 @@ def full_table(cases: Iterable[Case], seeds: range) -> None:
             errors = truncation_errors(signal, spectrum)
             bests.append(int(errors.argmin()) + 1)
             for name, rule in rules.items():
+                if name == "*mle*" and len(ratios[name]) == MLE_SEEDS:
+                    continue
                 rank = max(rule(seed, spectrum), 1)
                 ratios[name].append((float(errors[rank - 1] / errors.min()), rank))
         row(case, bests, ratios, worst)

@@ -168,6 +168,14 @@ def test_blocks_cover_what_is_correlated() -> None:
     assert float(values.square().sum()) == pytest.approx(float(rows.square().sum()))
 
 
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_units_change_nothing(scale: float) -> None:
+    matrix = noisy(30, 25, [50.0, 40.0])
+    choices = zip(all_choices(matrix), all_choices(scale * matrix), strict=True)
+    assert all(one.rank == other.rank for one, other in choices)
+    assert choose(scale * matrix, "gavish_donoho", noise=scale).rank == 2
+
+
 @pytest.mark.parametrize("rule", NOISE_RULES)
 def test_a_matrix_without_noise_has_its_rank(rule: str) -> None:
     for m, n, rank in ((9, 7, 3), (6, 12, 5), (20, 20, 19), (4, 4, 1)):

@@ -42,9 +42,11 @@ def test_sparse_and_dense_products_fit_alike(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("spectrum", [[1.0, 1.0, 1.0], [1.0, 1e-2, 1e-4]])
 def test_entries_without_noise_have_their_rank(spectrum: list[float]) -> None:
     # Equal singular values: ranks 1 and 2 predict nothing.
-    found = choose_observed(known(with_spectrum(40, 30, spectrum), 0.5))
-    assert found.rank == 3
-    assert "without noise" in found.reason
+    entries = known(with_spectrum(40, 30, spectrum), 0.5)
+    for scale in (1.0, 1e200):
+        found = choose_observed(entries / scale)
+        assert found.rank == 3
+        assert "without noise" in found.reason
 
 
 def test_noisy_entries_have_the_rank_that_predicts_best() -> None:

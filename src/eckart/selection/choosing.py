@@ -16,7 +16,7 @@ from eckart.selection.information import information
 from eckart.selection.observed import observed_energy, observed_information, withheld
 from eckart.selection.parallel_analysis import parallel_analysis
 from eckart.selection.screenot import screenot
-from eckart.selection.spectrum import Spectrum
+from eckart.selection.spectrum import Spectrum, safe_scale
 
 _RULED: dict[str, Callable[..., tuple[int, str]]] = {
     "best": best,
@@ -115,7 +115,8 @@ def choose_observed(
     if rule in _OBSERVED:
         limit = _limit(entries.shape, max_rank)
         seeded = {"seed": seed} if rule in SEEDED else {}
-        rank, reason, *errors = _OBSERVED[rule](entries, **seeded, **{"kmax": max_rank, **settings})
+        scaled = entries / safe_scale(entries.value.double())
+        rank, reason, *errors = _OBSERVED[rule](scaled, **seeded, **{"kmax": max_rank, **settings})
         return _within(rule, rank, reason, limit)._replace(errors=tuple(errors))
     if m * n > DENSE_LIMIT:
         law = f"{rule} needs a dense matrix of at most {DENSE_LIMIT:,} entries; best does not"
@@ -163,7 +164,7 @@ def all_choices(
         for rule in fit
         if not (same and rule == "cross_validation")
     }
-    return [chosen.get(rule, chosen["best"])._replace(rule=rule) for rule in fit]
+    return [chosen[rule if rule in chosen else "best"]._replace(rule=rule) for rule in fit]
 
 
 def choose_spectrum(

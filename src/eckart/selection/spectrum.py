@@ -14,7 +14,8 @@ class Spectrum:
     """A matrix and its singular value decomposition, which is computed once, at the first question.
 
     Args:
-        matrix: Real, shape ``(m, n)``; it is converted to float64.
+        matrix: Real, shape ``(m, n)``; it is converted to float64, and divided by ``scale`` if its squares could
+            overflow. Singular values are those of the divided matrix.
 
     Raises:
         ValueError: If it has not two dimensions, is empty, or an entry is NaN or infinite.
@@ -33,6 +34,8 @@ class Spectrum:
         self.matrix = matrix.detach().to("cpu", torch.float64)
         if not torch.isfinite(self.matrix).all():
             raise ValueError("The matrix must hold finite numbers alone. Found NaN or infinity.")
+        self.scale = safe_scale(self.matrix)
+        self.matrix = self.matrix / self.scale
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -67,6 +70,17 @@ class Spectrum:
         size = float(self.s[0]) * ROUNDOFF
         full = min(_different(side, size) for side in (self.matrix, self.matrix.mT))
         return rank if rank < full else None
+
+
+def safe_scale(values: Tensor) -> float:
+    """What to divide by, so that squares neither overflow nor vanish: 1 unless values are extreme.
+
+    Example:
+        >>> safe_scale(torch.tensor([3.0, -2.0])), safe_scale(torch.tensor([1e-200], dtype=torch.float64))
+        (1.0, 1e-200)
+    """
+    largest = float(values.abs().max()) if values.numel() else 0.0
+    return 1.0 if largest == 0 or 1e-100 < largest < 1e100 else largest
 
 
 def _different(rows: Tensor, size: float) -> int:
