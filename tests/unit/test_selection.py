@@ -1,5 +1,8 @@
 """Rules for the rank of a matrix that is known in full, against formulas, plain loops and theory."""
 
+import doctest
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -250,3 +253,10 @@ def test_matrices_that_have_no_rank_are_refused() -> None:
     broken[1, 1] = torch.nan
     with pytest.raises(ValueError, match=r"finite numbers alone\. Found NaN"):
         choose(broken)
+
+
+def test_the_example_of_the_page_runs() -> None:
+    page = Path(__file__).parents[2] / "docs" / "rank.md"
+    done = doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS)
+    assert done.attempted > 5
+    assert done.failed == 0
