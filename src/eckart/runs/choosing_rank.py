@@ -130,8 +130,8 @@ def _is_compared(name: str, rule: str, source: Tensor | Entries) -> bool:
     if isinstance(source, Tensor):
         return name not in SEEDED or rows * cols <= COMPARED_ENTRIES
     if name in ("best", "cross_validation"):
-        # Of some entries the two are one rule, and the only one whose errors on withheld entries are known.
-        return name == "best" and rule != "cross_validation"
+        # Of some entries the two are one rule; with settings of its own, the second would be computed twice.
+        return rule != "cross_validation"
     return len(source) <= _OBSERVED.get(name, COMPARED_ENTRIES) and rows * cols <= COMPARED_ENTRIES
 
 

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from eckart.linalg.checks import require_count
 from eckart.linalg.entries import Entries
@@ -67,7 +68,7 @@ def withheld(
     while len(scout.errors) <= limit and not scout.done(LOOK_AHEAD):
         scout.grow()
     if (exact := scout.exact_rank()) is not None:
-        return exact, "without noise: this rank predicts withheld entries exactly"
+        return exact, "without noise: this rank predicts withheld entries exactly", *_relative(np.array(scout.errors))
     validations = [scout] + [_Validation(entries, part == fold) for fold in range(1, min(folds, parts))]
     reach = min(int(np.argmin(scout.errors)) + 2, limit)
     while True:
@@ -78,15 +79,18 @@ def withheld(
         if reach == limit or reach - int(errors.argmin()) >= 2:
             break
         reach += 1
-    relative = np.sqrt(errors / max(errors[0], 1e-300)).tolist()
     # No fit predicts what it has not seen exactly by chance: one that does outweighs others that got stuck.
     exacts = [exact for validation in validations if (exact := validation.exact_rank()) is not None]
     if exacts:
-        return min(exacts), "without noise: this rank predicts withheld entries exactly", *relative
+        return min(exacts), "without noise: this rank predicts withheld entries exactly", *_relative(errors)
     rank = int(errors.argmin())
     left = errors[rank] / errors[0] if errors[0] > 0 else 1.0
     said = f"rank {rank} predicts withheld entries best, with {left:.2g} of the squared error of rank 0"
-    return rank, said, *relative
+    return rank, said, *_relative(errors)
+
+
+def _relative(squares: NDArray[np.float64]) -> list[float]:
+    return [float(error) for error in np.sqrt(squares / max(squares[0], 1e-300))]
 
 
 class _Validation:
