@@ -38,6 +38,10 @@ _PACKAGES = {"TensorBoardLogger": "tensorboard", "MLFlowLogger": "mlflow"}
 _STRATEGIES = ("auto", "ddp")
 
 
+# Optimizers of method=completion whose model has biases, and nothing that another method could train.
+_OF_RATINGS = ("gibbs", "weighted_als")
+
+
 def check(cfg: DictConfig, choices: dict[str, str], *, alone: bool = True) -> None:
     """Hold a composed config against every law that it can be held to without its data.
 
@@ -193,6 +197,11 @@ def _check_fit(cfg: DictConfig, choices: dict[str, str]) -> None:
     method, data, needs = choices.get("method"), choices.get("data"), cfg.method.get("needs")
     if needs == "labels" and not cfg.data.get("labeled"):
         raise ConfigError(f"method={method} needs labeled samples: data=mnist or data=digits. Found data={data}.")
+    if needs != "entries" and data == "ratings":
+        raise ConfigError(f"data=ratings has some entries only: method=completion. Found method={method}.")
+    if needs != "entries" and choices.get("optimizer") in _OF_RATINGS:
+        law = f"optimizer={choices['optimizer']} trains a model of ratings: method=completion"
+        raise ConfigError(f"{law}. Found method={method}.")
     if needs != "entries" and cfg.data.get("observed") is not None:
         raise ConfigError(
             "data.observed is for methods that train on observed entries, such as method=completion. "

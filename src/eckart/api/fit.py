@@ -15,10 +15,13 @@ from torch.optim import Optimizer
 from eckart.api.choosing import Choice, choose
 from eckart.api.result import Result
 from eckart.config import type_law
+from eckart.data.listed import ListedData
 from eckart.data.matrix import MatrixData
 from eckart.data.operator import OperatorData
 from eckart.data.together import together
 from eckart.linalg.conversion import as_operator
+from eckart.linalg.entries import Entries
+from eckart.linalg.held_out import HeldOutReference
 from eckart.linalg.operators import Dense
 from eckart.linalg.reference import ObservedReference, Reference
 from eckart.methods.matrix import MatrixMethod
@@ -57,7 +60,8 @@ def fit(
     Args:
         target: The matrix, shape ``(m, n)``: an array, a tensor, nested lists, a sparse matrix of SciPy or torch, or an
             operator, which is anything that has a shape and gives products by ``@``, such as a SciPy
-            ``LinearOperator``. With ``method="completion"``, NaN marks the missing entries.
+            ``LinearOperator``. With ``method="completion"``, NaN marks the missing entries, or the entries that a
+            sparse matrix of SciPy stores are those that are observed, zeros among them.
         rank: Rank k, ``1 <= rank <= min(m, n)``, or ``"auto"``: a rule chooses it from what the method sees.
         method: ``bottleneck``, ``factorization``, ``completion``, ``factorized_linear`` or ``svd``.
         seed: Draws the probes and the initial weights.
@@ -147,7 +151,9 @@ def _integer(name: str, value: Any) -> int:
         raise ValueError(type_law(name, int, value)) from None
 
 
-def _data(target: Any, method: str, needs: str, observed: Any, seed: int) -> MatrixData | OperatorData:
+def _data(target: Any, method: str, needs: str, observed: Any, seed: int) -> MatrixData | OperatorData | ListedData:
+    if needs == "entries" and observed is None and (isinstance(target, Entries) or hasattr(target, "tocsr")):
+        return ListedData(target if isinstance(target, Entries) else _stored(target))
     if observed is not None and needs != "entries":
         raise ValueError(f"method={method!r} learns every entry; observed is for method='completion'. Found it given.")
     found = as_operator(_plain(target))
@@ -169,6 +175,18 @@ def _data(target: Any, method: str, needs: str, observed: Any, seed: int) -> Mat
     data = _observed(entries, ~missing, observed, seed)
     data.setup()
     return data
+
+
+def _stored(target: Any) -> Entries:
+    found = target.tocoo()
+    if found.dtype.kind not in "biuf":
+        raise ValueError(f"The target must be real. Found {found.dtype}.")
+    value = torch.from_numpy(np.asarray(found.data, dtype=np.float64))
+    if not value.isfinite().all():
+        law = "The entries that a sparse matrix stores must be finite: those that are missing are not stored"
+        raise ValueError(f"{law}. Found {int((~value.isfinite()).sum())} NaN or infinite.")
+    row, col = (torch.from_numpy(np.asarray(part, dtype=np.int64)) for part in (found.row, found.col))
+    return Entries.of_lists(row, col, value, (int(found.shape[0]), int(found.shape[1])))
 
 
 def _observed(entries: Tensor, known: Tensor, observed: Any, seed: int) -> MatrixData:
@@ -203,7 +221,7 @@ def _plain(target: Any) -> Any:
 
 
 def _method(
-    chosen: dict[str, Choice], data: MatrixData | OperatorData, rank: int, seed: int, dtype: torch.dtype
+    chosen: dict[str, Choice], data: MatrixData | OperatorData | ListedData, rank: int, seed: int, dtype: torch.dtype
 ) -> MatrixMethod:
     if dtype not in (torch.float64, torch.float32):
         raise ValueError(f"dtype must be torch.float64 or torch.float32. Found {dtype}.")
@@ -212,16 +230,19 @@ def _method(
     common: dict[str, Any] = {"ranks": [rank], "seeds": [seed], "dtype": dtype}
     if chosen["optimizer"].make is not None:
         common |= {"optimizer": chosen["optimizer"].partial(), "schedule": chosen["schedule"].partial()}
-    make = choice.partial()
-    assert make is not None
-    method = make(**supply, **common)
+    assert choice.make is not None
+    method = choice.make.trained_by(common.get("optimizer"))(**choice.settings, **supply, **common)
     assert isinstance(method, MatrixMethod)
     return method
 
 
 def _reference(
-    needs: str, data: MatrixData | OperatorData, rank: int, dtype: torch.dtype
+    needs: str, data: MatrixData | OperatorData | ListedData, rank: int, dtype: torch.dtype
 ) -> Reference | ObservedReference:
+    if isinstance(data, ListedData):
+        # As a list it can be long: it is measured in parts.
+        how = ObservedReference.how
+        return HeldOutReference([data.entries], [data.entries[:0]], [rank], how=how)
     observed = None
     if needs == "entries" and isinstance(data, MatrixData):
         if data.target.isnan().any():

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from eckart.linalg.entries import Entries
 from eckart.methods.factorization import PairMethod
-from eckart.methods.optimizers import solver_class
+from eckart.methods.method import Method
+from eckart.methods.optimizers import solver_class, solves_ratings
+from eckart.methods.ratings import RatingsCompletion
 from eckart.methods.withheld import Evidence, has_direction, withhold
 from eckart.optim.objectives import Objective, ObservedEntries
 from eckart.optim.solver import PairSolver
@@ -79,6 +81,11 @@ class Completion(PairMethod):
     def to_choose_from(self) -> Entries:
         """The observed entries."""
         return self.entries[0]
+
+    @classmethod
+    def trained_by(cls, optimizer: object | None) -> type[Method]:
+        """A rating model where the optimizer is one for ratings."""
+        return RatingsCompletion if solves_ratings(optimizer) else cls
 
     def make_objective(self) -> Objective:
         """The observed entries, as lists."""

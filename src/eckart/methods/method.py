@@ -97,8 +97,17 @@ class Method(LightningModule):
     def take_over(self, other: Any) -> None:
         """Take over what a method of the same settings, whose evidence a rank was chosen from, has asked for."""
 
+    @classmethod
+    def trained_by(cls, optimizer: object | None) -> type["Method"]:
+        """The class that an optimizer trains: this one, unless it has another for some."""
+        return cls
+
+    def columns(self, member: int) -> int:
+        """Columns of the left factor of a member that are not padding: its rank, unless it keeps biases there too."""
+        return self.ranks[member]
+
     def factors(self) -> tuple[Tensor, Tensor]:
-        """Approximations of the targets: ``left (J, m, k)`` and ``right (J, k, n)``, zero beyond a member's rank."""
+        """Approximations of the targets: ``left (J, m, k)`` and ``right (J, k, n)``, zero beyond a member's columns."""
         raise NotImplementedError
 
     def undetermined(self, member: int) -> tuple[Tensor, Tensor] | None:

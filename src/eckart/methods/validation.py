@@ -1,4 +1,4 @@
-"""The rank of a classifier's inputs, by its loss on a part of the training set that a short training does not see."""
+"""A rank by short trainings: its loss on a part of the training set that they do not see."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Validated:
     Attributes:
         rank: The least rank whose loss is within one standard error of the least loss.
         ranks: Those that were tried.
-        losses: Mean cross-entropy of each on the held-out samples, in nats.
+        losses: Error of each on what is held out: of classifiers the mean cross-entropy, of ratings the RMSE.
         reason: Why, in one line.
     """
 
@@ -97,18 +97,35 @@ def validated(
         return own.double().nan_to_num(torch.inf)
 
     by_rank = torch.stack([losses(rank) for rank in ranks])
-    means = by_rank.mean(1)
-    best = int(means.argmin())
+    how = f"{epochs} epoch{'s' * (epochs > 1)} on {len(seen):,} training samples, {len(held_out):,} others held out"
+    return least_within_error("validation loss", ranks, by_rank, by_rank.mean(1).tolist(), how)
+
+
+def least_within_error(what: str, ranks: list[int], by_rank: Tensor, shown: list[float], how: str) -> Validated:
+    """The least rank whose mean loss is within a standard error of the least mean loss.
+
+    Args:
+        what: What the losses are.
+        ranks: Ranks that were tried.
+        by_rank: Loss of each on each of the samples held out, shape ``(ranks, N)``.
+        shown: A number of each rank to be shown, that rises with the mean loss.
+        how: How they were trained and held out.
+
+    Example:
+        >>> losses = torch.tensor([[5.0, 6.0, 5.5], [1.0, 2.2, 3.0], [1.1, 2.0, 2.9]])
+        >>> print(least_within_error("loss", [1, 2, 4], losses, losses.mean(1).tolist(), "in a test").reason)
+        loss 2.067 at rank 2, within a standard error of the least, 2.000 at rank 4; tried 1, 2, 4: in a test
+    """
+    best = int(by_rank.mean(1).argmin())
     # The ranks are compared on the same samples, so the differences decide, which vary less than the losses.
     above = by_rank - by_rank[best]
-    error = above.std(1) / len(held_out) ** 0.5
+    error = above.std(1) / by_rank.shape[1] ** 0.5
     place = next(place for place in range(len(ranks)) if place == best or bool(above[place].mean() <= error[place]))
-    reason = f"validation loss {means[place]:.3f} at rank {ranks[place]}"
+    reason = f"{what} {shown[place]:.3f} at rank {ranks[place]}"
     if place != best:
-        reason += f", within a standard error of the least, {means[best]:.3f} at rank {ranks[best]}"
-    tried = f"tried {', '.join(map(str, ranks))}: {epochs} epoch{'s' * (epochs > 1)} on {len(seen):,} training samples"
-    reason += f"; {tried}, {len(held_out):,} others held out"
-    return Validated(ranks[place], ranks, means.tolist(), reason)
+        reason += f", within a standard error of the least, {shown[best]:.3f} at rank {ranks[best]}"
+    reason += f"; tried {', '.join(map(str, ranks))}: {how}"
+    return Validated(ranks[place], ranks, shown, reason)
 
 
 def _train(

@@ -1,4 +1,4 @@
-"""Means and standard deviations of results over seeds."""
+"""Means and standard deviations of results over seeds, and over folds."""
 
 import statistics
 from collections import defaultdict
@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 from eckart.results.settings import AUTO, CHOICES, LEADING, decides, differing, hashable, is_chosen, settings
 
-AVERAGED = ("relative_2norm", "relative_frobenius", "excess_2norm", "excess_frobenius", "accuracy")
+AVERAGED = ("relative_2norm", "relative_frobenius", "excess_2norm", "excess_frobenius", "accuracy", "rmse", "mae")
 """Fields of ``result.json`` that are averaged over seeds."""
 _FOLLOWS_SEED = "${seed}"
+FOLD = "data.fold"
+"""Jobs that differ in it are repetitions, as those that differ in the seed are."""
 
 
 class Spread(NamedTuple):
@@ -69,12 +71,12 @@ class Group:
 
 
 def by_method_and_rank(results: Iterable[Mapping[str, Any]]) -> list[Row]:
-    """Aggregate results over seeds, and over nothing else.
+    """Aggregate results over seeds and over the folds of ratings, and over nothing else.
 
-    Two jobs are in one row if all settings that decide the result are equal, except for the seed and the settings that
-    follow it: a ``data.seed`` that equals the seed of every job follows it, and one that was chosen is a setting. A job
-    that ran more than once (with equal seed) counts once: the last time that it completed, else the last time. Jobs
-    with ``rank=auto`` are one row, after those of given ranks, whatever ranks were chosen.
+    Two jobs are in one row if all settings that decide the result are equal, except for ``data.fold``, the seed and the
+    settings that follow it: a ``data.seed`` that equals the seed of every job follows it, and one that was chosen is a
+    setting. A job that ran more than once (with equal seed and fold) counts once: the last time that it completed, else
+    the last time. Jobs with ``rank=auto`` are one row, after those of given ranks, whatever ranks were chosen.
 
     Args:
         results: Results, as in ``result.json``, of any number of sweeps.
@@ -108,13 +110,13 @@ def grouped(results: Iterable[Mapping[str, Any]]) -> list[Group]:
         if is_chosen(result):
             job["rank"] = AUTO
     _mark_what_follows_the_seed(jobs)
-    names = [name for name in differing(jobs) if name not in LEADING]
+    names = [name for name in differing(jobs) if name not in (*LEADING, FOLD)]
     groups: dict[Any, dict[Any, Mapping[str, Any]]] = defaultdict(dict)
     examples: dict[Any, dict[str, Any]] = {}
     for result, job in zip(results, jobs, strict=True):
         key = tuple(hashable(job.get(name)) for name in (*CHOICES, *names, "rank"))
         examples.setdefault(key, job)
-        seeds, seed = groups[key], hashable(job["seed"])
+        seeds, seed = groups[key], (hashable(job["seed"]), hashable(job.get(FOLD)))
         if seed not in seeds or seeds[seed]["status"] != "completed" or result["status"] == "completed":
             seeds[seed] = result
     ordered = sorted(groups, key=lambda key: [_order(value) for value in key])

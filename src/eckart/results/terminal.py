@@ -187,6 +187,8 @@ def _further(result: Mapping[str, Any], digits: int) -> list[tuple[str, str]]:
         ("error on the observed entries", "relative_observed"),
         ("error on the withheld entries", "relative_withheld"),
         ("error on the held-out entries", "relative_held_out"),
+        ("RMSE on the held-out ratings", "rmse"),
+        ("mean absolute error on them", "mae"),
         ("largest output difference", "largest_output_difference"),
     ):
         if result[key] is not None:

@@ -141,7 +141,7 @@ class Job:
         return None
 
     def stack_key(self) -> str:
-        """A text that is equal for jobs that can be one stack: all settings but the rank and the seeds."""
+        """A text that is equal for jobs that can be one stack: all settings but the rank, the seeds and the fold."""
         config = dict(self._plain)
         for key in ("rank", "seed", "name", "objective", "resume"):
             del config[key]
@@ -181,5 +181,5 @@ def _without_seeds(data: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key: _without_seeds(value) if isinstance(value, Mapping) else value
         for key, value in data.items()
-        if key != "seed"
+        if key not in ("seed", "fold")
     }

@@ -27,8 +27,8 @@ def measure(method: Method, reference: Reference | ObservedReference) -> list[tu
     errors = {name: values.tolist() for name, values in reference.errors(*method.factors()).items()}
     left, right = (factor.detach().cpu() for factor in method.factors())
     return [
-        _of_member(method, reference, member, left[member, :, :rank], right[member, :rank], errors)
-        for member, rank in enumerate(method.ranks)
+        _of_member(method, reference, member, left[member, :, :columns], right[member, :columns], errors)
+        for member, columns in enumerate(map(method.columns, range(len(method.ranks))))
     ]
 
 

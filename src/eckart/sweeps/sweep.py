@@ -189,8 +189,9 @@ def _stack_key(entry: Entry) -> Hashable | None:
         if config.trainer.devices != 1:
             return None
         optimizer = config.optimizer.get("_target_")
+        made: Any = optimizer and get_class(optimizer)
         method: Any = get_class(config.method._target_)
-        own = method.stack_key(config.rank, optimizer and get_class(optimizer), config.method)
+        own = method.trained_by(made).stack_key(config.rank, made, config.method)
     except Exception:
         # The error is reported when the job runs.
         return None
