@@ -91,13 +91,15 @@ def ours(optimizer: str, **options: Any) -> Program:
         from eckart.methods.ratings import RatingsCompletion
 
         tensors = [[torch.from_numpy(part) for part in split] for split in splits]
-        entries = [Entries.of_lists(*split[:3], shape) for split in tensors]
+        entries = [Entries.of_lists(split[0], split[1], split[2], shape) for split in tensors]
 
         def trained(some: list[Entries], **own: Any) -> RatingsCompletion:
             chosen = choose("completion", optimizer, None, options | own)
             made: Any = chosen["optimizer"].partial()
             count = len(some)
-            method = RatingsCompletion(some, ranks=[rank] * count, seeds=[0] * count, optimizer=made, record_every=10**6)
+            method = RatingsCompletion(
+                some, ranks=[rank] * count, seeds=[0] * count, optimizer=made, record_every=10**6
+            )
             method.learn()
             return method
 
@@ -207,15 +209,17 @@ def large_ours(epochs: int, sender: Any) -> None:
     from eckart.optim.weighted_als import WeightedALS
 
     row, col, value = large_triplets()
-    entries = Entries.of_lists(*map(torch.from_numpy, (row, col, value)), (SIZE, SIZE))
+    lists = [torch.from_numpy(part) for part in (row, col, value)]
+    entries = Entries.of_lists(lists[0], lists[1], lists[2], (SIZE, SIZE))
+    del lists
     del row, col, value
     solver = WeightedALS(entries, 10, 0, torch.float32, ridge=0.05, sweeps=epochs, biases=False)
     solver.advance(0)
-    began = time.perf_counter()
+    clock = Clock()
     for step in range(epochs):
         solver.advance(step)
-    seconds = time.perf_counter() - began
-    sender.send((seconds / epochs, solver.squared_residual() / len(entries), _peak()))
+    clock.stop()
+    sender.send((clock.seconds / epochs, clock.work / epochs, solver.squared_residual() / len(entries), _peak()))
 
 
 def large_cmfrec(epochs: int, sender: Any) -> None:
@@ -227,19 +231,22 @@ def large_cmfrec(epochs: int, sender: Any) -> None:
     matrix = sparse.coo_matrix((value.astype(np.float32), (row.astype(np.int32), col.astype(np.int32))), (SIZE, SIZE))
     del row, col, value
 
-    def seconds(count: int) -> tuple[float, Any]:
+    def fitted(count: int) -> tuple[Clock, Any]:
         model = CMF(
             k=10, lambda_=0.05, scale_lam=True, niter=count, use_cg=False, user_bias=False, item_bias=False,
-            center=True, use_float=True, finalize_chol=False, verbose=False, nthreads=2, precompute_for_predictions=False,
+            center=True, use_float=True, finalize_chol=False, verbose=False, nthreads=2,
+            precompute_for_predictions=False,
         )  # fmt: skip
-        began = time.perf_counter()
+        clock = Clock()
         model.fit(matrix)
-        return time.perf_counter() - began, model
+        clock.stop()
+        return clock, model
 
-    short, (whole, model) = seconds(1)[0], seconds(epochs + 1)
+    (short, _), (whole, model) = fitted(1), fitted(epochs + 1)
     found = model.predict(matrix.row[:100_000], matrix.col[:100_000])
     error = float(np.mean(np.square(found - matrix.data[:100_000])))
-    sender.send(((whole - short) / epochs, error, _peak()))
+    took = (whole.seconds - short.seconds) / epochs, (whole.work - short.work) / epochs
+    sender.send((*took, error, _peak()))
 
 
 SIZE, COUNT = 100_000, 10_000_000
@@ -289,13 +296,13 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=200, help="of --large")
     asked = parser.parse_args()
     if asked.large:
-        print(f"{'':14}{'s per epoch':>12}{'mean square':>13}{'peak, GiB':>11}")
+        print(f"{'':14}{'s per epoch':>12}{'CPU, s':>9}{'mean square':>13}{'peak, GiB':>11}")
         for name, work in (("eckart", large_ours), ("cmfrec", large_cmfrec)):
             if name == "cmfrec" and importlib.util.find_spec("cmfrec") is None:
                 print(f"{name:14}  not installed")
                 continue
-            seconds, error, peak = apart(work, asked.epochs)
-            print(f"{name:14}{seconds:12.2f}{error:13.4f}{peak:11.2f}", flush=True)
+            seconds, cores, error, peak = apart(work, asked.epochs)
+            print(f"{name:14}{seconds:12.2f}{cores:9.2f}{error:13.4f}{peak:11.2f}", flush=True)
         return
     print(f"{'five folds, MovieLens 100K':28}{'RMSE':>8}{'±':>8}{'MAE':>8}{'seconds':>9}{'CPU, s':>9}{'peak, GiB':>11}")
     table = []
@@ -315,7 +322,9 @@ def main() -> None:
         table.append([name, *map(float, row)])
     if asked.out is not None:
         with asked.out.open("w", newline="") as file:
-            csv.writer(file).writerows([["program", "rmse", "deviation", "mae", "seconds", "cpu_seconds", "peak_gib"], *table])
+            csv.writer(file).writerows(
+                [["program", "rmse", "deviation", "mae", "seconds", "cpu_seconds", "peak_gib"], *table]
+            )
 
 
 if __name__ == "__main__":

@@ -220,10 +220,10 @@ class MatrixCompletion(_Estimator):
             raise ValueError(f"Each entry must have a row, a column and a value. Found {found}.")
         if not value.isfinite().all():
             raise ValueError(f"Every value must be finite. Found {int((~value.isfinite()).sum())} NaN or infinite.")
-        found = [np.unique(np.asarray(ids).reshape(-1), return_inverse=True) for ids in (rows, cols)]
-        (row_ids, row), (col_ids, col) = found
-        places = (torch.from_numpy(part.astype(np.int64)) for part in (row, col))
-        entries = Entries.of_lists(*places, value, (len(row_ids), len(col_ids)))
+        row_ids, row = np.unique(np.asarray(rows).reshape(-1), return_inverse=True)
+        col_ids, col = np.unique(np.asarray(cols).reshape(-1), return_inverse=True)
+        shape = len(row_ids), len(col_ids)
+        entries = Entries.of_lists(torch.from_numpy(row), torch.from_numpy(col), value, shape)
         self.n_features_in_ = len(col_ids)
         self._learn(entries, "completion", ids=tuple([str(name) for name in ids] for ids in (row_ids, col_ids)))
         return self

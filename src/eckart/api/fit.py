@@ -60,8 +60,8 @@ def fit(
     Args:
         target: The matrix, shape ``(m, n)``: an array, a tensor, nested lists, a sparse matrix of SciPy or torch, or an
             operator, which is anything that has a shape and gives products by ``@``, such as a SciPy
-            ``LinearOperator``. With ``method="completion"``, NaN marks the missing entries, or the entries that a
-            sparse matrix of SciPy stores are those that are observed, zeros among them.
+            ``LinearOperator``. With ``method="completion"``, NaN marks the missing entries, and of a sparse matrix of
+            SciPy the entries that it stores are observed, zeros among them.
         rank: Rank k, ``1 <= rank <= min(m, n)``, or ``"auto"``: a rule chooses it from what the method sees.
         method: ``bottleneck``, ``factorization``, ``completion``, ``factorized_linear`` or ``svd``.
         seed: Draws the probes and the initial weights.
@@ -230,8 +230,8 @@ def _method(
     common: dict[str, Any] = {"ranks": [rank], "seeds": [seed], "dtype": dtype}
     if chosen["optimizer"].make is not None:
         common |= {"optimizer": chosen["optimizer"].partial(), "schedule": chosen["schedule"].partial()}
-    assert choice.make is not None
-    method = choice.make.trained_by(common.get("optimizer"))(**choice.settings, **supply, **common)
+    kind: Any = choice.make
+    method = kind.trained_by(common.get("optimizer"))(**choice.settings, **supply, **common)
     assert isinstance(method, MatrixMethod)
     return method
 
@@ -241,8 +241,9 @@ def _reference(
 ) -> Reference | ObservedReference:
     if isinstance(data, ListedData):
         # As a list it can be long: it is measured in parts.
-        how = ObservedReference.how
-        return HeldOutReference([data.entries], [data.entries[:0]], [rank], how=how)
+        seen = data.entries
+        none = seen[torch.zeros(len(seen), dtype=torch.bool)]
+        return HeldOutReference([seen], [none], [rank], how=ObservedReference.how)
     observed = None
     if needs == "entries" and isinstance(data, MatrixData):
         if data.target.isnan().any():

@@ -53,8 +53,8 @@ class Predictor:
             raise ValueError(f"Each pair must have a row and a column. Found {len(row)} rows and {len(col)} columns.")
         known = (row >= 0) & (col >= 0)
         found = np.full(len(row), np.nan)
-        pairs = (torch.from_numpy(part[known]) for part in (row, col))
-        found[known] = predictions(self._left, self._right, *pairs, self._limits).numpy()
+        some, others = torch.from_numpy(row[known]), torch.from_numpy(col[known])
+        found[known] = predictions(self._left, self._right, some, others, self._limits).numpy()
         return found
 
     def top_n(self, row: Any, n: int = 10, *, without: ArrayLike = ()) -> list[tuple[Any, float]]:
@@ -83,6 +83,19 @@ class Predictor:
         values = scores[best] if self._limits is None else scores[best].clip(*self._limits)
         names = best.tolist() if self._col_ids is None else [self._col_ids[col] for col in best]
         return list(zip(names, values.tolist(), strict=True))
+
+    def as_ids(self, texts: Sequence[str]) -> list[Any]:
+        """Ids as they are asked for, of texts: the texts themselves, or numbers from 0.
+
+        Raises:
+            ValueError: If a text is no number where ids are numbers.
+        """
+        if self._row_ids is not None:
+            return list(texts)
+        for text in texts:
+            if not text.isdecimal():
+                raise ValueError(f"The ids of this run are numbers from 0. Found {text!r}.")
+        return [int(text) for text in texts]
 
     def _found(self, side: str, ids: ArrayLike) -> NDArray[np.int64]:
         names = self._row_ids if side == "row" else self._col_ids

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from eckart.api.predicting import Predictor
+from eckart.data.files.triplets import read_triplets
 from eckart.linalg.svd import factor_svd
 from eckart.results import terminal
 from eckart.results.history import HISTORY, History
@@ -123,6 +124,20 @@ class Result:
     def top_n(self, row: Any, n: int = 10, *, without: ArrayLike = ()) -> list[tuple[Any, float]]:
         """The columns with the largest predictions for a row, and these; see :meth:`Predictor.top_n`."""
         return self.predictor.top_n(row, n, without=without)
+
+    def rated_by(self, row: Any) -> list[str]:
+        """Ids of the columns that a row has a rating for, in the file that the run read; none for other data.
+
+        Raises:
+            FileNotFoundError: If the file is no longer there.
+        """
+        data = (self.fields["config"] or {}).get("data") or {}
+        if self.fields["data"] != "ratings" or not isinstance(data.get("path"), str):
+            return []
+        found = read_triplets(data["path"], data.get("columns"))
+        if str(row) not in found.row_ids:
+            return []
+        return [found.col_ids[col] for col in found.col[found.row == found.row_ids.index(str(row))]]
 
     @functools.cached_property
     def predictor(self) -> Predictor:

@@ -1,14 +1,12 @@
 """Ratings as the observed entries of a matrix, a part of them held out of training."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pytorch_lightning import LightningDataModule
 
 from eckart.data.files.triplets import Triplets, read_triplets
@@ -84,8 +82,10 @@ class RatingsData(LightningDataModule):
         self._entries, self.held_out = entries[~hidden], entries[hidden]
         user, item, rating = found.names
         seen = f"{len(self._entries):,} ratings seen"
-        self.how = f"known on {seen}, and as RMSE and MAE on {len(self.held_out):,} held out" if hidden.any() else (
-            f"known on the {seen}"
+        self.how = (
+            f"known on {seen}, and as RMSE and MAE on {len(self.held_out):,} held out"
+            if hidden.any()
+            else (f"known on the {seen}")
         )
         self.how += f"; columns {user}, {item}, {rating}"
 
@@ -159,21 +159,19 @@ def distinct(found: Triplets, duplicates: str) -> tuple[torch.Tensor, Entries]:
     again = np.flatnonzero(place[1:] == place[:-1]) + 1
     if len(again):
         if duplicates == "refuse":
-            first = order[again].min()
-            pair = f"{found.names[0]} {found.row_ids[found.row[first]]}, {found.names[1]} {found.col_ids[found.col[first]]}"
+            first, (user, item, _) = order[again].min(), found.names
+            pair = f"{user} {found.row_ids[found.row[first]]}, {item} {found.col_ids[found.col[first]]}"
             law = "A pair must have one rating; data.duplicates=mean or last takes more"
             raise ValueError(f"{law}. Found two of {pair}.")
         starts = np.ones(len(place), dtype=bool)
         starts[again] = False
         first_of = np.flatnonzero(starts)
         last_of = np.append(first_of[1:], len(place)) - 1
-        if duplicates == "mean":
-            value = np.add.reduceat(value, first_of) / (last_of - first_of + 1)
-        else:
-            value = value[last_of]
+        means = duplicates == "mean"
+        value = np.add.reduceat(value, first_of) / (last_of - first_of + 1) if means else value[last_of]
         place, order = place[first_of], order[last_of]
         # Numbers of those that are kept, in the order of the file.
         order = np.argsort(np.argsort(order, kind="stable"), kind="stable")
     row, col = np.divmod(place, found.shape[1])
-    entries = Entries(*(torch.from_numpy(part) for part in (row, col, value)), found.shape)
+    entries = Entries(torch.from_numpy(row), torch.from_numpy(col), torch.from_numpy(value), found.shape)
     return torch.from_numpy(order), entries

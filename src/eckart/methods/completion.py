@@ -70,9 +70,9 @@ class Completion(PairMethod):
         super().__init__(len(entries), (rows, cols), norms, ranks=ranks, seeds=seeds, **common)
         self.entries = [own.to(self.trained_dtype) for own in entries]
         solver = solver_class(self.make_optimizer)
-        share = withheld if solver is None or solver.unit_scale else 0.0
+        self._share = withheld if solver is None or solver.unit_scale else 0.0
         members = zip(self.entries, self.ranks, self.seeds, strict=True)
-        self.withheld = [withhold(own, rank, share=share, seed=seed) for own, rank, seed in members]
+        self.withheld = [withhold(own, rank, share=self._share, seed=seed) for own, rank, seed in members]
         self.register_buffer("checked", torch.tensor([not bool(chosen.any()) for chosen in self.withheld]))
         # Relative errors at the check: on the entries that were seen, on those withheld; and whether they had a
         # direction in common.
@@ -132,8 +132,7 @@ class Completion(PairMethod):
 
     def own_figures(self) -> dict[str, Tensor]:
         """Relative error on the entries withheld, as it was when they were; NaN where none is or was yet."""
-        some = any(bool(chosen.any()) for chosen in self.withheld)
-        return {"relative_withheld": self.errors_then[:, 1]} if some else {}
+        return {"relative_withheld": self.errors_then[:, 1]} if self._share > 0 else {}
 
     def evidence(self, member: int) -> Evidence:
         """What the fit of a member is to be judged by."""

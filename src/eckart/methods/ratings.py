@@ -52,7 +52,7 @@ class RatingsCompletion(MatrixMethod):
         *,
         ranks: Sequence[int],
         seeds: Sequence[int],
-        optimizer: Callable[..., RatingsSolver],
+        optimizer: Callable[..., Any],
         dtype: torch.dtype = torch.float32,
         width: int | None = None,
         max_steps: int = 2000,

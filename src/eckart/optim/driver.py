@@ -153,7 +153,10 @@ class Driver(nn.Module):
             return f"diverged after {int(self.steps[member])} steps: its loss is no longer finite"
         if self.active[member]:
             return f"stopped at max_steps={self.max_steps}"
-        return f"converged: the gradient in the scaled metric is {float(self.stationarity[member]):.1e}, relative"
+        gradient = f"the gradient in the scaled metric is {float(self.stationarity[member]):.1e}, relative"
+        if self.stationarity[member] > self.tolerance:
+            return f"at rest: the solver has nothing further to try; {gradient}"
+        return f"converged: {gradient}"
 
     def _certify(self, problem: Problem) -> None:
         found = problem.certificate()

@@ -42,10 +42,11 @@ class PairProblem:
         return torch.linalg.matrix_norm(self.solver.left) * torch.linalg.matrix_norm(self.solver.right)
 
     def certificate(self) -> Tensor:
-        """The gradient of both factors in the scaled metric."""
+        """The gradient of both factors in the scaled metric; infinite where the solver goes on from an optimum."""
         solver = self.solver
         damping = solver.defaults.get("damping", 1e-6)
-        return stationarity(solver.objective, solver.left, solver.right, damping=damping)
+        found = stationarity(solver.objective, solver.left, solver.right, damping=damping)
+        return torch.where(solver.at_rest().to(found.device), found, torch.inf)
 
     def leave_saddles(self, members: Tensor, *, always: bool) -> Tensor:
         """By the leading residual directions of a target that is known in full."""
@@ -156,7 +157,7 @@ def fit(
         *pair,
         loss=driver.loss,
         steps=driver.steps,
-        converged=~driver.active & ~driver.diverged,
+        converged=~driver.active & ~driver.diverged & (driver.stationarity <= tolerance).to(driver.active.device),
         diverged=driver.diverged,
         stationarity=driver.stationarity,
         seconds=driver.seconds,

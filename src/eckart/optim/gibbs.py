@@ -58,6 +58,10 @@ class Gibbs(RatingsSolver):
 
     noise: Tensor
     count: Tensor
+    mean_left: Tensor
+    mean_right: Tensor
+    mean_row_bias: Tensor
+    mean_col_bias: Tensor
 
     def __init__(
         self,
@@ -139,6 +143,7 @@ class Gibbs(RatingsSolver):
             noise,
             draws.standard_normal(vectors.shape, dtype=dtype),
             vectors,
+            True,
         )
         if not self.implicit:
             return

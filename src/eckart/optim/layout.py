@@ -43,8 +43,7 @@ class Layout:
         """
         from scipy import sparse
 
-        rows, cols = entries.shape
-        start = np.zeros(rows + 1, dtype=np.int64)
+        start = np.zeros(entries.shape[0] + 1, dtype=np.int64)
         np.cumsum(entries.counts()[0].numpy(), out=start[1:])
         by_row = cls(start, entries.col.numpy().astype(np.int32), value)
         # SciPy's conversion is a counting sort: linear, and with nothing stored beside its result.

@@ -30,6 +30,7 @@ class RatingsSolver(nn.Module):
         rank: Rank k of the product of the vectors without their biases.
         seed: Draws the start, and whatever the solver draws.
         dtype: Type of the vectors, float32 or float64.
+        biases: Whether vectors begin with a bias.
 
     Attributes:
         mean: Mean of the ratings.
@@ -44,17 +45,19 @@ class RatingsSolver(nn.Module):
     rows: Tensor
     cols: Tensor
 
-    def __init__(self, entries: Entries, rank: int, seed: int, dtype: torch.dtype) -> None:
+    def __init__(self, entries: Entries, rank: int, seed: int, dtype: torch.dtype, *, biases: bool = True) -> None:
         super().__init__()
         value, found = entries.value.to(dtype), entries.value.double()
         self.mean, self.unit = float(found.mean()), float(found.std(correction=0))
+        self.biases = biases
         self.rank, self.seed, self.shape = rank, seed, entries.shape
         self.by_row, self.by_col = Layout.both(entries, ((value - self.mean) / self.unit).numpy())
         self.low, self.high = float(entries.value.min()), float(entries.value.max())
         generator = stream(seed, "factors")
         for name, size in zip(("rows", "cols"), entries.shape, strict=True):
-            vectors = 0.1 * torch.randn(size, rank + 1, generator=generator, dtype=torch.float64).to(dtype)
-            vectors[:, 0] = 0
+            vectors = 0.1 * torch.randn(size, rank + biases, generator=generator, dtype=torch.float64).to(dtype)
+            if biases:
+                vectors[:, 0] = 0
             self.register_buffer(name, vectors)
 
     def advance(self, step: int) -> None:
@@ -77,7 +80,10 @@ class RatingsSolver(nn.Module):
 
     def vectors(self) -> tuple[Tensor, Tensor]:
         """Vectors of rows and columns, bias first, ``(m, k + 1)`` and ``(n, k + 1)``, in units of ``unit``."""
-        return self.rows, self.cols
+        if self.biases:
+            return self.rows, self.cols
+        pad = nn.functional.pad
+        return pad(self.rows, (1, 0)), pad(self.cols, (1, 0))
 
     def pair(self) -> tuple[Tensor, Tensor]:
         """The model as a factor pair in the unit of the ratings: ``(m, k + 2)`` and ``(k + 2, n)``.
@@ -110,7 +116,8 @@ class RatingsSolver(nn.Module):
         from eckart.optim import row_updates
 
         # Several members share the threads; a loop that is parallel inside belongs to the main thread alone.
-        threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
+        most: Any = numba.config
+        threads = min(torch.get_num_threads(), most.NUMBA_NUM_THREADS)
         alone = threading.current_thread() is threading.main_thread()
         parallel = threads > 1 and alone and len(self.by_row.value) >= _MANY
         if parallel:

@@ -31,6 +31,7 @@ def solve_rows(
     noise: float,
     normal: Array,
     own: Array,
+    biased: bool,
 ) -> None:
     """Solve the normal equations of each row, or draw from the normal distribution that they describe.
 
@@ -42,16 +43,17 @@ def solve_rows(
         start: Place of the first entry of each row, and the number of entries, shape ``(m + 1,)``.
         col: Column of each entry, shape ``(N,)``.
         value: Value of each, shape ``(N,)``.
-        offset: Added to the vectors of rows, shape ``(m, d - 1)``.
+        offset: Added to the vectors of rows, shape ``(m, d - 1)``; none where it has no rows.
         other: Vectors of the columns, shape ``(n, d)``.
         precision: Shape ``(d, d)``.
         shift: Precision times the prior mean, shape ``(d,)``.
         weight: Weight of the prior of each row, shape ``(m,)``.
         noise: Variance of a residual.
-        normal: What is added, shape ``(m, d)``.
+        normal: What is added, shape ``(m, d)``; nothing where it has no rows.
         own: Vectors of the rows, shape ``(m, d)``, written.
+        biased: Whether vectors begin with a bias, whose feature is 1.
     """
-    size = own.shape[1]
+    size, lead, shifted, drawn = own.shape[1], 1 if biased else 0, len(offset) > 0, len(normal) > 0
     for r in prange(len(start) - 1):
         matrix, vector = np.empty((size, size), own.dtype), np.empty(size, own.dtype)
         features = np.empty((_BLOCK, size), own.dtype)
@@ -64,10 +66,14 @@ def solve_rows(
             features[:, 0] = 1
             for x in range(count):
                 i = col[first + x]
-                left = value[first + x] - other[i, 0]
-                for a in range(1, size):
+                left = value[first + x]
+                if biased:
+                    left -= other[i, 0]
+                for a in range(lead, size):
                     features[x, a] = other[i, a]
-                    left -= offset[r, a - 1] * other[i, a]
+                if shifted:
+                    for a in range(1, size):
+                        left -= offset[r, a - 1] * features[x, a]
                 for a in range(size):
                     vector[a] += features[x, a] * left
             features[count:] = 0
@@ -89,9 +95,10 @@ def solve_rows(
             for x in range(a):
                 total -= matrix[a, x] * vector[x]
             vector[a] = total / matrix[a, a]
-        scale = np.sqrt(noise)
-        for a in range(size):
-            vector[a] += scale * normal[r, a]
+        if drawn:
+            scale = np.sqrt(noise)
+            for a in range(size):
+                vector[a] += scale * normal[r, a]
         for a in range(size - 1, -1, -1):
             total = vector[a]
             for x in range(a + 1, size):

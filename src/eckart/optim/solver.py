@@ -50,6 +50,10 @@ class PairSolver(Optimizer):
     def restart(self, members: Tensor) -> None:
         """Forget what was learned of the past of members whose factors were moved, boolean, shape ``(J,)``."""
 
+    def at_rest(self) -> Tensor:
+        """Members that the solver has nothing further to try for, where their gradient vanishes, shape ``(J,)``."""
+        return torch.ones_like(self.active)
+
     def _least_squares(self, damping: float) -> Tensor:
         done = stationarity(self.objective, self.left, self.right) <= self.tolerance
         self.active &= ~(done & (self.tolerance > 0))

@@ -55,8 +55,8 @@ class WeightedALS(RatingsSolver):
         if not ridge > 0:
             raise ValueError(f"ridge must be above 0. Found {ridge}.")
         require_count("sweeps", sweeps)
-        super().__init__(entries, rank, seed, dtype)
-        self.ridge, self.sweeps, self.biases = ridge, sweeps, biases
+        super().__init__(entries, rank, seed, dtype, biases=biases)
+        self.ridge, self.sweeps = ridge, sweeps
 
     def advance(self, step: int) -> None:
         """Solve for the rows, then for the columns."""
@@ -66,24 +66,13 @@ class WeightedALS(RatingsSolver):
         rows, cols = self.rows.numpy(), self.cols.numpy()
         for layout, own, other in ((self.by_row, rows, cols), (self.by_col, cols, rows)):
             size, dtype = own.shape[1], own.dtype
-            precision = np.full(size, self.ridge, dtype=dtype)
-            if not self.biases:
-                precision[0] = np.finfo(np.float32).max
+            none = np.empty((0, size), dtype=dtype)
             # Rows without entries have no equation; any weight makes theirs solvable.
             weight = np.maximum(layout.counts, 1).astype(dtype)
-            none = np.zeros((1, size), dtype=dtype)
+            ridge = np.eye(size, dtype=dtype) * dtype.type(self.ridge)
+            shift = np.zeros(size, dtype=dtype)
             solve(
-                layout.start,
-                layout.col,
-                layout.value,
-                np.broadcast_to(none[:, 1:], (len(own), size - 1)),
-                other,
-                np.diag(precision),
-                none[0],
-                weight,
-                1.0,
-                np.broadcast_to(none, own.shape),
-                own,
+                layout.start, layout.col, layout.value, none, other, ridge, shift, weight, 1.0, none, own, self.biases
             )
 
     def done(self, step: int) -> str | None:

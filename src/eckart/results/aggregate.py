@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from eckart.results.settings import AUTO, CHOICES, LEADING, decides, differing, hashable, is_chosen, settings
 
-AVERAGED = ("relative_2norm", "relative_frobenius", "excess_2norm", "excess_frobenius", "accuracy", "rmse", "mae")
+HELD_OUT = ("rmse", "mae")
+AVERAGED = ("relative_2norm", "relative_frobenius", "excess_2norm", "excess_frobenius", "accuracy", *HELD_OUT)
 """Fields of ``result.json`` that are averaged over seeds."""
 _FOLLOWS_SEED = "${seed}"
 FOLD = "data.fold"

@@ -114,7 +114,7 @@ def _numbers(rows: Sequence[Row], screen: Screen, *, full: bool) -> list[list[Co
         groups += [errors, excesses]
     if held_out:
         named = (("rmse", "RMSE"), ("mae", "MAE"))
-        groups.append([Column(header, spread(name, error), "held-out ratings") for name, header in named])
+        groups += [[Column(header, spread(name, error), "held-out ratings")] for name, header in named]
     if any("accuracy" in row.spreads for row in rows):
         groups.append([Column("accuracy", spread("accuracy", _accuracy))])
     return groups

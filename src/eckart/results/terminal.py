@@ -48,13 +48,19 @@ def table(result: Mapping[str, Any], folder: Path | None, screen: Screen = PAGE)
     title = f"{what}, {rows}×{cols}, rank {result['rank']}{chosen}, seed {result['seed']}"
     target_rank = result["target_rank"]
     best_rank = None if target_rank is None else min(result["rank"], target_rank)
-    cells = [("", "truncated SVD", _trained(result), "excess")]
-    for name, key in (("relative 2-norm error", "2norm"), ("relative Frobenius error", "frobenius")):
+    # A model of ratings is not a truncated matrix of rank k: there is no optimum that it could be held against.
+    plain = result["rating_range"] is None
+    cells = [("", "truncated SVD" if plain else "", _trained(result), "excess" if plain else "")]
+    for name, key in (
+        () if not plain else (("relative 2-norm error", "2norm"), ("relative Frobenius error", "frobenius"))
+    ):
         best, error, over = (result[f"{kind}_{key}"] for kind in ("optimum", "relative", "excess"))
         cells.append((name, fixed(best, digits), fixed(error, digits), excess(over, screen)))
-    cells.append(("numerical rank", _count(best_rank), _count(result["numerical_rank"]), ""))
+    if plain:
+        cells.append(("numerical rank", _count(best_rank), _count(result["numerical_rank"]), ""))
     parameters = _count(result["parameters"])
-    cells.append(("parameters of the factors", parameters, parameters, ""))
+    name = "parameters of the factors" if plain else "parameters with the biases"
+    cells.append((name, parameters if plain else "", parameters, ""))
     lines = [_row(row, widths, screen) for row in cells]
     for name, value in _further(result, digits):
         lines.append(_row((name, "", value, ""), (sum(widths[:2]), 0, *widths[2:]), screen))

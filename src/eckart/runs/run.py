@@ -169,9 +169,7 @@ def _method(stack: Stack, data: Sequence[MatrixData | RatingsData]) -> Method:
     return method
 
 
-def _reference(
-    stack: Stack, method: Method, data: Sequence[MatrixData | RatingsData]
-) -> Reference | ObservedReference:
+def _reference(stack: Stack, method: Method, data: Sequence[MatrixData | RatingsData]) -> Reference | ObservedReference:
     ratings = [part for part in data if isinstance(part, RatingsData)]
     if ratings:
         seen, hidden = [part.supply("entries")["entries"] for part in ratings], [part.held_out for part in ratings]

@@ -96,6 +96,16 @@ def read_matrix(
 
 
 def require_readable(file: Path, name: str) -> None:
+    """Refuse a path that names no regular file with something in it that may be read.
+
+    Args:
+        file: The path.
+        name: How the message calls it.
+
+    Raises:
+        OSError: If there is no such file, or it may not be read.
+        ValueError: If it is no regular file, or empty.
+    """
     if "\0" in str(file):
         raise ValueError(f"Cannot read {name}: a path has no null character. Found one.")
     try:

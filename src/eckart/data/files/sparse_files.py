@@ -52,7 +52,7 @@ def read_npz(path: Path) -> Stored:
     _require_shape(*matrix.shape)
     found = matrix.tocoo()
     for index, size in ((found.row, found.shape[0]), (found.col, found.shape[1])):
-        if len(index) and not (0 <= index.min() and index.max() < size):
+        if len(index) and not (index.min() >= 0 and index.max() < size):
             raise ValueError(f"an index must be from 0 to {size - 1}. Found {index.min()} to {index.max()}.")
     return found.row, found.col, found.data, (found.shape[0], found.shape[1]), 0
 

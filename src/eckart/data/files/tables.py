@@ -55,6 +55,40 @@ def parquet_parts(path: Path, columns: Sequence[str] | None) -> tuple[Names, Ite
     return chosen, parts()
 
 
+def read_ids_of_pairs(path: Path, columns: Sequence[str] | None) -> Any:
+    """A data frame of two columns of ids, as texts, in the order of their file.
+
+    Args:
+        path: A ``.csv``, ``.tsv`` or ``.parquet`` file with a header.
+        columns: Names of the two columns; None takes the first two.
+
+    Raises:
+        ValueError: If the file is none of these, or a column does not exist.
+    """
+    import polars as pl
+
+    if not path.is_file():
+        raise ValueError(f"There must be a file of pairs. Found none at {str(path)!r}.")
+    readers: dict[str, Callable[[], Any]] = {
+        ".csv": lambda: pl.read_csv(path, infer_schema=False),
+        ".tsv": lambda: pl.read_csv(path, infer_schema=False, separator="\t"),
+        ".parquet": lambda: pl.read_parquet(path),
+    }
+    if path.suffix.lower() not in readers:
+        raise ValueError(f"The pairs must be in a {', '.join(readers)} file. Found {path.suffix!r}.")
+    try:
+        frame = readers[path.suffix.lower()]()
+    except pl.exceptions.PolarsError as error:
+        raise ValueError(f"Cannot read {str(path)!r}: {printable(str(error).splitlines()[0], 200)}") from error
+    chosen = list(columns or frame.columns[:2])
+    for name in chosen:
+        if name not in frame.columns:
+            raise ValueError(f"The columns must be those of the file. Found {name!r}. {_nearest(name, frame.columns)}")
+    if len(chosen) != 2:
+        raise ValueError(f"The file must have two columns of ids. Found {len(chosen)}.")
+    return frame.select(pl.col(chosen).cast(pl.String).fill_null(""))
+
+
 def _delimited(path: Path, columns: Sequence[str] | None, separator: str) -> tuple[Names, Iterator[Part]]:
     with path.open("rb") as file:
         first = file.readline(_HEADER)
@@ -84,9 +118,7 @@ def _table(text: bytes, separator: str, places: list[int] | None = None) -> Any:
     import polars as pl
 
     # As text, so that 7 in one part and 07 in another stay what they are.
-    return pl.read_csv(
-        io.BytesIO(text), has_header=False, separator=separator, columns=places, infer_schema=False
-    )
+    return pl.read_csv(io.BytesIO(text), has_header=False, separator=separator, columns=places, infer_schema=False)
 
 
 def _whole_lines(file: IO[bytes]) -> Iterator[bytes]:
@@ -148,8 +180,8 @@ def _chosen(names: Sequence[str], columns: Sequence[str] | None) -> Names:
 def _nearest(word: str, names: Sequence[str]) -> str:
     import difflib
 
-    near = difflib.get_close_matches(word, names, n=1)
-    return f"Did you mean {near[0]!r}?" if near else f"They are: {', '.join(map(repr, names[:20]))}."
+    near = difflib.get_close_matches(word, names, n=2)
+    return f"Did you mean {' or '.join(near)}?" if near else f"They are: {', '.join(map(repr, names[:20]))}."
 
 
 def _is_number(field: Any) -> bool:

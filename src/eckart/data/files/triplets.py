@@ -17,7 +17,11 @@ from eckart.printable import printable
 MOST = 2**31 - 1
 """Ratings of a file at most."""
 
-SPARSE = {".mtx": sparse_files.read_matrix_market, ".mtx.gz": sparse_files.read_matrix_market, ".npz": sparse_files.read_npz}
+SPARSE = {
+    ".mtx": sparse_files.read_matrix_market,
+    ".mtx.gz": sparse_files.read_matrix_market,
+    ".npz": sparse_files.read_npz,
+}
 TABLES = {".csv": tables.csv_parts, ".tsv": tables.tsv_parts, ".parquet": tables.parquet_parts}
 
 
@@ -138,8 +142,9 @@ def _sparse(row: Any, col: Any, value: Any, shape: tuple[int, int], first: int) 
         place = int(broken[0])
         where = f"row {row[place] + first}, column {col[place] + first}, counted from {first}"
         raise ValueError(f"a rating must be finite. Found {value[place]} in {where}.")
-    ids = ([str(place) for place in range(first, size + first)] for size in shape)
-    return Triplets(np.asarray(row, dtype=np.int32), np.asarray(col, dtype=np.int32), value, *ids, ("row", "column", "entry"))
+    row_ids, col_ids = ([str(place) for place in range(first, size + first)] for size in shape)
+    places = np.asarray(row, dtype=np.int32), np.asarray(col, dtype=np.int32)
+    return Triplets(*places, value, row_ids, col_ids, ("row", "column", "entry"))
 
 
 def _require_count(count: int) -> None:

@@ -1,0 +1,30 @@
+"""Loops over lists of entries, compiled."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+
+@functools.cache
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function on numpy arrays, compiled at its first call, because the import of numba takes a second.
+
+    The machine code is kept on disk, for the next process, where a folder for it can be written.
+
+    Example:
+        >>> def total(values):
+        ...     sum = 0.0
+        ...     for value in values:
+        ...         sum += value
+        ...     return sum
+        >>> compiled(total) is compiled(total)
+        True
+    """
+    import numba
+
+    options = {"fastmath": {"contract", "reassoc", "nsz", "arcp"}, "nogil": True}
+    try:
+        return numba.njit(cache=True, **options)(function)  # type: ignore[no-any-return]
+    except RuntimeError:
+        # There is no folder to keep it in.
+        return numba.njit(**options)(function)  # type: ignore[no-any-return]

@@ -1,0 +1,310 @@
+"""Gauss–Newton on factor pairs, started by variational Bayes: recovery from few observed entries."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eckart.linalg.random import stream
+from eckart.optim.lists import Floats, Lists
+from eckart.optim.objectives import Objective
+from eckart.optim.posterior import Posterior
+from eckart.optim.solver import PairSolver
+from eckart.optim.variable_projection import Projected
+
+# What a member does next.
+BEGIN, POSTERIOR, LEAST_SQUARES, SETTLED = range(4)
+
+# Floor of the posterior: where it begins, in the order of the starts, how it grows, and where a start ends.
+_FLOORS, _GROWTH, _LAST = (0.01, 0.01, 0.02, 0.005), 1.03, 0.4
+# A step that changes the estimated noise by less than this stands still; so many of them with all directions found end.
+_STILL, _PATIENCE = 1e-2, 10
+# All is found when the noise is this small beside the weakest direction, or beside the entries.
+_FOUND, _NOTHING = 1e-4, 1e-24
+# Factors with at most this relative residual are worth least squares at once.
+_WARM = 0.9
+# Steps of least squares of one start; a residual that is rounding; one that nothing but a recovery leaves at the end.
+_STEPS, _EXACT, _FITS = 100, 1e-13, 1e-9
+# Costs that differ by less than this differ by rounding.
+_LEVEL = 1e-12
+# Two starts found the same noise.
+_SAME = 1e-2
+# Least squares may go this many expected errors away from the posterior mean.
+_FAR = 0.5
+
+
+class GaussNewton(PairSolver):
+    """Recovery of a low-rank matrix from observed entries near the limit of information.
+
+    A start has two parts. Variational Bayes gives every row of both factors a mean and a covariance; rows with few
+    entries stay uncertain, so they cannot run off as they do in least squares, and a random start finds the directions of
+    the target one after the other, strongest first. The variance that a direction may have at least is raised slowly
+    while the estimated noise stands still, so that directions weaker than the noise of their own absence appear too.
+    Then variable projection, a damped Gauss–Newton method with the left factor eliminated, goes from the posterior mean to
+    the least-squares solution.
+
+    A start whose residual vanishes, or two that find the same optimum, settle a member. Where least squares leaves the
+    neighborhood of the posterior mean, which says how far off it expects to be, the entries do not determine its
+    solution; after all starts the member then keeps the posterior mean with the least noise. It is bounded, and in general
+    closer to the target than any least-squares solution, but not stationary: the member stops without a certificate.
+
+    Args:
+        objective: Entries of a stack of targets, on the CPU.
+        left: Left factors, shape ``(J, m, k)``; a start takes their right ones, restarts draw their own.
+        right: Right factors, shape ``(J, k, n)``.
+        tolerance: A member has converged when its gradient in the scaled metric is at most this fraction of the norm of
+            the entries seen.
+        starts: Starts at most.
+
+    Raises:
+        ValueError: If the factors are not on the CPU, or ``starts`` is not positive.
+
+    Example:
+        >>> from eckart.linalg.entries import Entries
+        >>> from eckart.optim.objectives import ObservedEntries
+        >>> target = torch.outer(torch.arange(1.0, 7), torch.arange(1.0, 6)).double()
+        >>> seen = Entries.of_matrix(target, torch.eye(6, 5) + torch.ones(6, 5).triu(2) + torch.ones(6, 5).tril(-3) > 0)
+        >>> left, right = torch.ones(1, 6, 1).double(), torch.ones(1, 1, 5).double()
+        >>> solver = GaussNewton(ObservedEntries([seen]), left, right, tolerance=1e-10)
+        >>> while solver.active.any():
+        ...     squared = solver.step()
+        >>> bool(((left @ right)[0] - target).abs().max() < 1e-8)
+        True
+
+    References:
+        Lim & Teh, KDD Cup 2007, and Raiko, Ilin & Karhunen, ECML 2007 (variational Bayes); Ruhe & Wedin, SIAM Review 22,
+        1980, and Okatani, Yoshida & Deguchi, ICCV 2011 (variable projection).
+    """
+
+    on_cpu = True
+
+    def __init__(
+        self, objective: Objective, left: Tensor, right: Tensor, *, tolerance: float = 1e-10, starts: int = 8
+    ) -> None:
+        super().__init__(objective, left, right, tolerance=tolerance, starts=starts)
+        if left.device.type != "cpu":
+            raise ValueError(f"Gauss–Newton needs factors on the CPU. Found {left.device.type}.")
+        if starts < 1:
+            raise ValueError(f"starts must be at least 1. Found {starts}.")
+        self._lists: dict[int, Lists] = {}
+
+    def restart(self, members: Tensor) -> None:
+        """Look at the entries and the factors of these members anew."""
+        for member in members.nonzero()[:, 0].tolist():
+            self._lists.pop(member, None)
+            self._memory()[member] = _blank()
+
+    def at_rest(self) -> Tensor:
+        """Members that have no start left to try."""
+        resting = [memory["phase"] == SETTLED for memory in self._memory()]
+        return torch.tensor(resting, device=self.active.device)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> Tensor:  # type: ignore[override]
+        """Take one step of either part and return ``‖residual‖²`` before it, shape ``(J,)``."""
+        before = self.squared_residual()
+        for member in self.active.nonzero()[:, 0].tolist():
+            memory = self._memory()[member]
+            rank = int((self.right[member] != 0).any(-1).sum()) if memory["rank"] < 0 else memory["rank"]
+            memory["rank"] = rank
+            if rank == 0 or memory["phase"] == SETTLED:
+                memory["phase"] = SETTLED
+                self._stop(member)
+                continue
+            one = _Member(self, member, memory)
+            if memory["phase"] == BEGIN:
+                one.begin(warm=float(before[member]) <= (_WARM * one.lists.norm) ** 2)
+            elif memory["phase"] == POSTERIOR:
+                one.update_posterior()
+            else:
+                one.take_step()
+        return before
+
+    def lists(self, member: int) -> Lists:
+        """The entries that a member sees now, as lists."""
+        if member not in self._lists:
+            row, col, values = (part.numpy() for part in self.objective.entries(member))
+            shape = self.left.shape[1], self.right.shape[2]
+            self._lists[member] = Lists.of(row, col, values.astype(np.float64), shape)
+        return self._lists[member]
+
+    def write(self, member: int, left: Floats, right: Floats) -> None:
+        """Give a member factors ``(m, rank)`` and ``(n, rank)``."""
+        rank = left.shape[1]
+        self.left[member, :, :rank] = torch.from_numpy(np.ascontiguousarray(left)).to(self.left)
+        self.right[member, :rank] = torch.from_numpy(np.ascontiguousarray(right.T)).to(self.right)
+
+    def _stop(self, member: int) -> None:
+        if self.tolerance > 0:
+            self.active[member] = False
+
+    def _memory(self) -> list[dict[str, Any]]:
+        memory = self.state[self.left]
+        if "members" not in memory:
+            memory["members"] = [_blank() for _ in range(len(self.left))]
+        return memory["members"]  # type: ignore[no-any-return]
+
+
+def _blank() -> dict[str, Any]:
+    return {"phase": BEGIN, "rank": -1, "start": 0}
+
+
+class _Member:
+    """One member in one step. What has to outlast it is in the memory: numbers, and tensors of the factors' dtype."""
+
+    def __init__(self, solver: GaussNewton, member: int, memory: dict[str, Any]) -> None:
+        self.solver, self.member, self.memory = solver, member, memory
+        self.lists = solver.lists(member)
+
+    def begin(self, *, warm: bool) -> None:
+        """Begin a start: at the factors if they are good, else at the directions of the right one or random ones."""
+        memory, rank = self.memory, self.memory["rank"]
+        if warm and memory["start"] == 0:
+            memory.update(anchored=0, spread=np.inf)
+            self._begin_least_squares(self._factor("right").T)
+            self.take_step()
+            return
+        right = self._factor("right").T
+        if memory["start"] > 0:
+            generator = stream(memory["start"], "starts")
+            right = torch.randn(right.shape[0], rank, generator=generator, dtype=torch.float64).numpy()
+        self._keep_posterior(Posterior.begin(self.lists, right))
+        memory.update(phase=POSTERIOR, floor=_FLOORS[memory["start"] % len(_FLOORS)], still=0)
+        self.update_posterior()
+
+    def update_posterior(self) -> None:
+        """Update the posterior once; go on to least squares when it has found all, or stands still."""
+        memory = self.memory
+        posterior = self._posterior()
+        before = posterior.noise
+        left = posterior.update(self.lists, floor=memory["floor"])
+        self._keep_posterior(posterior)
+        self.solver.write(self.member, left, posterior.mean)
+        weakest, power = float(posterior.strength[-1]), self.lists.norm**2 / len(self.lists.values)
+        if abs(np.log(max(posterior.noise, 1e-300) / before)) >= _STILL:
+            memory["still"] = 0
+        else:
+            # Where every direction is above the floor, to raise it changes nothing.
+            memory["still"] += weakest > 1.5 * memory["floor"] * posterior.noise
+            memory["floor"] *= _GROWTH
+        found = posterior.noise <= max(_FOUND * weakest, _NOTHING * power)
+        if found or memory["still"] >= _PATIENCE or memory["floor"] > _LAST:
+            memory.update(anchored=1, anchor_left=self._tensor(left), anchor_right=self._tensor(posterior.mean))
+            memory.update(spread=posterior.spread)
+            self._begin_least_squares(posterior.mean)
+
+    def take_step(self) -> None:
+        """Take a damped Gauss–Newton step if it decreases the residual, and judge where it leads."""
+        memory, lists = self.memory, self.lists
+        now = Projected.at(lists, self._double("point"))
+        change, predicted = now.step(lists, memory["damping"])
+        tried = Projected.at(lists, now.right + change)
+        gain = min(max((now.cost - tried.cost) / max(predicted, 1e-300), 0.0), 2.0)
+        memory["taken"] += 1
+        # Near an optimum the cost is flat to rounding, and the gradient tells which point is the better one.
+        level = abs(now.cost - tried.cost) <= _LEVEL * now.cost
+        gain = 1.0 if level else gain
+        if tried.stationarity(lists) < now.stationarity(lists) if level else tried.cost < now.cost:
+            memory["stuck"] = 0
+            memory["damping"] = max(memory["damping"] * max(0.2, 1 - (2 * gain - 1) ** 3), 1e-16)
+            memory["growth"] = 2.0
+            now = tried
+        else:
+            memory["stuck"] += 1
+            memory["damping"] = min(memory["damping"] * memory["growth"], 1e100)
+            memory["growth"] = min(2 * memory["growth"], 1e10)
+        memory["point"] = self._tensor(now.right)
+        self._judge(now)
+
+    def _begin_least_squares(self, right: Floats) -> None:
+        point = self._tensor(np.asarray(right))
+        self.memory.update(phase=LEAST_SQUARES, point=point, damping=1e-6, growth=2.0, taken=0, stuck=0)
+        if self.memory["anchored"]:
+            self.memory.update(noise=self.memory["posterior"]["noise"])
+
+    def _judge(self, now: Projected) -> None:
+        memory, lists, tolerance = self.memory, self.lists, self.solver.tolerance
+        eps = torch.finfo(self.solver.left.dtype).eps
+        exact = now.cost <= (max(_EXACT, 4 * eps) * lists.norm) ** 2
+        flat = exact or memory["stuck"] >= 12 or now.stationarity(lists) <= 0.5 * tolerance
+        bounded = self._is_near(now)
+        if bounded:
+            self.solver.write(self.member, *now.balanced())
+        if not (flat or memory["taken"] >= _STEPS) and (bounded or now.size < 3 * self._expected_size()):
+            return
+        exact = exact or now.cost <= (max(_FITS, 100 * eps) * lists.norm) ** 2
+        if exact or (bounded and not memory["anchored"]):
+            self._settle(*now.balanced())
+        else:
+            self._compare(now.balanced() if bounded else None)
+
+    def _compare(self, found: tuple[Floats, Floats] | None) -> None:
+        """Hold the optimum of a start, or its posterior mean, against the best one so far."""
+        memory = self.memory
+        if memory["anchored"]:
+            pair = found or (self._double("anchor_left"), self._double("anchor_right"))
+            noise, best = memory["noise"], memory.get("best_noise", np.inf)
+            memory["agreed"] = memory.get("agreed", 0) + 1 if abs(noise - best) <= _SAME * noise else 0
+            if noise < best:
+                memory.update(best_noise=noise, best_left=self._tensor(pair[0]), best_right=self._tensor(pair[1]))
+            # Least squares confirms one posterior mean that another start found too; without it, it takes more of them.
+            if memory["agreed"] >= (1 if found else 3):
+                self._settle(self._double("best_left"), self._double("best_right"))
+                return
+            memory["start"] += 1
+        if memory["start"] >= self.solver.defaults["starts"]:
+            self._settle(self._double("best_left"), self._double("best_right"))
+        else:
+            memory["phase"] = BEGIN
+            if not memory["anchored"]:
+                self.begin(warm=False)
+
+    def _settle(self, left: Floats, right: Floats) -> None:
+        self.solver.write(self.member, left, right)
+        start, rank = self.memory["start"], self.memory["rank"]
+        self.memory.clear()
+        self.memory.update(phase=SETTLED, rank=rank, start=start)
+        self.solver._stop(self.member)
+
+    def _is_near(self, now: Projected) -> bool:
+        """Whether a pair lies where the posterior expects the target, or, without one, has the size of a target."""
+        memory = self.memory
+        if not memory["anchored"]:
+            return now.size <= 1.5 * self._expected_size()
+        left, right = now.balanced()
+        first = np.hstack([left, -self._double("anchor_left")])
+        other = np.hstack([right, self._double("anchor_right")])
+        distance = float(np.linalg.norm(np.linalg.qr(first)[1] @ np.linalg.qr(other)[1].T))
+        allowed = _FAR * memory["spread"] ** 0.5 + 1e-3 * self._expected_size()
+        return distance <= allowed
+
+    def _expected_size(self) -> float:
+        rows, cols = self.lists.shape
+        return float(self.lists.norm * (rows * cols / len(self.lists.values)) ** 0.5)
+
+    def _posterior(self) -> Posterior:
+        kept = self.memory["posterior"]
+        arrays = {name: kept[name].double().numpy() for name in ("mean", "covariance", "precision", "strength")}
+        return Posterior(**arrays, noise=kept["noise"], spread=kept["spread"])
+
+    def _keep_posterior(self, posterior: Posterior) -> None:
+        self.memory["posterior"] = {
+            "mean": self._tensor(posterior.mean),
+            "covariance": self._tensor(posterior.covariance),
+            "precision": self._tensor(posterior.precision),
+            "strength": self._tensor(posterior.strength),
+            "noise": posterior.noise,
+            "spread": posterior.spread,
+        }
+
+    def _factor(self, name: str) -> Floats:
+        factor: Tensor = getattr(self.solver, name)[self.member].detach().double()
+        return factor[: self.memory["rank"]].numpy()  # type: ignore[no-any-return]
+
+    def _tensor(self, array: Floats) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.solver.left.dtype)
+
+    def _double(self, name: str) -> Floats:
+        return self.memory[name].double().numpy()  # type: ignore[no-any-return]
