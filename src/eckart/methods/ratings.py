@@ -92,7 +92,8 @@ class RatingsCompletion(MatrixMethod):
             sweeps = min(solver.sweeps, _SWEEPS)
             for step in range(sweeps):
                 solver.sweep(step)
-            found = predictions(*solver.pair(), hidden.row, hidden.col, (solver.low, solver.high))
+            left, right = solver.pair()
+            found = predictions(left, right, hidden.row, hidden.col, (solver.low, solver.high))
             squares.append((hidden.value.double() - found).square())
         by_rank = torch.stack(squares)
         how = f"{sweeps} sweeps on {len(seen):,} ratings, {len(hidden):,} others held out"
