@@ -220,9 +220,16 @@ def test_a_run_is_resumed_and_continued_with_the_rank_that_was_chosen(train: Tra
         (("method=bottleneck", *PLANTED, "method.vectors=5", "method.transpose=true"), 3),
         (("method=svd", "method.solver=randomized", *IDENTITY, "selection=energy"), 4),
         (("method=svd", "data=uniform", "data.rows=1", "data.cols=1"), 1),
+        (("data=ratings", "data.path=ratings.csv"), 2),
     ],
 )
-def test_each_method_has_a_rank_that_a_rule_chooses(words: tuple[str, ...], rank: int | None, train: Train) -> None:
+def test_each_method_has_a_rank_that_a_rule_chooses(
+    words: tuple[str, ...], rank: int | None, train: Train, tmp_path: Path
+) -> None:
+    table = planted(60, 40, 2) + 0.01 * planted(60, 40, 40)
+    seen = torch.rand(table.shape, generator=torch.Generator().manual_seed(2)) < 0.5
+    lines = [f"{row},{col},{table[row, col]:.4f}" for row, col in seen.nonzero().tolist()]
+    (tmp_path / "ratings.csv").write_text("\n".join(["user,item,rating", *lines]))
     ended = train(*words, "rank=auto", *QUIET)
     assert (ended.code, ended.stderr) == (0, "")
     found = ended.result

@@ -1,5 +1,6 @@
 """The rank of a run with ``rank=auto``: chosen by a rule from what its method sees, before it is trained."""
 
+import contextlib
 import dataclasses
 import importlib
 import typing
@@ -15,6 +16,7 @@ from eckart.errors import prefixed
 from eckart.linalg.entries import Entries
 from eckart.linalg.reference import ObservedReference, Reference
 from eckart.methods.method import Method
+from eckart.results.bar import Bar, Field
 from eckart.runs.stack import Stack
 from eckart.selection import RULES, SEEDED, Choice, all_choices
 
@@ -75,7 +77,12 @@ def with_ranks(stack: Stack, build: Callable[[Stack], Method]) -> tuple[Stack, M
     if job.rank is not None:
         return stack, build(stack)
     first = build(dataclasses.replace(stack, jobs=[dataclasses.replace(job, chosen=Chosen(1, "", "", {}))]))
-    with prefixed("selection", job.config.selection):
+    hidden = None if job.config.trainer.enable_progress_bar else True
+    told = Field(0, f"choosing the rank by {job.config.selection.rule}")
+    with (
+        contextlib.closing(Bar(lambda: (0.0, [told]), hidden=hidden, delay=0)),
+        prefixed("selection", job.config.selection),
+    ):
         chosen = choose_rank(first, plain(job.config.selection), seed=job.config.seed)
     stack = dataclasses.replace(stack, jobs=[dataclasses.replace(job, chosen=chosen)])
     method = build(stack)
