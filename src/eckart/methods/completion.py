@@ -80,6 +80,10 @@ class Completion(PairMethod):
         # direction in common.
         self.register_buffer("errors_then", torch.full((self.stack, 3), torch.nan, dtype=self.trained_dtype))
 
+    def to_choose_from(self) -> Entries:
+        """The observed entries."""
+        return self.entries[0]
+
     @classmethod
     def trained_by(cls, optimizer: object | None) -> type[Method]:
         """A rating model where the optimizer is one for ratings."""
