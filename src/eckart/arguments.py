@@ -22,7 +22,8 @@ def prepared(arguments: Sequence[str]) -> list[str]:
     Hydra leaves a key out of a job's folder name only if the key is listed. The list added here holds every key that
     is not swept. An experiment can be a sweep without ``-m``, so the list is added to every command. ``resume=`` sets
     the folder to write to. With ``data=operator`` the keys below ``data.arguments`` are those of the user's callable,
-    which no config file lists, so Hydra is told to add them. Loggers below ``logger.lightning`` replace the default
+    which no config file lists, so Hydra is told to add them. With ``data=ratings`` the method is ``completion`` and the
+    optimizer ``gibbs``, unless others are named. Loggers below ``logger.lightning`` replace the default
     logger.
 
     Raises:
@@ -36,6 +37,13 @@ def prepared(arguments: Sequence[str]) -> list[str]:
         raise ConfigError("Hydra's flag --experimental-rerun loads a pickle, which can run any code: it is refused.")
     if "data=operator" in arguments:
         arguments = [f"++{word}" if word.startswith("data.arguments.") else word for word in arguments]
+    if "data=ratings" in arguments:
+        # A config of data cannot choose what stands behind it in the list of defaults.
+        chosen = {"method": "completion", "optimizer": "gibbs"}
+        taken = {word.lstrip("+").partition("=")[0] for word in arguments}
+        added = [f"{group}={name}" for group, name in chosen.items() if group not in taken]
+        place = list(arguments).index("data=ratings")
+        arguments = [*arguments[:place], *added, *arguments[place:]]
     named = [argument.lstrip("+") for argument in arguments]
     if any(name.startswith("logger.lightning") for name in named) and not any(map(_names_a_logger, named)):
         first = next(place for place, name in enumerate(named) if name.startswith("logger.lightning"))

@@ -1,4 +1,4 @@
-"""Commands of ``eckart`` besides training: ``eckart report FOLDER``, ``eckart dashboard``."""
+"""Commands of ``eckart`` besides training: ``eckart report FOLDER``, ``eckart dashboard``, ``eckart predict``."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -19,7 +19,18 @@ def dashboard(program: str, arguments: Sequence[str]) -> None:
     main(program, arguments)
 
 
-COMMANDS: Mapping[str, Callable[[str, Sequence[str]], None]] = {"report": report, "dashboard": dashboard}
+def predict(program: str, arguments: Sequence[str]) -> None:
+    """Predictions of a run."""
+    from eckart.api.predict_command import main
+
+    main(program, arguments)
+
+
+COMMANDS: Mapping[str, Callable[[str, Sequence[str]], None]] = {
+    "report": report,
+    "dashboard": dashboard,
+    "predict": predict,
+}
 """What the first word after ``eckart`` calls, with the text of the command so far and the arguments after it."""
 
 

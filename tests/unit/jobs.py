@@ -4,7 +4,7 @@ import json
 import random
 from typing import Any
 
-from eckart.results.aggregate import AVERAGED
+from eckart.results.aggregate import AVERAGED, HELD_OUT
 
 TARGETS = {"adam": "torch.optim.Adam", "sgd": "torch.optim.SGD", "none": None}
 
@@ -41,7 +41,8 @@ def job(
             node = node[group]
         node[last] = value
     rng = random.Random(json.dumps([config, method, data]))
-    values = {name: rng.gauss(0, 1) if status == "completed" else None for name in AVERAGED if name != "accuracy"}
+    measured = [name for name in AVERAGED if name not in ("accuracy", *HELD_OUT)]
+    values = {name: rng.gauss(0, 1) if status == "completed" else None for name in measured}
     return {"status": status, "method": method, "data": data, "rank": rank, "seed": seed, "config": config, **values}
 
 

@@ -7,7 +7,7 @@ import json
 import re
 from html.parser import HTMLParser
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eckart.reports import frame
@@ -74,6 +74,7 @@ def test_a_page_loads_nothing() -> None:
     assert "innerHTML" not in frame.asset("frame.js") + frame.asset("runs.js")
 
 
+@settings(max_examples=30, deadline=None)
 @given(
     st.recursive(st.text() | st.floats() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
 )

@@ -142,7 +142,7 @@ def test_iterates_do_not_depend_on_how_the_product_is_split() -> None:
         np.testing.assert_allclose(other.left @ other.right, solver.left @ solver.right, atol=1e-9)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 8), st.integers(1, 8), st.data())
 def test_loss_never_increases(seed: int, rows: int, cols: int, data: st.DataObject) -> None:
     rank = data.draw(st.integers(1, min(rows, cols)))

@@ -23,7 +23,7 @@ NARROW = Sample(mean=0.50, deviation=0.02, count=40)
 @pytest.mark.parametrize(("draws", "count"), [(1, 5), (1, 40), (10, 40), (10, 3)])
 def test_the_margin_covers_nineteen_of_twenty_documents(draws: int, count: int) -> None:
     rng = np.random.default_rng(0)
-    trials = 4000
+    trials = 1000
     documents = rng.normal(0.3, 0.1, (trials, draws)).mean(1)
     here = rng.normal(0.3, 0.1, (trials, count))
     covered = [

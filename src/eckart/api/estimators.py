@@ -11,6 +11,9 @@ from sklearn.utils.extmath import safe_sparse_dot, svd_flip
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from eckart.api.fit import fit
+from eckart.api.predicting import Predictor
+from eckart.linalg.entries import Entries
+from eckart.results.settings import AUTO
 
 Array = NDArray[np.float64]
 # Rows of a least-squares problem each, solved at once.
@@ -20,25 +23,30 @@ _BLOCK = 256
 class _Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """What both estimators share: they learn ``X ≈ U Σ Vᵀ`` by :func:`eckart.fit`, and keep Σ and Vᵀ."""
 
-    rank: int
+    rank: int | str
+    selection: str
     random_state: Any
 
-    def _learn(self, X: Any, method: str) -> None:
+    def _learn(self, X: Any, method: str, ids: Any = (None, None)) -> None:
         rows, cols = X.shape
-        if not 1 <= self.rank <= min(rows, cols):
+        automatic = isinstance(self.rank, str)
+        if not automatic and not 1 <= self.rank <= min(rows, cols):  # type: ignore[operator]
             law = f"The rank must satisfy 1 <= rank <= min(n_samples={rows}, n_features={cols})"
             raise ValueError(f"{law}. Found {self.rank}.")
         seed = self.random_state
         if not isinstance(seed, int | np.integer):
             seed = check_random_state(seed).randint(2**31 - 1)
         named = {name: getattr(self, name) for name in ("optimizer", "max_steps", "tolerance")}
+        named["selection"] = self.selection if self.rank == AUTO else None
         options = {name: value for name, value in named.items() if value is not None}
         result = fit(X, self.rank, method, seed=int(seed), **options, **(self.options or {}))
         u, s, vh = (part.double().numpy() for part in result.svd())
         _, self.components_ = svd_flip(u, vh, u_based_decision=False)
         self.singular_values_ = s
         self.errors_, self.optimum_ = result.errors, result.optimum
-        self.n_steps_ = result.fields["steps"]
+        self.n_steps_, self.rank_ = result.fields["steps"], result.fields["rank"]
+        limits = result.fields.get("rating_range")
+        self.predictor_ = Predictor(result.left, result.right, tuple(limits) if limits else None, *ids)
 
     @property
     def _n_features_out(self) -> int:
@@ -60,12 +68,13 @@ class LowRankApproximation(_Estimator):
     It does what scikit-learn's ``TruncatedSVD`` does, and its factors reach the same optimum.
 
     Args:
-        rank: Number of components, ``1 <= rank <= min(n_samples, n_features)``.
+        rank: Number of components, ``1 <= rank <= min(n_samples, n_features)``, or ``"auto"``.
         method: As of :func:`eckart.fit`; ``svd`` computes and is not trained.
         optimizer: As of :func:`eckart.fit`; None for the one that comes with the method.
         max_steps: Steps at most; None for the method's own number.
         tolerance: Where the training stops; None for the method's own.
         options: Further options of the method and the optimizer, by name.
+        selection: With ``rank="auto"``, the rule that chooses it, as of :func:`eckart.fit`; else it is not used.
         random_state: Seed; an instance of ``RandomState``, or None for numpy's own, draws one.
 
     Attributes:
@@ -74,6 +83,7 @@ class LowRankApproximation(_Estimator):
         errors_: Relative errors and their excess over the optimum, as ``errors`` of :class:`eckart.Result`.
         optimum_: Relative errors of the best approximation.
         n_steps_: Steps of the training.
+        rank_: The rank, also where a rule chose it.
         n_features_in_: Number of features.
 
     Example:
@@ -85,17 +95,19 @@ class LowRankApproximation(_Estimator):
 
     def __init__(
         self,
-        rank: int = 2,
+        rank: int | str = 2,
         *,
         method: str = "factorization",
         optimizer: Any = None,
         max_steps: int | None = None,
         tolerance: float | None = None,
         options: dict[str, Any] | None = None,
+        selection: str = "best",
         random_state: Any = 0,
     ) -> None:
         self.rank, self.method, self.optimizer, self.max_steps = rank, method, optimizer, max_steps
-        self.tolerance, self.options, self.random_state = tolerance, options, random_state
+        self.tolerance, self.options, self.selection = tolerance, options, selection
+        self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn the components of samples, an array or a sparse matrix of shape ``(n_samples, n_features)``."""
@@ -126,14 +138,19 @@ class MatrixCompletion(_Estimator):
     """Low-rank completion of samples with missing entries, trained on the observed entries alone; NaN means missing.
 
     ``inverse_transform(transform(X))`` is X with its missing entries filled in, and with the observed ones
-    approximated. The data are not centered.
+    approximated. The data are not centered, unless ``optimizer`` is one for ratings: ``gibbs`` or ``weighted_als``
+    train a mean and a bias of each row and column as well, which are two more components.
+
+    What is missing need not be stored: :meth:`fit_triplets` takes rows, columns and values by ids of any kind, and
+    :meth:`fit_sparse` a sparse matrix of SciPy.
 
     Args:
-        rank: Number of components, ``1 <= rank <= min(n_samples, n_features)``.
+        rank: Number of components, ``1 <= rank <= min(n_samples, n_features)``, or ``"auto"``.
         optimizer: As of :func:`eckart.fit`; None for the one that comes with the method.
         max_steps: Steps at most; None for the method's own number.
         tolerance: Where the training stops; None for the method's own.
         options: Further options of the method and the optimizer, by name.
+        selection: With ``rank="auto"``, the rule that chooses it, as of :func:`eckart.fit`; else it is not used.
         random_state: Seed; an instance of ``RandomState``, or None for numpy's own, draws one.
 
     Attributes:
@@ -141,7 +158,9 @@ class MatrixCompletion(_Estimator):
         singular_values_: Its singular values, shape ``(rank,)``, nonincreasing.
         errors_: ``relative_observed``, and errors against the whole matrix if no entry is missing.
         n_steps_: Steps of the training.
+        rank_: The rank, also where a rule chose it.
         n_features_in_: Number of features.
+        predictor_: What answers :meth:`predict_pairs` and :meth:`top_n`.
 
     Example:
         >>> X = np.outer(np.arange(1.0, 6.0), [1.0, 2.0, 3.0])
@@ -153,21 +172,75 @@ class MatrixCompletion(_Estimator):
 
     def __init__(
         self,
-        rank: int = 2,
+        rank: int | str = 2,
         *,
         optimizer: Any = None,
         max_steps: int | None = None,
         tolerance: float | None = None,
         options: dict[str, Any] | None = None,
+        selection: str = "best",
         random_state: Any = 0,
     ) -> None:
         self.rank, self.optimizer, self.max_steps = rank, optimizer, max_steps
-        self.tolerance, self.options, self.random_state = tolerance, options, random_state
+        self.tolerance, self.options, self.selection = tolerance, options, selection
+        self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn the components from the entries of X that are not NaN, shape ``(n_samples, n_features)``."""
         self._learn(validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan"), "completion")
         return self
+
+    def fit_sparse(self, X: Any) -> Self:
+        """Learn from the entries that a sparse matrix of SciPy stores, zeros among them; all others are missing."""
+        self.n_features_in_ = X.shape[1]
+        self._learn(X, "completion")
+        return self
+
+    def fit_triplets(self, rows: Any, cols: Any, values: Any) -> Self:
+        """Learn from entries that are given as lists.
+
+        Args:
+            rows: Id of the row of each entry, of any kind, shape ``(N,)``.
+            cols: Id of the column of each.
+            values: Its value.
+
+        Raises:
+            ValueError: If the lists differ in length, a value is not finite, or a pair comes up twice.
+
+        Example:
+            >>> films = ["alien", "brazil", "alien", "brazil", "chinatown", "chinatown"]
+            >>> model = MatrixCompletion(rank=1, optimizer="gibbs")
+            >>> model = model.fit_triplets([7, 7, 8, 8, 8, 9], films, [5, 4, 5, 5, 1, 2])
+            >>> model.predict_pairs([9], ["alien"]) > model.predict_pairs([7], ["chinatown"])
+            array([ True])
+        """
+        value = torch.from_numpy(np.array(values, dtype=np.float64).reshape(-1))
+        if not len(rows) == len(cols) == len(value):
+            found = f"{len(rows)} rows, {len(cols)} columns and {len(value)} values"
+            raise ValueError(f"Each entry must have a row, a column and a value. Found {found}.")
+        if not value.isfinite().all():
+            raise ValueError(f"Every value must be finite. Found {int((~value.isfinite()).sum())} NaN or infinite.")
+        row_ids, row = np.unique(np.asarray(rows).reshape(-1), return_inverse=True)
+        col_ids, col = np.unique(np.asarray(cols).reshape(-1), return_inverse=True)
+        shape = len(row_ids), len(col_ids)
+        entries = Entries.of_lists(torch.from_numpy(row), torch.from_numpy(col), value, shape)
+        self.n_features_in_ = len(col_ids)
+        self._learn(entries, "completion", ids=tuple([str(name) for name in ids] for ids in (row_ids, col_ids)))
+        return self
+
+    def predict_pairs(self, rows: Any, cols: Any) -> Array:
+        """Predictions for pairs of rows and columns, by their ids, or by numbers from 0 after :meth:`fit`.
+
+        They are NaN for ids that were not among those learned from, and, with an optimizer for ratings, lie between
+        the least and the largest value that was seen.
+        """
+        check_is_fitted(self)
+        return self.predictor_.predict(rows, cols)
+
+    def top_n(self, row: Any, n: int = 10, *, without: Any = ()) -> list[tuple[Any, float]]:
+        """The columns with the largest predictions for a row, and these, without those of the ids ``without``."""
+        check_is_fitted(self)
+        return self.predictor_.top_n(row, n, without=without)
 
     def transform(self, X: Any) -> Array:
         """Coordinates of samples, ``(n_samples, rank)``: the least-squares fit to the observed entries of each.

@@ -15,10 +15,13 @@ from torch.optim import Optimizer
 from eckart.api.choosing import Choice, choose
 from eckart.api.result import Result
 from eckart.config import type_law
+from eckart.data.listed import ListedData
 from eckart.data.matrix import MatrixData
 from eckart.data.operator import OperatorData
 from eckart.data.together import together
 from eckart.linalg.conversion import as_operator
+from eckart.linalg.entries import Entries
+from eckart.linalg.held_out import HeldOutReference
 from eckart.linalg.operators import Dense
 from eckart.linalg.reference import ObservedReference, Reference
 from eckart.methods.matrix import MatrixMethod
@@ -26,6 +29,8 @@ from eckart.results import terminal
 from eckart.results.history import History
 from eckart.results.result import whole
 from eckart.results.screen import Screen
+from eckart.results.settings import AUTO
+from eckart.runs.choosing_rank import choose_rank
 from eckart.runs.fingerprint import versions
 from eckart.runs.measuring import measure
 from eckart.runs.process import quiet, threads
@@ -35,12 +40,13 @@ from eckart.runs.recorder import Recorder
 
 def fit(
     target: Any,
-    rank: int = 10,
+    rank: int | str = 10,
     method: str = "bottleneck",
     *,
     seed: int = 0,
     optimizer: str | Callable[..., Optimizer] | None = None,
     schedule: str | Callable[[float], float] | None = None,
+    selection: str | None = None,
     observed: Any = None,
     dtype: torch.dtype = torch.float64,
     verbose: bool = False,
@@ -54,19 +60,22 @@ def fit(
     Args:
         target: The matrix, shape ``(m, n)``: an array, a tensor, nested lists, a sparse matrix of SciPy or torch, or an
             operator, which is anything that has a shape and gives products by ``@``, such as a SciPy
-            ``LinearOperator``. With ``method="completion"``, NaN marks the missing entries.
-        rank: Rank k, ``1 <= rank <= min(m, n)``.
+            ``LinearOperator``. With ``method="completion"``, NaN marks the missing entries, and of a sparse matrix of
+            SciPy the entries that it stores are observed, zeros among them.
+        rank: Rank k, ``1 <= rank <= min(m, n)``, or ``"auto"``: a rule chooses it from what the method sees.
         method: ``bottleneck``, ``factorization``, ``completion``, ``factorized_linear`` or ``svd``.
         seed: Draws the probes and the initial weights.
         optimizer: Name of an optimizer, such as ``adam``, or a callable that makes one from parameters; None for the
             one that comes with the method.
         schedule: Name of a schedule of the learning rate, or a function of the share of the training that is done.
+        selection: With ``rank="auto"``, the rule: ``energy``, ``gavish_donoho``, ``screenot``, ``information``,
+            ``parallel_analysis``, ``cross_validation`` or ``best``, which None stands for.
         observed: For ``completion``: the fraction of the entries that are observed, or a boolean mask of shape
             ``(m, n)``; None for all that are not NaN.
         dtype: Type that is trained in, ``torch.float64`` or ``torch.float32``. Errors are measured in float64.
         verbose: Whether to show the progress, and to print the table at the end.
-        **options: Settings of the method, the optimizer and the schedule, by their names in ``conf/``: ``max_steps``,
-            ``tolerance``, ``probes``, ``vectors``, ``transpose``, ``lr``, …
+        **options: Settings of the method, the optimizer, the schedule and the rule, by their names in ``conf/``:
+            ``max_steps``, ``tolerance``, ``probes``, ``vectors``, ``transpose``, ``lr``, ``share``, …
 
     Returns:
         Factors, errors, optimum and history.
@@ -88,12 +97,20 @@ def fit(
         ValueError: Unknown option max_step. Did you mean max_steps?
     """
     began = time.perf_counter()
-    rank, seed = _integer("rank", rank), _integer("seed", seed)
-    chosen = choose(method, optimizer, schedule, options)
+    automatic, seed = isinstance(rank, str) and rank == AUTO, _integer("seed", seed)
+    if selection is not None and not automatic:
+        raise ValueError(f"selection is for rank={AUTO!r}, where a rule chooses the rank. Found rank={rank!r}.")
+    number = 1 if automatic else _rank(rank)
+    chosen = choose(method, optimizer, schedule, options, selection=selection or "best" if automatic else None)
     with quiet(), torch.inference_mode(False), torch.enable_grad():
         data = _data(target, method, chosen["method"].needs, observed, seed)
-        trained = _method(chosen, data, rank, seed, dtype)
-        reference = _reference(chosen["method"].needs, data, rank, dtype)
+        trained, by_rule = _method(chosen, data, number, seed, dtype), None
+        if automatic:
+            by_rule, first = choose_rank(trained, chosen["selection"].settings, seed=seed), trained
+            trained = _method(chosen, data, by_rule.rank, seed, dtype)
+            trained.take_over(first)
+        (number,) = trained.ranks
+        reference = _reference(chosen["method"].needs, data, number, dtype)
         recorder, history = Recorder(reference), History(None)
         # A notebook is no terminal, and shows the bar all the same.
         bar = TrainingBar(
@@ -108,15 +125,23 @@ def fit(
             trained.learn(record)
         ((fields, factors),) = measure(trained, reference)
     settings = {group: dict(choice.settings) for group, choice in chosen.items()}
-    identity = {"method": method, "rank": rank, "seed": seed, "config": settings, "versions": versions()}
+    identity = {"method": method, "rank": number, "seed": seed, "config": settings, "versions": versions()}
     # The options are keywords here, in no group.
     fields = fields | {"stop_reason": fields["stop_reason"].replace("method.", "")}
+    fields |= by_rule.fields(reference) if by_rule else {}
     fields = whole(identity | fields | {"total_seconds": time.perf_counter() - began})
     matrix = None if reference.matrix is None else reference.matrix[0]
     result = Result(fields, factors=(factors["left"], factors["right"]), history=history, target=matrix)
     if verbose:
         print(terminal.table(result.fields, None, Screen.of(sys.stdout)))
     return result
+
+
+def _rank(value: Any) -> int:
+    try:
+        return _integer("rank", value)
+    except ValueError as error:
+        raise ValueError(str(error).replace("an integer", f"an integer or {AUTO!r}")) from None
 
 
 def _integer(name: str, value: Any) -> int:
@@ -126,7 +151,9 @@ def _integer(name: str, value: Any) -> int:
         raise ValueError(type_law(name, int, value)) from None
 
 
-def _data(target: Any, method: str, needs: str, observed: Any, seed: int) -> MatrixData | OperatorData:
+def _data(target: Any, method: str, needs: str, observed: Any, seed: int) -> MatrixData | OperatorData | ListedData:
+    if needs == "entries" and observed is None and (isinstance(target, Entries) or hasattr(target, "tocsr")):
+        return ListedData(target if isinstance(target, Entries) else _stored(target))
     if observed is not None and needs != "entries":
         raise ValueError(f"method={method!r} learns every entry; observed is for method='completion'. Found it given.")
     found = as_operator(_plain(target))
@@ -148,6 +175,18 @@ def _data(target: Any, method: str, needs: str, observed: Any, seed: int) -> Mat
     data = _observed(entries, ~missing, observed, seed)
     data.setup()
     return data
+
+
+def _stored(target: Any) -> Entries:
+    found = target.tocoo()
+    if found.dtype.kind not in "biuf":
+        raise ValueError(f"The target must be real. Found {found.dtype}.")
+    value = torch.from_numpy(np.asarray(found.data, dtype=np.float64))
+    if not value.isfinite().all():
+        law = "The entries that a sparse matrix stores must be finite: those that are missing are not stored"
+        raise ValueError(f"{law}. Found {int((~value.isfinite()).sum())} NaN or infinite.")
+    row, col = (torch.from_numpy(np.asarray(part, dtype=np.int64)) for part in (found.row, found.col))
+    return Entries.of_lists(row, col, value, (int(found.shape[0]), int(found.shape[1])))
 
 
 def _observed(entries: Tensor, known: Tensor, observed: Any, seed: int) -> MatrixData:
@@ -182,7 +221,7 @@ def _plain(target: Any) -> Any:
 
 
 def _method(
-    chosen: dict[str, Choice], data: MatrixData | OperatorData, rank: int, seed: int, dtype: torch.dtype
+    chosen: dict[str, Choice], data: MatrixData | OperatorData | ListedData, rank: int, seed: int, dtype: torch.dtype
 ) -> MatrixMethod:
     if dtype not in (torch.float64, torch.float32):
         raise ValueError(f"dtype must be torch.float64 or torch.float32. Found {dtype}.")
@@ -191,16 +230,20 @@ def _method(
     common: dict[str, Any] = {"ranks": [rank], "seeds": [seed], "dtype": dtype}
     if chosen["optimizer"].make is not None:
         common |= {"optimizer": chosen["optimizer"].partial(), "schedule": chosen["schedule"].partial()}
-    make = choice.partial()
-    assert make is not None
-    method = make(**supply, **common)
+    kind: Any = choice.make
+    method = kind.trained_by(common.get("optimizer"))(**choice.settings, **supply, **common)
     assert isinstance(method, MatrixMethod)
     return method
 
 
 def _reference(
-    needs: str, data: MatrixData | OperatorData, rank: int, dtype: torch.dtype
+    needs: str, data: MatrixData | OperatorData | ListedData, rank: int, dtype: torch.dtype
 ) -> Reference | ObservedReference:
+    if isinstance(data, ListedData):
+        # As a list it can be long: it is measured in parts.
+        seen = data.entries
+        none = seen[torch.zeros(len(seen), dtype=torch.bool)]
+        return HeldOutReference([seen], [none], [rank], how=ObservedReference.how)
     observed = None
     if needs == "entries" and isinstance(data, MatrixData):
         if data.target.isnan().any():

@@ -8,12 +8,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from eckart.api.predicting import Predictor
+from eckart.data.files.triplets import read_triplets
 from eckart.linalg.svd import factor_svd
 from eckart.results import terminal
 from eckart.results.history import HISTORY, History
+from eckart.results.ids import read_ids
 from eckart.results.result import FACTORS, FIGURES, read_result
 
 # The first of these that a result has is its picture.
@@ -108,6 +113,38 @@ class Result:
         rows = self._measurements.rows
         names = dict.fromkeys(name for row in rows for name in row)
         return {name: [row.get(name, float("nan")) for row in rows] for name in names}
+
+    def predict(self, rows: ArrayLike, cols: ArrayLike) -> NDArray[np.float64]:
+        """Predictions for pairs of rows and columns, shape ``(N,)``; see :meth:`Predictor.predict`.
+
+        Rows and columns of ratings are named by their ids, those of any other matrix by their numbers from 0.
+        """
+        return self.predictor.predict(rows, cols)
+
+    def top_n(self, row: Any, n: int = 10, *, without: ArrayLike = ()) -> list[tuple[Any, float]]:
+        """The columns with the largest predictions for a row, and these; see :meth:`Predictor.top_n`."""
+        return self.predictor.top_n(row, n, without=without)
+
+    def rated_by(self, row: Any) -> list[str]:
+        """Ids of the columns that a row has a rating for, in the file that the run read; none for other data.
+
+        Raises:
+            FileNotFoundError: If the file is no longer there.
+        """
+        data = (self.fields["config"] or {}).get("data") or {}
+        if self.fields["data"] != "ratings" or not isinstance(data.get("path"), str):
+            return []
+        found = read_triplets(data["path"], data.get("columns"))
+        if str(row) not in found.row_ids:
+            return []
+        return [found.col_ids[col] for col in found.col[found.row == found.row_ids.index(str(row))]]
+
+    @functools.cached_property
+    def predictor(self) -> Predictor:
+        """What answers :meth:`predict` and :meth:`top_n`."""
+        found = self.fields.get("rating_range")
+        ids = (None if self.folder is None else read_ids(self.folder)) or (None, None)
+        return Predictor(self.left, self.right, (found[0], found[1]) if found else None, *ids)
 
     def picture(self) -> bytes | None:
         """A PNG: the target, the approximation and the truncated SVD, or else the errors by step; None without both."""

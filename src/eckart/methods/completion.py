@@ -7,9 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eckart.linalg.determined import amplification, undetermined
 from eckart.linalg.entries import Entries
 from eckart.methods.factorization import PairMethod
-from eckart.methods.optimizers import solver_class
+from eckart.methods.method import Method
+from eckart.methods.optimizers import solver_class, solves_ratings
+from eckart.methods.ratings import RatingsCompletion
 from eckart.methods.withheld import Evidence, has_direction, withhold
 from eckart.optim.objectives import Objective, ObservedEntries
 from eckart.optim.solver import PairSolver
@@ -64,17 +67,27 @@ class Completion(PairMethod):
                     f"matrix of rank {rank}: many matrices fit them, and held-out entries cannot be trusted",
                     stacklevel=2,
                 )
+        self._undetermined = [undetermined(own, rank) for own, rank in zip(entries, ranks, strict=True)]
         norms = torch.stack([own.norm() for own in entries])
         super().__init__(len(entries), (rows, cols), norms, ranks=ranks, seeds=seeds, **common)
         self.entries = [own.to(self.trained_dtype) for own in entries]
         solver = solver_class(self.make_optimizer)
-        share = withheld if solver is None or solver.unit_scale else 0.0
+        self._share = withheld if solver is None or solver.unit_scale else 0.0
         members = zip(self.entries, self.ranks, self.seeds, strict=True)
-        self.withheld = [withhold(own, rank, share=share, seed=seed) for own, rank, seed in members]
+        self.withheld = [withhold(own, rank, share=self._share, seed=seed) for own, rank, seed in members]
         self.register_buffer("checked", torch.tensor([not bool(chosen.any()) for chosen in self.withheld]))
         # Relative errors at the check: on the entries that were seen, on those withheld; and whether they had a
         # direction in common.
         self.register_buffer("errors_then", torch.full((self.stack, 3), torch.nan, dtype=self.trained_dtype))
+
+    def to_choose_from(self) -> Entries:
+        """The observed entries."""
+        return self.entries[0]
+
+    @classmethod
+    def trained_by(cls, optimizer: object | None) -> type[Method]:
+        """A rating model where the optimizer is one for ratings."""
+        return RatingsCompletion if solves_ratings(optimizer) else cls
 
     def make_objective(self) -> Objective:
         """The observed entries, as lists."""
@@ -121,28 +134,25 @@ class Completion(PairMethod):
 
     def own_figures(self) -> dict[str, Tensor]:
         """Relative error on the entries withheld, as it was when they were; NaN where none is or was yet."""
-        some = any(bool(chosen.any()) for chosen in self.withheld)
-        return {"relative_withheld": self.errors_then[:, 1]} if some else {}
+        return {"relative_withheld": self.errors_then[:, 1]} if self._share > 0 else {}
 
     def evidence(self, member: int) -> Evidence:
         """What the fit of a member is to be judged by."""
         own, chosen = self.entries[member], self.withheld[member]
         fit, error, directed = self.errors_then[member].tolist()
-        rank, counts = self.ranks[member], own.counts()
-        short = sum(int(((count < rank) & (count > 0)).sum()) for count in counts)
         withheld = int(chosen.sum()) if error == error else 0
         everything = torch.ones(len(own), dtype=torch.bool)
         return Evidence(
             observed=len(own) - withheld,
             withheld=withheld,
             freedom=self._freedom[member],
-            short=short,
+            short=self._undetermined[member],
             fit=fit,
             error=error,
             directed=directed == 1,
             final=self._relative(member, everything),
             rested=float(self.driver.stationarity[member]) <= self.tolerance,
-            size=float(self._sizes()[member]),
+            whole=self._expected(member),
         )
 
     def fields(self, member: int) -> dict[str, Any]:
@@ -171,6 +181,17 @@ class Completion(PairMethod):
         residual = self._residual(member, kept)
         directed = has_direction(kept, residual, self.seeds[member])
         return self._relative(member, ~chosen), self._relative(member, chosen), float(directed)
+
+    def _expected(self, member: int) -> float:
+        own, rank = self.entries[member], self.ranks[member]
+        spare = len(own) - self._freedom[member]
+        if spare <= 0:
+            return torch.inf
+        left, right = (factor[member].detach().double().cpu() for factor in self.factors())
+        left, right = left[:, :rank], right[:rank]
+        variance = self._residual(member, own).square().sum() / spare
+        squares = ((left.mT @ left) * (right @ right.mT)).sum()
+        return float((variance * amplification(own, left, right) / squares).sqrt())
 
     @torch.no_grad()
     def _sizes(self) -> Tensor:

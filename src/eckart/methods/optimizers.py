@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch.optim import LBFGS, Optimizer
 
+from eckart.optim.ratings import RatingsSolver
 from eckart.optim.solver import PairSolver
 
 OptimizerFactory = Callable[..., Optimizer]
@@ -21,6 +22,17 @@ def solver_class(factory: OptimizerFactory | None) -> type[PairSolver] | None:
     """The kind of :class:`PairSolver` that a factory makes; None for an optimizer of ``torch.optim``."""
     made = getattr(factory, "func", factory)
     return made if isinstance(made, type) and issubclass(made, PairSolver) else None
+
+
+def solves_ratings(optimizer: object) -> bool:
+    """Whether a class or a factory makes a :class:`RatingsSolver`."""
+    made = getattr(optimizer, "func", optimizer)
+    return isinstance(made, type) and issubclass(made, RatingsSolver)
+
+
+def on_cpu(optimizer: object) -> bool:
+    """Whether a class or a factory makes a solver that computes on the CPU alone."""
+    return bool(getattr(getattr(optimizer, "func", optimizer), "on_cpu", False))
 
 
 def is_lbfgs(optimizer: object) -> bool:

@@ -10,7 +10,7 @@ from eckart.printable import visible
 from eckart.results.aggregate import Row, Spread, by_method_and_rank
 from eckart.results.numbers import NONE, fixed, scientific
 from eckart.results.screen import PAGE, Screen, left, length, right
-from eckart.results.settings import CHOICES
+from eckart.results.settings import AUTO, CHOICES
 from eckart.results.terminal import ROUNDING
 
 _GAP = "  "
@@ -50,6 +50,7 @@ def sweep_table(results: Iterable[Mapping[str, Any]], screen: Screen = PAGE) -> 
     Returns:
         The lines, to be printed as they are. They fit a screen of at least 40 characters.
     """
+    results = list(results)
     rows = by_method_and_rank(results)
     lead = {"data": [visible(row.data) for row in rows], "method": [visible(row.method) for row in rows]}
     above = [name for name, values in lead.items() if len(set(values)) == 1]
@@ -63,8 +64,11 @@ def sweep_table(results: Iterable[Mapping[str, Any]], screen: Screen = PAGE) -> 
             full, groups = False, _numbers(rows, screen, full=False)
         else:
             above.append(beside.pop(0))
-    title = "mean ± standard deviation over n seeds" if any(row.completed > 1 for row in rows) else "one seed"
-    lines = screen.wrap(f"{title}; excess = error − optimum")
+    repeated = any(row.completed > 1 for row in rows)
+    over = "folds" if len({row["config"]["data"].get("fold") for row in _configured(results)}) > 1 else "seeds"
+    title = f"mean ± standard deviation over n {over}" if repeated else "one seed"
+    measured = any("excess" in column.above for group in groups for column in group)
+    lines = screen.wrap(f"{title}; excess = error − optimum" if measured else title)
     heads = [_head({name: lead[name][row] for name in lead if name in above}) for row in range(len(rows))]
     blocks = _blocks(columns, groups, screen)
     for head, places in itertools.groupby(range(len(rows)), key=lambda row: heads[row]):
@@ -73,6 +77,10 @@ def sweep_table(results: Iterable[Mapping[str, Any]], screen: Screen = PAGE) -> 
         for number, (header, body) in enumerate(blocks):
             lines += [*([""] if number else []), *header, *(body[row] for row in members)]
     return "\n".join(lines)
+
+
+def _configured(results: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [result for result in results if isinstance((result.get("config") or {}).get("data"), Mapping)]
 
 
 def _numbers(rows: Sequence[Row], screen: Screen, *, full: bool) -> list[list[Column]]:
@@ -100,7 +108,13 @@ def _numbers(rows: Sequence[Row], screen: Screen, *, full: bool) -> list[list[Co
         small = [name in row.spreads and abs(row.spreads[name].mean) <= ROUNDING for row in rows]
         cells = [screen.paint(cell, "green") if is_small else cell for cell, is_small in zip(cells, small, strict=True)]
         excesses.append(Column(header, cells, "excess" if full else "mean excess"))
-    groups = [[Column("rank", [str(row.rank) for row in rows])], counts, errors, excesses]
+    groups = [[Column("rank", [_rank(row) for row in rows])], counts]
+    held_out = any("rmse" in row.spreads for row in rows)
+    if not held_out or any("relative_2norm" in row.spreads for row in rows):
+        groups += [errors, excesses]
+    if held_out:
+        named = (("rmse", "RMSE"), ("mae", "MAE"))
+        groups += [[Column(header, spread(name, error), "held-out ratings")] for name, header in named]
     if any("accuracy" in row.spreads for row in rows):
         groups.append([Column("accuracy", spread("accuracy", _accuracy))])
     return groups
@@ -156,6 +170,13 @@ def _text(name: str, value: Any) -> str:
     if isinstance(value, str):
         return visible(value.rpartition(".")[2] if name.endswith("._target_") else value)
     return visible(json.dumps(value, separators=(",", ":"), default=str))
+
+
+def _rank(row: Row) -> str:
+    """The rank, or the ranks that were chosen, as in ``auto 7`` and ``auto 7–9``."""
+    if row.rank is not None:
+        return str(row.rank)
+    return f"{AUTO} {'–'.join(map(str, sorted({min(row.chosen), max(row.chosen)})))}" if row.chosen else AUTO
 
 
 def _aligned(cells: Sequence[tuple[str, str] | None]) -> list[str]:

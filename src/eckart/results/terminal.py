@@ -44,28 +44,69 @@ def table(result: Mapping[str, Any], folder: Path | None, screen: Screen = PAGE)
     (rows, cols), wide = result["shape"], screen.width >= 72
     digits, widths = (10, (28, 16, 16, 12)) if wide else (6, (26, 13, 11, 10))
     what = " on ".join(visible(result[name]) for name in ("method", "data") if result[name] is not None)
-    title = f"{what}, {rows}×{cols}, rank {result['rank']}, seed {result['seed']}"
+    chosen = " (auto)" if result.get("rank_rule") else ""
+    title = f"{what}, {rows}×{cols}, rank {result['rank']}{chosen}, seed {result['seed']}"
     target_rank = result["target_rank"]
     best_rank = None if target_rank is None else min(result["rank"], target_rank)
-    cells = [("", "truncated SVD", _trained(result), "excess")]
-    for name, key in (("relative 2-norm error", "2norm"), ("relative Frobenius error", "frobenius")):
+    # A model of ratings is not a truncated matrix of rank k: there is no optimum that it could be held against.
+    plain = result["rating_range"] is None
+    cells = [("", "truncated SVD" if plain else "", _trained(result), "excess" if plain else "")]
+    for name, key in (
+        () if not plain else (("relative 2-norm error", "2norm"), ("relative Frobenius error", "frobenius"))
+    ):
         best, error, over = (result[f"{kind}_{key}"] for kind in ("optimum", "relative", "excess"))
         cells.append((name, fixed(best, digits), fixed(error, digits), excess(over, screen)))
-    cells.append(("numerical rank", _count(best_rank), _count(result["numerical_rank"]), ""))
+    if plain:
+        cells.append(("numerical rank", _count(best_rank), _count(result["numerical_rank"]), ""))
     parameters = _count(result["parameters"])
-    cells.append(("parameters of the factors", parameters, parameters, ""))
+    name = "parameters of the factors" if plain else "parameters with the biases"
+    cells.append((name, parameters if plain else "", parameters, ""))
     lines = [_row(row, widths, screen) for row in cells]
     for name, value in _further(result, digits):
         lines.append(_row((name, "", value, ""), (sum(widths[:2]), 0, *widths[2:]), screen))
     blocks = [[screen.paint(line, "bold") for line in screen.wrap(title)], lines]
     if result["measured"] not in (None, "exact"):
         blocks.append(screen.wrap(f"errors are {visible(result['measured'])}"))
+    if chosen:
+        blocks.append(choices(result, screen))
     if result["accuracy"] is not None:
         blocks.append([f"test accuracy {result['accuracy']:.4f}", *_losses(result, screen)])
     blocks.append([*_verdict(result, screen), *_end(result, screen), *_took(result, screen)])
     if folder is not None:
         blocks[-1] += [visible(shown(folder)), *(f"  {line}" for line in _files(folder, screen))]
     return "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks)
+
+
+def choices(result: Mapping[str, Any], screen: Screen = PAGE) -> list[str]:
+    """Lines on a rank that a rule chose: why, and what each rule would have chosen with the error there.
+
+    Args:
+        result: The result, as in ``result.json``, of a run with ``rank=auto``.
+        screen: What they are printed on.
+
+    Example:
+        >>> told = {"energy": {"rank": 3, "error": 0.0625}, "screenot": {"rank": 2, "error": 0.25}}
+        >>> result = {"rank": 2, "rank_rule": "screenot", "rank_reason": "white noise", "rank_choices": told}
+        >>> print(*choices(result | {"withheld": None}), sep=chr(10))
+        rank 2 chosen by screenot: white noise
+        <BLANKLINE>
+        rule                    rank  SVD's error there
+        energy                     3           0.062500
+        screenot                   2           0.250000
+    """
+    rule, reason = (visible(result[name]) for name in ("rank_rule", "rank_reason"))
+    lines = screen.wrap(f"rank {result['rank']} chosen by {rule}: {reason}")
+    others = {name: other for name, other in (result["rank_choices"] or {}).items() if isinstance(other, Mapping)}
+    if len(others) < 2:
+        return lines
+    error = "SVD's error there" if result["withheld"] is None else "withheld error"
+    lines += ["", screen.paint(f"{'rule':<20}{'rank':>8}{error:>19}", "dim")]
+    for name, other in others.items():
+        rank, value = other.get("rank"), other.get("error")
+        told = _count(rank if isinstance(rank, int) else None), fixed(value if isinstance(value, float) else None, 6)
+        row = f"{left(visible(name), 20)}{told[0]:>8}{told[1]:>19}"
+        lines.append(screen.paint(row, "bold") if name == result["rank_rule"] else row)
+    return lines
 
 
 def line(result: Mapping[str, Any], folder: Path, screen: Screen = PAGE) -> str:
@@ -75,6 +116,8 @@ def line(result: Mapping[str, Any], folder: Path, screen: Screen = PAGE) -> str:
     )
     if result.get("accuracy") is not None:
         figures = f"accuracy {result['accuracy']:.4f}, Frobenius error {fixed(result['relative_frobenius'], 6)}"
+    if result.get("rank_rule"):
+        figures = f"rank {result['rank']}, {figures}"
     text = f"{result['status']}: {figures}, {_steps(result)}, {result['total_seconds']:.1f} s"
     place = visible(shown(folder))
     beside = f"{text}  {place}"
@@ -150,6 +193,8 @@ def _further(result: Mapping[str, Any], digits: int) -> list[tuple[str, str]]:
         ("error on the observed entries", "relative_observed"),
         ("error on the withheld entries", "relative_withheld"),
         ("error on the held-out entries", "relative_held_out"),
+        ("RMSE on the held-out ratings", "rmse"),
+        ("mean absolute error on them", "mae"),
         ("largest output difference", "largest_output_difference"),
     ):
         if result[key] is not None:

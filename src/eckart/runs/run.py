@@ -1,7 +1,6 @@
 """One stack of jobs: build, fit, measure, write. The only place that instantiates configs."""
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,19 +13,23 @@ from pytorch_lightning import Trainer
 
 from eckart.config import plain
 from eckart.data.matrix import MatrixData
+from eckart.data.ratings import RatingsData
 from eckart.data.together import together
 from eckart.errors import concerns_all, prefixed
-from eckart.linalg.reference import Reference
+from eckart.linalg.held_out import HeldOutReference
+from eckart.linalg.reference import ObservedReference, Reference
 from eckart.methods.method import Method
-from eckart.methods.optimizers import solver_class
+from eckart.methods.optimizers import on_cpu
 from eckart.results.history import HISTORY, History
+from eckart.results.ids import write_ids
 from eckart.runs.callbacks import Interruption, LastState
 from eckart.runs.checkpoint import check, form_of, read_checkpoint
+from eckart.runs.choosing_rank import with_ranks
 from eckart.runs.drawing import Subject
 from eckart.runs.interruption import Interrupted, before_exit, claim_exit
 from eckart.runs.lightning_loggers import LightningTracker, logger_settings
 from eckart.runs.loggers import StackLogger
-from eckart.runs.measuring import measure
+from eckart.runs.measuring import floors, measure
 from eckart.runs.outcome import Outcome
 from eckart.runs.process import accelerator, quiet, threads
 from eckart.runs.progress import Progress
@@ -76,7 +79,8 @@ class _Conductor:
 
 def _train(stack: Stack, outcome: Outcome) -> list[dict[str, Any]]:
     data = _data(stack)
-    method = _method(stack, data)
+    stack, method = with_ranks(stack, lambda known: _method(known, data))
+    outcome.jobs = stack.jobs
     reference = _reference(stack, method, data)
     conductor = _conductor(stack, method, reference, outcome)
     trainer, histories = conductor.trainer, conductor.histories
@@ -92,7 +96,11 @@ def _train(stack: Stack, outcome: Outcome) -> list[dict[str, Any]]:
     measured = measure(method, reference)
     # What was computed is on disk before anything is drawn or sent, which can fail.
     for member, (fields, factors) in enumerate(measured):
-        outcome.write(member, fields, factors)
+        chosen = stack.jobs[member].chosen
+        own = data[member]
+        if isinstance(own, RatingsData):
+            write_ids(stack.jobs[member].folder, own.row_ids, own.col_ids)
+        outcome.write(member, fields | (chosen.fields(reference) if chosen else {}), factors)
     for member, (_, factors) in enumerate(measured):
         outcome.present(member, factors, histories[member], _subject(member, method, reference, data[member]))
     if stack.jobs[0].sweep is not None and method.saves_between_blocks:
@@ -101,8 +109,8 @@ def _train(stack: Stack, outcome: Outcome) -> list[dict[str, Any]]:
     return [result for result in outcome.results if result is not None]
 
 
-def _data(stack: Stack) -> list[MatrixData]:
-    data: list[MatrixData] = []
+def _data(stack: Stack) -> list[MatrixData | RatingsData]:
+    data: list[MatrixData | RatingsData] = []
     for job in stack.jobs:
         with prefixed("data", job.config.data):
             part = instantiate(job.config.data)
@@ -114,27 +122,28 @@ def _data(stack: Stack) -> list[MatrixData]:
     return data
 
 
-def _check_memory(stack: Stack, data: MatrixData) -> None:
+def _check_memory(stack: Stack, data: MatrixData | RatingsData) -> None:
     if stack.memory is None or len(stack.jobs) == 1:
         return
-    rows, cols = data.operator().shape
+    rows, cols = (0, 0) if isinstance(data, RatingsData) else data.operator().shape
     vectors = stack.jobs[0].config.method.get("vectors") or 0
     # The target, its residual, a hidden layer and what the optimizer remembers; and the probes drawn once, and their
     # images.
-    needed = len(stack.jobs) * 8 * (16 * rows * cols + vectors * (rows + cols))
+    own = data.bytes() if isinstance(data, RatingsData) else 0
+    needed = len(stack.jobs) * (own + 8 * (16 * rows * cols + vectors * (rows + cols)))
     if needed > stack.memory:
         asked = f"A stack may take hydra.launcher.memory={stack.memory / 2**30:g} GiB"
         raise MemoryError(f"{asked}. Found {needed / 2**30:.1f}.")
 
 
-def _method(stack: Stack, data: Sequence[MatrixData]) -> Method:
+def _method(stack: Stack, data: Sequence[MatrixData | RatingsData]) -> Method:
     config = stack.jobs[0].config
     node = config.method
     with prefixed("data", config.data):
         supplies: list[Mapping[str, Any]] = [part.supply(node.needs) for part in data]
     stacked = {name: together([supply[name] for supply in supplies]) for name in supplies[0]}
     keywords: dict[str, Any] = {
-        "ranks": [job.config.rank for job in stack.jobs],
+        "ranks": [job.rank for job in stack.jobs],
         "seeds": [job.config.seed for job in stack.jobs],
     }
     if config.optimizer.get("_target_") is not None:
@@ -143,7 +152,7 @@ def _method(stack: Stack, data: Sequence[MatrixData]) -> Method:
         with prefixed("schedule", config.schedule):
             keywords["schedule"] = instantiate(config.schedule) if config.schedule._target_ else None
     factory = instantiate(OmegaConf.masked_copy(node, [key for key in node if key != "needs"]), _convert_="all")
-    kind = factory.func
+    kind = factory.func.trained_by(keywords.get("optimizer"))
     if kind.needs_optimizer != ("optimizer" in keywords):
         choices = stack.jobs[0].choices
         law = "needs an optimizer" if kind.needs_optimizer else "takes no optimizer: optimizer=none"
@@ -155,20 +164,27 @@ def _method(stack: Stack, data: Sequence[MatrixData]) -> Method:
     if stack.width is not None:
         keywords["width"] = stack.width
     with prefixed("method", node):
-        method = factory(**stacked, **keywords, dtype=_DTYPES.get(precision, torch.float32))
+        method = kind(**factory.keywords, **stacked, **keywords, dtype=_DTYPES.get(precision, torch.float32))
     assert isinstance(method, Method)
     return method
 
 
-def _reference(stack: Stack, method: Method, data: Sequence[MatrixData]) -> Reference:
+def _reference(stack: Stack, method: Method, data: Sequence[MatrixData | RatingsData]) -> Reference | ObservedReference:
+    ratings = [part for part in data if isinstance(part, RatingsData)]
+    if ratings:
+        seen, hidden = [part.supply("entries")["entries"] for part in ratings], [part.held_out for part in ratings]
+        return HeldOutReference(seen, hidden, method.ranks, how=ratings[0].how)
     node = stack.jobs[0].config.method
-    observed = torch.stack([part.mask() for part in data]) if node.needs == "entries" else None
+    matrices = [part for part in data if not isinstance(part, RatingsData)]
+    observed = torch.stack([part.mask() for part in matrices]) if node.needs == "entries" else None
     # Squares of float32 numbers overflow sooner.
     limit = 1e140 if stack.jobs[0].config.trainer.precision in (None, *_DTYPES) else 1e15
-    return Reference(together([part.operator() for part in data]), method.ranks, observed=observed, limit=limit)
+    return Reference(together([part.operator() for part in matrices]), method.ranks, observed=observed, limit=limit)
 
 
-def _subject(member: int, method: Method, reference: Reference, data: MatrixData) -> Subject:
+def _subject(
+    member: int, method: Method, reference: Reference | ObservedReference, data: MatrixData | RatingsData
+) -> Subject:
     return Subject(
         target=None if reference.matrix is None else reference.matrix[member].cpu(),
         spectrum=None if reference.spectrum is None else reference.spectrum[member].cpu(),
@@ -179,11 +195,10 @@ def _subject(member: int, method: Method, reference: Reference, data: MatrixData
     )
 
 
-def _conductor(stack: Stack, method: Method, reference: Reference, outcome: Outcome) -> _Conductor:
+def _conductor(stack: Stack, method: Method, reference: Reference | ObservedReference, outcome: Outcome) -> _Conductor:
     config = stack.jobs[0].config
     node, precision = config.trainer, str(config.trainer.precision or method.precision)
-    solver = solver_class(getattr(method, "make_optimizer", None))
-    device = accelerator(node.accelerator, precision, on_cpu=solver is not None and solver.on_cpu)
+    device = accelerator(node.accelerator, precision, on_cpu=on_cpu(getattr(method, "make_optimizer", None)))
     factory = instantiate(OmegaConf.masked_copy(node, [key for key in node if key != "enable_progress_bar"]))
     histories = [History(job.folder / HISTORY if config.logger.history else None) for job in stack.jobs]
     recorder, last_state = Recorder(reference), LastState(stack.checkpoint, stack.identity)
@@ -195,7 +210,7 @@ def _conductor(stack: Stack, method: Method, reference: Reference, outcome: Outc
     callbacks: list[Any] = [recorder, *asked, last_state, Interruption()]
     if node.enable_progress_bar and not options["enable_progress_bar"]:
         callbacks.append(Progress(recorder))
-    logger = StackLogger(histories, outcome.trackers, _floors(reference))
+    logger = StackLogger(histories, outcome.trackers, floors(reference))
     try:
         trainer = factory(
             accelerator=device,
@@ -214,12 +229,6 @@ def _conductor(stack: Stack, method: Method, reference: Reference, outcome: Outc
         for silent in histories:
             silent.path = None
     return _Conductor(trainer, histories, logger, last_state)
-
-
-def _floors(reference: Reference) -> list[dict[str, float]]:
-    known = zip(*(values.tolist() for values in reference.optimum), strict=True)
-    names = ("optimum_2norm", "optimum_frobenius")
-    return [{name: value for name, value in zip(names, pair, strict=True) if math.isfinite(value)} for pair in known]
 
 
 def _track(stack: Stack, method: Method, outcome: Outcome) -> None:

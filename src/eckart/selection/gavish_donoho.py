@@ -33,12 +33,12 @@ def gavish_donoho(spectrum: Spectrum, *, noise: float | None = None) -> tuple[in
     small, large = sorted(spectrum.shape)
     beta = small / large
     if noise is not None:
-        cut = known_noise_coefficient(beta) * math.sqrt(large) * noise
+        cut = known_noise_coefficient(beta) * math.sqrt(large) * noise / spectrum.scale
     else:
         # The median of the paper is that of the middle two, which torch.median is not.
         cut = unknown_noise_coefficient(beta) * float(spectrum.s.quantile(0.5))
     rank = int((spectrum.s > cut).sum())
-    return rank, f"the singular values above {cut:.4g}, the best threshold for white noise"
+    return rank, f"the singular values above {spectrum.scale * cut:.4g}, the best threshold for white noise"
 
 
 def known_noise_coefficient(beta: float) -> float:

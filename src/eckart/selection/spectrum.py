@@ -7,14 +7,17 @@ from torch import Tensor
 
 from eckart.linalg.ranks import numerical_rank
 
+# Rows below this share of the largest singular value are zero.
 ROUNDOFF = 1e-10
+STEEP = 1000.0
 
 
 class Spectrum:
     """A matrix and its singular value decomposition, which is computed once, at the first question.
 
     Args:
-        matrix: Real, shape ``(m, n)``; it is converted to float64.
+        matrix: Real, shape ``(m, n)``; it is converted to float64, and divided by ``scale`` if its squares could
+            overflow. Singular values are those of the divided matrix.
 
     Raises:
         ValueError: If it has not two dimensions, is empty, or an entry is NaN or infinite.
@@ -33,6 +36,10 @@ class Spectrum:
         self.matrix = matrix.detach().to("cpu", torch.float64)
         if not torch.isfinite(self.matrix).all():
             raise ValueError("The matrix must hold finite numbers alone. Found NaN or infinity.")
+        # Data that was computed in single precision stays so in double precision.
+        self.single = bool((self.matrix.float().double() == self.matrix).all())
+        self.scale = safe_scale(self.matrix)
+        self.matrix = self.matrix / self.scale
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -59,14 +66,33 @@ class Spectrum:
     def exact_rank(self) -> int | None:
         """The rank of a matrix without noise: None if it has the full rank that its rows and columns allow.
 
-        Rows and columns that are zero or equal others, and sums of zero (centered data), lower the full rank.
+        Rows and columns that are zero or equal others, and sums of zero (centered data), lower the full rank. In
+        single precision the singular values must also fall steeply after the rank, as those of noise do not.
         """
         rank = int(numerical_rank(self.s, self.shape))
+        if rank == min(self.shape) and self.single:
+            m, n = self.shape
+            # Largest singular value of roundoff of a few units in the last place of each entry.
+            roundoff = 4 * torch.finfo(torch.float32).eps * (self.tails[0] / (m * n)).sqrt() * (m**0.5 + n**0.5)
+            rank = int((self.s > roundoff).sum())
+            if rank < min(self.shape) and self.s[rank - 1] < STEEP * self.s[rank]:
+                return None
         if rank == min(self.shape):
             return None
         size = float(self.s[0]) * ROUNDOFF
         full = min(_different(side, size) for side in (self.matrix, self.matrix.mT))
         return rank if rank < full else None
+
+
+def safe_scale(values: Tensor) -> float:
+    """What to divide by, so that squares neither overflow nor vanish: 1 unless values are extreme.
+
+    Example:
+        >>> safe_scale(torch.tensor([3.0, -2.0])), safe_scale(torch.tensor([1e-200], dtype=torch.float64))
+        (1.0, 1e-200)
+    """
+    largest = float(values.abs().max()) if values.numel() else 0.0
+    return 1.0 if largest == 0 or 1e-100 < largest < 1e100 else largest
 
 
 def _different(rows: Tensor, size: float) -> int:

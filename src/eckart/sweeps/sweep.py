@@ -178,6 +178,9 @@ def _stack_key(entry: Entry) -> Hashable | None:
     if hydra.job.chdir or hydra.job.env_set or config.ckpt is not None:
         return None
     # Hydra's settings of a job are known only while it runs alone; so do callbacks, which see one run at a time.
+    if not isinstance(config.rank, int):
+        # A rank that is still to be chosen is known when the job has its data.
+        return None
     if "${hydra:" in str(plain(config, resolve=False)) or config.get("callbacks"):
         return None
     try:
@@ -186,8 +189,9 @@ def _stack_key(entry: Entry) -> Hashable | None:
         if config.trainer.devices != 1:
             return None
         optimizer = config.optimizer.get("_target_")
+        made: Any = optimizer and get_class(optimizer)
         method: Any = get_class(config.method._target_)
-        own = method.stack_key(config.rank, optimizer and get_class(optimizer), config.method)
+        own = method.trained_by(made).stack_key(config.rank, made, config.method)
     except Exception:
         # The error is reported when the job runs.
         return None

@@ -76,6 +76,8 @@ METRICS = {
         Metric("relative_observed", "Relative error on the observed entries", log=True),
         Metric("relative_withheld", "Relative error on the observed entries that were withheld as a check", log=True),
         Metric("relative_held_out", "Relative error on the held-out entries", log=True),
+        Metric("rmse", "RMSE on the held-out ratings", unit="units of the ratings"),
+        Metric("mae", "Mean absolute error on the held-out ratings", unit="units of the ratings"),
         Metric("largest_output_difference", "Largest output difference", unit="units of the outputs", log=True),
         # Its largest value would be that of an epoch chosen by the test set.
         Metric("accuracy", "Test accuracy", unit="fraction correct", axes=(EPOCH,)),

@@ -70,7 +70,7 @@ def read_matrix(
     """
     file = Path(path)
     name = repr(str(file))
-    _require_readable(file, name)
+    require_readable(file, name)
     extension = _extension(file, name)
     try:
         if key is not None and extension not in CONTAINERS:
@@ -95,7 +95,17 @@ def read_matrix(
         raise ValueError(f"Cannot read {name}: {printable(found, 400)}") from error
 
 
-def _require_readable(file: Path, name: str) -> None:
+def require_readable(file: Path, name: str) -> None:
+    """Refuse a path that names no regular file with something in it that may be read.
+
+    Args:
+        file: The path.
+        name: How the message calls it.
+
+    Raises:
+        OSError: If there is no such file, or it may not be read.
+        ValueError: If it is no regular file, or empty.
+    """
     if "\0" in str(file):
         raise ValueError(f"Cannot read {name}: a path has no null character. Found one.")
     try:
