@@ -49,7 +49,7 @@ class GaussNewton(PairSolver):
 
     A start whose residual vanishes, or two that find the same optimum, settle a member. Where least squares leaves the
     neighborhood of the posterior mean, which says how far off it expects to be, the entries do not determine its
-    solution; after all starts, or four that agree, the member then keeps the posterior mean with the least noise. It is
+    solution, unless they are many times the degrees of freedom; after all starts, or four that agree, the member then keeps the posterior mean with the least noise. It is
     bounded, and in general closer to the target than a least-squares solution, but not stationary: the member stops
     without a certificate.
 
@@ -250,7 +250,11 @@ class _Member:
         memory["start"] += 1
         # Least squares confirms one posterior mean that another start found too; without it, it takes more of them.
         # After a restart with more entries, what was settled before is confirmed if it still holds.
-        sure = memory["agreed"] >= (1 if found else 3) or noise <= 1.1 * memory["known"] < np.inf
+        sure = (
+            (found is not None and self.lists.are_many(memory["rank"]))
+            or memory["agreed"] >= (1 if found else 3)
+            or noise <= 1.1 * memory["known"] < np.inf
+        )
         if sure or memory["start"] >= self.solver.defaults["starts"]:
             self._settle(self._double("best_left"), self._double("best_right"), noise=memory["best_noise"])
         else:
@@ -270,6 +274,8 @@ class _Member:
 
     def _is_near(self, now: Projected) -> bool:
         """Whether a pair lies where the posterior expects the target."""
+        if self.lists.are_many(self.memory["rank"]):
+            return True
         left, right = now.balanced()
         first = np.hstack([left, -self._double("anchor_left")])
         other = np.hstack([right, self._double("anchor_right")])
