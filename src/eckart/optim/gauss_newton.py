@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from eckart.linalg.random import stream
@@ -34,6 +35,8 @@ _STEPS, _EXACT, _FITS = 100, 1e-13, 1e-9
 _LEVEL = 1e-12
 # Two starts found the same noise.
 _SAME = 1e-2
+# Columns with so many times the mean are outliers.
+_OUTLYING = 5.0
 # Least squares may go this many expected errors away from the posterior mean.
 _FAR = 0.5
 
@@ -179,10 +182,17 @@ class _Member:
             posterior = Posterior.resume(self.lists, left, right)
         else:
             memory["known"] = np.inf
-            if memory["start"] > 0:
-                generator = stream(memory["start"], "starts")
-                right = torch.randn(right.shape, generator=generator, dtype=torch.float64).numpy()
-            posterior = Posterior.begin(self.lists, right)
+            generator = stream(memory["start"], "starts")
+            odd = self._outliers() if memory["start"] % 2 else np.zeros(0, dtype=np.int64)
+            if len(odd):
+                # What is left may be a few columns that run off: the others go on without what they said.
+                right = self._double("best_right").copy()
+                right[odd] = 0.0
+                posterior = Posterior.resume(self.lists, self._double("best_left"), right)
+            else:
+                if memory["start"] > 0:
+                    right = torch.randn(right.shape, generator=generator, dtype=torch.float64).numpy()
+                posterior = Posterior.begin(self.lists, right)
         self._keep_posterior(posterior)
         memory.update(phase=POSTERIOR, floor=_FLOORS[memory["start"] % len(_FLOORS)], still=0)
         self.update_posterior()
@@ -277,6 +287,17 @@ class _Member:
         """Give the member these factors unless an earlier start explained more."""
         if self.memory["posterior"]["noise"] <= self.memory.get("best_noise", np.inf):
             self.solver.write(self.member, left, right)
+
+    def _outliers(self) -> NDArray[np.int64]:
+        """Columns whose factor is far too large, or that leave far more than others, at the best start so far."""
+        left, right = self._double("best_left"), self._double("best_right")
+        side = self.lists.by_col
+        col = np.repeat(np.arange(len(right)), np.diff(side.starts))
+        rest = np.einsum("ij,ij->i", left[side.other], right[col]) - self.lists.values[side.place]
+        counts = np.maximum(np.diff(side.starts), 1)
+        shares = np.bincount(col, rest**2, len(right)) / counts
+        sizes = (right**2 / np.maximum((right**2).mean(0), np.finfo(float).tiny)).sum(1)
+        return np.flatnonzero((sizes > _OUTLYING * right.shape[1]) | (shares > _OUTLYING * shares.mean()))
 
     def _core(self) -> Core:
         return self.solver.core(self.member, self.memory["rank"])

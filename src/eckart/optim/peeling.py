@@ -1,4 +1,4 @@
-"""Rows and columns that no more entries see than they have unknowns: they follow from the rest and tell nothing of it."""
+"""Rows and columns with no more entries than unknowns: they follow from the rest and tell nothing of it."""
 
 from dataclasses import dataclass
 
@@ -62,7 +62,7 @@ class Core:
         return cls(core, np.flatnonzero(kept[0]), np.flatnonzero(kept[1]), layers)
 
     def whole(self, left: Floats, right: Floats, like_left: Floats, like_right: Floats) -> tuple[Floats, Floats]:
-        """Factors of the whole matrix from those of the core: each row taken off changes as little as its entries allow.
+        """Factors of the whole matrix from those of the core; rows taken off change as little as their entries allow.
 
         Args:
             left: Left factor of the core.
