@@ -8,16 +8,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from eckart.linalg.entries import Entries
 from eckart.linalg.random import stream
 from eckart.optim.lists import Floats, Lists
-from eckart.optim.objectives import Objective
+from eckart.optim.objectives import Objective, ObservedEntries
 from eckart.optim.peeling import Core
 from eckart.optim.posterior import Posterior
+from eckart.optim.riemannian_cg import RiemannianCG
 from eckart.optim.solver import PairSolver
 from eckart.optim.variable_projection import Projected
 
 # What a member does next.
-BEGIN, POSTERIOR, LEAST_SQUARES, SETTLED = range(4)
+BEGIN, POSTERIOR, LEAST_SQUARES, CONJUGATE, SETTLED = range(5)
 
 # Floor of the posterior: where it begins, in the order of the starts, how it grows, and where a start ends.
 _FLOORS, _GROWTH, _LAST = (0.01, 0.01, 0.02, 0.005), 1.03, 0.4
@@ -51,11 +53,12 @@ class GaussNewton(PairSolver):
     Then variable projection, a damped Gauss–Newton method with the left factor eliminated, goes from the posterior mean
     to the least-squares solution.
 
-    A start whose residual vanishes, or two that find the same optimum, settle a member. Where least squares leaves the
-    neighborhood of the posterior mean, which says how far off it expects to be, the entries do not determine its
-    solution, unless they are many times the degrees of freedom; after all starts, or four that agree, the member then keeps the posterior mean with the least noise. It is
-    bounded, and in general closer to the target than a least-squares solution, but not stationary: the member stops
-    without a certificate.
+    A start whose residual vanishes, or two that find the same optimum, settle a member. Where entries are many and
+    noise is left, least squares is well determined: one start is enough, and conjugate gradients go from its posterior
+    mean to the optimum. Where they are few, and least squares leaves the neighborhood of the posterior mean, which says how far off
+    it expects to be, the entries do not determine its solution; after all starts, or four that agree, the member then
+    keeps the posterior mean with the least noise. It is bounded, and in general closer to the target than a
+    least-squares solution, but not stationary: the member stops without a certificate.
 
     Args:
         objective: Entries of a stack of targets, on the CPU.
@@ -97,12 +100,14 @@ class GaussNewton(PairSolver):
             raise ValueError(f"starts must be at least 1. Found {starts}.")
         self._lists: dict[int, Lists] = {}
         self._cores: dict[int, Core] = {}
+        self._alone: dict[int, ObservedEntries] = {}
 
     def restart(self, members: Tensor) -> None:
         """Look at the entries and the factors of these members anew."""
         for member in members.nonzero()[:, 0].tolist():
             self._lists.pop(member, None)
             self._cores.pop(member, None)
+            self._alone.pop(member, None)
             known = self._memory()[member].get("best_noise", np.inf)
             self._memory()[member] = _blank() | {"known": known}
 
@@ -128,6 +133,8 @@ class GaussNewton(PairSolver):
                 one.begin(warm=float(before[member]) <= (_WARM * one.lists.norm) ** 2)
             elif memory["phase"] == POSTERIOR:
                 one.update_posterior()
+            elif memory["phase"] == CONJUGATE:
+                one.follow_conjugates()
             else:
                 one.take_step()
         return before
@@ -139,6 +146,14 @@ class GaussNewton(PairSolver):
             shape = self.left.shape[1], self.right.shape[2]
             self._lists[member] = Lists.of(row, col, values.astype(np.float64), shape)
         return self._lists[member]
+
+    def alone(self, member: int) -> ObservedEntries:
+        """The same entries as an objective of one member."""
+        if member not in self._alone:
+            row, col, values = self.objective.entries(member)
+            seen = Entries(row, col, values, (self.left.shape[1], self.right.shape[2]))
+            self._alone[member] = ObservedEntries([seen])
+        return self._alone[member]
 
     def core(self, member: int, rank: int) -> Core:
         """What least squares works on: rows and columns with at most ``rank`` entries follow from the others."""
@@ -213,10 +228,28 @@ class _Member:
             memory["still"] += weakest > 1.5 * memory["floor"] * posterior.noise
             memory["floor"] *= _GROWTH
         found = posterior.noise <= max(_FOUND * weakest, _NOTHING * power)
-        if found or memory["still"] >= _PATIENCE or memory["floor"] > _LAST:
+        if not (found or memory["still"] >= _PATIENCE or memory["floor"] > _LAST):
+            return
+        if not found and self.lists.are_many(memory["rank"]):
+            self.solver.write(self.member, left, posterior.mean)
+            memory.update(phase=CONJUGATE)
+        else:
             memory.update(anchor_left=self._tensor(left), anchor_right=self._tensor(posterior.mean))
             memory.update(phase=LEAST_SQUARES, point=self._tensor(posterior.mean[self._core().cols]))
             memory.update(damping=1e-6, growth=2.0, taken=0, stuck=0, slow=0)
+
+    def follow_conjugates(self) -> None:
+        """Take a step of conjugate gradients from the posterior mean: where noise is left it is faster at the end."""
+        solver, member, rank = self.solver, self.member, self.memory["rank"]
+        left, right = (factor.detach()[member : member + 1] for factor in (solver.left, solver.right))
+        conjugate = RiemannianCG(
+            solver.alone(member), left[:, :, :rank], right[:, :rank], tolerance=solver.tolerance, warm_up=0
+        )
+        conjugate.state[conjugate.left] = self.memory.get("conjugate", {})
+        conjugate.step()
+        self.memory["conjugate"] = dict(conjugate.state[conjugate.left])
+        if not conjugate.active.any():
+            self._settle(*self._factors(), noise=self.memory["posterior"]["noise"])
 
     def take_step(self) -> None:
         """Take a damped Gauss–Newton step if it decreases the residual, and judge where it leads."""
