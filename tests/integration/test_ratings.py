@@ -116,6 +116,19 @@ def test_what_cannot_be_learned_from_is_one_line(text: str, overrides: list[str]
 
 
 @pytest.mark.processes
+def test_a_run_continues_from_its_checkpoint(train: Train) -> None:
+    frame().write_csv("stars.csv")
+    common = ("data=ratings", "data.path=stars.csv", "rank=2", "optimizer.burn_in=2", "optimizer.sweeps=7", *QUIET)
+    begun, whole = train(*common, "method.max_steps=4"), train(*common)
+    ended = train(*common, f"ckpt={begun.folder / 'last.ckpt'}")
+    assert ended.code == 0, ended.stderr
+    assert ended.result["steps"] == 7 and begun.result["steps"] == 4
+    assert ended.result["rmse"] == whole.result["rmse"]
+    again = train(*common, f"ckpt={ended.folder / 'last.ckpt'}")
+    assert "optimizer.sweeps must be above the 7" in again.line
+
+
+@pytest.mark.processes
 def test_the_commands_of_the_page(train: Train, capfd: pytest.CaptureFixture[str]) -> None:
     frame().rename({"who": "user_id:token", "what": "item_id:token", "stars": "rating:float"}).write_csv(
         "ratings.tsv", separator="\t"

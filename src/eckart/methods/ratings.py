@@ -105,8 +105,9 @@ class RatingsCompletion(MatrixMethod):
         """The solver of each member."""
         return list(self.solvers)  # type: ignore[arg-type]
 
-    def configure_optimizers(self) -> None:  # type: ignore[override]
-        """The solvers hold the whole state themselves."""
+    def configure_optimizers(self) -> Any:
+        """None: the solvers hold the whole state themselves."""
+        return []
 
     def columns(self, member: int) -> int:
         """The rank, and two columns for mean and biases."""
