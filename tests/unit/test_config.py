@@ -107,6 +107,14 @@ LAWS = [
         "method=classifier needs labeled samples: data=mnist or data=digits. Found data=photo.",
     ),
     (
+        ["method=svd", "data=ratings", "data.path=a.csv"],
+        "data=ratings has some entries only: method=completion. Found method=svd.",
+    ),
+    (
+        ["method=factorization", "optimizer=gibbs"],
+        "optimizer=gibbs trains a model of ratings: method=completion. Found method=factorization.",
+    ),
+    (
         ["data=gaussian", "data.observed=0.5"],
         "data.observed is for methods that train on observed entries, such as method=completion. "
         "Found data.observed=0.5 with method=bottleneck.",

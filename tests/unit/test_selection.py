@@ -155,6 +155,12 @@ def test_a_large_entry_is_noise() -> None:
     assert "with entries up to" in found.reason
 
 
+def test_strong_components_do_not_hide_weak_ones_from_best() -> None:
+    matrix = noisy(60, 50, [900.0, 700.0, 600.0, 500.0, 28.0, 26.0])
+    assert choose(matrix, "parallel_analysis").rank < 6
+    assert choose(matrix).rank == 6
+
+
 def test_blocks_cover_what_is_correlated() -> None:
     white, rows = gaussian(60, 50), autoregressive(60, 50)
     assert correlated_blocks(white)[:2] == (1, 1)
@@ -162,6 +168,7 @@ def test_blocks_cover_what_is_correlated() -> None:
     assert correlated_blocks(rows.mT).cols == 1 < correlated_blocks(rows.mT).rows
     signs = block_signs((8, 30), Blocks(1, 5, 0, 0), stream(0, "signs"))
     assert set(signs.unique().tolist()) == {-1.0, 1.0}
+    assert len({int((row != row[0]).long().argmax()) for row in signs}) > 2
     changes = (signs[:, 1:] != signs[:, :-1]).nonzero()
     for row in range(8):
         steps = changes[changes[:, 0] == row, 1].diff()
@@ -185,14 +192,22 @@ def test_a_matrix_without_noise_has_its_rank(rule: str) -> None:
         found = choose(with_spectrum(m, n, [3.0] * rank, seed=rank), rule)
         assert (found.rank, found.rule) == (rank, rule)
         assert "without noise" in found.reason
+        if rank < 7:
+            single = gaussian(m, rank, dtype=torch.float32) @ gaussian(rank, n, seed=1, dtype=torch.float32)
+            assert choose(single, rule).rank == choose(single.double(), rule).rank == rank
+
+
+def test_noise_of_large_integers_is_no_roundoff() -> None:
+    matrix = (1e6 * torch.ones(60, 50) + gaussian(60, 50)).round()
+    assert Spectrum(matrix).exact_rank is None
 
 
 def test_zeros_copies_and_centered_columns_are_no_low_rank() -> None:
     matrix = noisy(40, 30, [60.0, 50.0])
-    repeated = torch.cat([matrix, matrix[:5], torch.zeros(3, 30, dtype=torch.float64)])
+    repeated = torch.cat([matrix, matrix[:, :5], torch.zeros(40, 3, dtype=torch.float64)], 1)
     # Column means of zero take one rank from a wide matrix.
     wide = matrix.mT - matrix.mT.mean(0)
-    for case in (repeated, wide):
+    for case in (repeated, repeated.mT, wide):
         assert Spectrum(case).exact_rank is None
         assert choose(case, "gavish_donoho").rank == 2
 

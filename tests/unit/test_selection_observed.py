@@ -39,13 +39,13 @@ def test_sparse_and_dense_products_fit_alike(monkeypatch: pytest.MonkeyPatch) ->
     np.testing.assert_allclose(sparse.left @ sparse.right.T, dense.left @ dense.right.T, rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("spectrum", [[1.0, 1.0, 1.0], [1.0, 1e-2, 1e-4]])
+@pytest.mark.parametrize("spectrum", [[1.0] * 6, [1.0, 1e-2, 1e-4]])
 def test_entries_without_noise_have_their_rank(spectrum: list[float]) -> None:
-    # Equal singular values: ranks 1 and 2 predict nothing.
-    entries = known(with_spectrum(40, 30, spectrum), 0.5)
+    # Equal singular values: smaller ranks predict nothing.
+    entries = known(with_spectrum(40, 30, spectrum), 0.7)
     for scale in (1.0, 1e200):
         found = choose_observed(entries / scale)
-        assert found.rank == 3
+        assert found.rank == len(spectrum)
         assert "without noise" in found.reason
 
 
@@ -74,7 +74,7 @@ def test_each_rule_says_what_it_did_with_unknown_entries(monkeypatch: pytest.Mon
     entries = known(with_spectrum(20, 15, [90.0, 70.0]) + gaussian(20, 15), 0.8)
     choices = {choice.rule: choice for choice in all_choices(entries)}
     assert list(choices) == list(RULES)
-    assert choices["cross_validation"] == choose_observed(entries, "cross_validation")
+    assert choices["cross_validation"][1:] == choices["best"][1:]
     assert choices["best"].rank == 2
     assert {rule for rule, choice in choices.items() if "zeros in the place" in choice.reason} == {
         "gavish_donoho",

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from eckart.linalg.checks import require_different
 from eckart.linalg.entries import Entries
 from eckart.linalg.held_out import predictions
 from eckart.linalg.random import stream
@@ -65,7 +66,7 @@ class RatingsCompletion(MatrixMethod):
             len(entries), shape, ranks=ranks, seeds=seeds, optimizer=optimizer, dtype=dtype, width=width, **limits
         )
         for own in entries:
-            require_different(own)
+            require_different(own.value)
         self._entries, self._make = entries[0], optimizer
         members = zip(entries, ranks, seeds, strict=True)
         self.solvers = nn.ModuleList(optimizer(own, rank, seed, dtype) for own, rank, seed in members)
@@ -195,20 +196,3 @@ class _Sweeps:
         # The compiled loops hold no lock.
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(work, members))
-
-
-def require_different(entries: Entries) -> None:
-    """Refuse ratings from which nothing can be learned.
-
-    Raises:
-        ValueError: If there are fewer than two, or all are equal.
-
-    Example:
-        >>> require_different(Entries.of_matrix(torch.tensor([[3.0, 3.0]])))
-        Traceback (most recent call last):
-        ValueError: The ratings must not all be equal. Found 2 of 3.
-    """
-    if len(entries) < 2:
-        raise ValueError(f"There must be at least two ratings to learn from. Found {len(entries)}.")
-    if (entries.value == entries.value[0]).all():
-        raise ValueError(f"The ratings must not all be equal. Found {len(entries)} of {float(entries.value[0]):g}.")

@@ -170,7 +170,22 @@ def all_choices(
 def choose_spectrum(
     spectrum: Spectrum, rule: str = "best", *, seed: int = 0, max_rank: int | None = None, **settings: object
 ) -> Choice:
-    """:func:`choose` for a matrix whose singular values several rules share."""
+    """:func:`choose` for a matrix whose singular values several rules share.
+
+    Args:
+        spectrum: The matrix.
+        rule: One of ``RULES``.
+        seed: Seed of the rules that draw random numbers.
+        max_rank: Largest rank that may be chosen; ``min(m, n)`` if None.
+        settings: Settings of the rule.
+
+    Returns:
+        The rank, at least 1, with the rule and the reason.
+
+    Example:
+        >>> choose_spectrum(Spectrum(torch.eye(3)), "energy", share=0.5).rank
+        2
+    """
     limit = _limit(spectrum.shape, max_rank)
     exact = spectrum.exact_rank
     if exact is not None and rule != "energy":

@@ -63,14 +63,20 @@ def withheld(
     limit = _largest_rank(entries, (1 - share) * count, kmax)
     parts = min(int(1 / share), count)
     part = torch.randperm(count, generator=stream(seed, "withheld")) * parts // count
-    # Equal singular values are no use before the last of them, so one fit looks far ahead, and the others follow.
-    scout = _Validation(entries, part == 0)
-    while len(scout.errors) <= limit and not scout.done(LOOK_AHEAD):
-        scout.grow()
-    if (exact := scout.exact_rank()) is not None:
-        return exact, "without noise: this rank predicts withheld entries exactly", *_relative(np.array(scout.errors))
-    validations = [scout] + [_Validation(entries, part == fold) for fold in range(1, min(folds, parts))]
-    reach = min(int(np.argmin(scout.errors)) + 2, limit)
+    validations: list[_Validation] = []
+    reach = 0
+    # Equal singular values are no use before the last of them, so one fit looks far ahead, and the others follow. Close
+    # to the least number of entries a fit gets stuck now and then: two more try, if the first finds nothing.
+    for fold in range(min(folds, parts)):
+        validation = _Validation(entries, part == fold)
+        while fold < 3 and reach == 0 and len(validation.errors) <= limit and not validation.done(LOOK_AHEAD):
+            validation.grow()
+        if (exact := validation.exact_rank()) is not None:
+            found = "without noise: this rank predicts withheld entries exactly"
+            return exact, found, *_relative(np.array(validation.errors))
+        validations.append(validation)
+        reach = max(reach, int(np.argmin(validation.errors)))
+    reach = min(reach + 2, limit)
     while True:
         for validation in validations:
             while len(validation.errors) <= reach:

@@ -7,7 +7,9 @@ from torch import Tensor
 
 from eckart.linalg.ranks import numerical_rank
 
+# Rows below this share of the largest singular value are zero.
 ROUNDOFF = 1e-10
+STEEP = 1000.0
 
 
 class Spectrum:
@@ -34,6 +36,8 @@ class Spectrum:
         self.matrix = matrix.detach().to("cpu", torch.float64)
         if not torch.isfinite(self.matrix).all():
             raise ValueError("The matrix must hold finite numbers alone. Found NaN or infinity.")
+        # Data that was computed in single precision stays so in double precision.
+        self.single = bool((self.matrix.float().double() == self.matrix).all())
         self.scale = safe_scale(self.matrix)
         self.matrix = self.matrix / self.scale
 
@@ -62,9 +66,17 @@ class Spectrum:
     def exact_rank(self) -> int | None:
         """The rank of a matrix without noise: None if it has the full rank that its rows and columns allow.
 
-        Rows and columns that are zero or equal others, and sums of zero (centered data), lower the full rank.
+        Rows and columns that are zero or equal others, and sums of zero (centered data), lower the full rank. In
+        single precision the singular values must also fall steeply after the rank, as those of noise do not.
         """
         rank = int(numerical_rank(self.s, self.shape))
+        if rank == min(self.shape) and self.single:
+            m, n = self.shape
+            # Largest singular value of roundoff of a few units in the last place of each entry.
+            roundoff = 4 * torch.finfo(torch.float32).eps * (self.tails[0] / (m * n)).sqrt() * (m**0.5 + n**0.5)
+            rank = int((self.s > roundoff).sum())
+            if rank < min(self.shape) and self.s[rank - 1] < STEEP * self.s[rank]:
+                return None
         if rank == min(self.shape):
             return None
         size = float(self.s[0]) * ROUNDOFF
