@@ -7,6 +7,8 @@ named, with the figure that its authors publish. MovieLens 100K is read out of t
     pip install --no-deps recbole==1.2.1
     python scripts/benchmark_ratings.py --out ratings.csv
     python scripts/benchmark_ratings.py --large
+
+``--write ratings.tsv`` writes the ratings as a table that ``data=ratings`` reads.
 """
 
 import argparse
@@ -33,17 +35,21 @@ PUBLISHED = {
 NEEDED = {"surprise SVD": "surprise", "surprise SVD++": "surprise", "cmfrec": "cmfrec", "cmfrec, implicit": "cmfrec"}
 
 
-def ratings(wheel: Path | None) -> tuple[Any, Any, Any]:
-    """User, item and rating of MovieLens 100K, the first two as numbers from 0."""
+def table_of(wheel: Path | None) -> str:
+    """The ratings of MovieLens 100K, as a table with tabs between its columns."""
     if wheel is not None:
         with zipfile.ZipFile(wheel) as archive:
-            lines = archive.read(FILE).decode().splitlines()
-    else:
-        try:
-            found = importlib.metadata.distribution("recbole").locate_file(FILE)
-        except importlib.metadata.PackageNotFoundError:
-            sys.exit("MovieLens 100K comes with recbole: pip install --no-deps recbole==1.2.1. Found it not installed.")
-        lines = Path(str(found)).read_text().splitlines()
+            return archive.read(FILE).decode()
+    try:
+        found = importlib.metadata.distribution("recbole").locate_file(FILE)
+    except importlib.metadata.PackageNotFoundError:
+        sys.exit("MovieLens 100K comes with recbole: pip install --no-deps recbole==1.2.1. Found it not installed.")
+    return Path(str(found)).read_text(encoding="utf-8")
+
+
+def ratings(wheel: Path | None) -> tuple[Any, Any, Any]:
+    """User, item and rating of MovieLens 100K, the first two as numbers from 0."""
+    lines = table_of(wheel).splitlines()
     table = np.array([line.split("\t")[:3] for line in lines[1:]], dtype=np.float64)
     user, item = (np.unique(table[:, place], return_inverse=True)[1].astype(np.int64) for place in (0, 1))
     return user, item, table[:, 2]
@@ -294,7 +300,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="the table as CSV too")
     parser.add_argument("--large", action="store_true", help="10⁵ × 10⁵ with 10⁷ entries instead")
     parser.add_argument("--epochs", type=int, default=200, help="of --large")
+    parser.add_argument("--write", type=Path, help="only write the ratings of MovieLens 100K, as .tsv")
     asked = parser.parse_args()
+    if asked.write is not None:
+        asked.write.write_text(table_of(asked.wheel), encoding="utf-8")
+        return
     if asked.large:
         print(f"{'':14}{'s per epoch':>12}{'CPU, s':>9}{'mean square':>13}{'peak, GiB':>11}")
         for name, work in (("eckart", large_ours), ("cmfrec", large_cmfrec)):

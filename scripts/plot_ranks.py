@@ -52,14 +52,18 @@ def draw(path: Path, rows: Iterable[Row], norm: str, claim: str | None = None) -
     rows = [row for row in rows if row.completed]
     if not rows:
         raise ValueError("There must be a completed job. Found none.")
+    chosen = sorted({rank for row in rows for rank in row.chosen})
+    rows = [row for row in rows if row.rank is not None]
+    if not rows:
+        raise ValueError("There must be a job whose rank was given, for a curve to mark a chosen one on. Found none.")
     names = _names(rows)
     if all("accuracy" in row.spreads for row in rows):
         accuracy: dict[str, dict[int, Any]] = {}
         for row, name in zip(rows, names, strict=True):
-            accuracy.setdefault(name, {})[row.rank] = row.spreads["accuracy"]
-        mean, rank = max((row.spreads["accuracy"].mean, -row.rank) for row in rows)
+            accuracy.setdefault(name, {})[_rank(row)] = row.spreads["accuracy"]
+        mean, rank = max((row.spreads["accuracy"].mean, -_rank(row)) for row in rows)
         title = f"Accuracy is best at rank {-rank}: {100 * mean:.1f} % of the test set"
-        return figures.accuracy_by_rank(path, accuracy, title=title)
+        return figures.accuracy_by_rank(path, accuracy, title=title, chosen=chosen)
     published = None if claim is None else _published(claim, norm)
     optimum: dict[int, float] = {}
     excess: dict[str, dict[int, float]] = {}
@@ -67,14 +71,21 @@ def draw(path: Path, rows: Iterable[Row], norm: str, claim: str | None = None) -
         error, above = row.spreads.get(f"relative_{norm}"), row.spreads.get(f"excess_{norm}")
         if error is None or above is None:
             continue
-        least = error.mean - above.mean
-        if abs(optimum.setdefault(row.rank, least) - least) > 1e-6:
-            raise ValueError(f"All jobs must have the same targets. Found two optima at rank {row.rank}.")
-        excess.setdefault(name, {})[row.rank] = above.mean
+        rank, least = _rank(row), error.mean - above.mean
+        if abs(optimum.setdefault(rank, least) - least) > 1e-6:
+            raise ValueError(f"All jobs must have the same targets. Found two optima at rank {rank}.")
+        excess.setdefault(name, {})[rank] = above.mean
     if not excess:
         raise ValueError("There must be a job whose optimum is known. Found none.")
     title = _title({name: max(values.values()) for name, values in excess.items()})
-    return figures.errors_by_rank(path, optimum, excess, title=title, norm=_NAMES[norm], published=published)
+    return figures.errors_by_rank(
+        path, optimum, excess, title=title, norm=_NAMES[norm], published=published, chosen=chosen
+    )
+
+
+def _rank(row: Row) -> int:
+    assert row.rank is not None
+    return row.rank
 
 
 def _names(rows: list[Row]) -> list[str]:
@@ -85,7 +96,8 @@ def _names(rows: list[Row]) -> list[str]:
         optimizer = str(row.settings.get("optimizer._target_") or "").rpartition(".")[2]
         parts = [row.method if len(methods) > 1 or not optimizer else f"{row.method}, {optimizer}"]
         if not optimizer:
-            parts += [f"{name}={value}" for name, value in row.settings.items() if not name.endswith("_target_")][:2]
+            told = {name: value for name, value in row.settings.items() if not name.startswith("selection.")}
+            parts += [f"{name}={value}" for name, value in told.items() if not name.endswith("_target_")][:2]
         found.append(", ".join(parts))
     return found
 

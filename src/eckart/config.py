@@ -18,15 +18,16 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 import eckart
 from eckart.printable import printable
 from eckart.results.screen import Screen
+from eckart.results.settings import AUTO
 
-GROUPS = ("method", "data", "optimizer", "schedule", "trainer", "logger", "callbacks", "experiment")
+GROUPS = ("method", "data", "selection", "optimizer", "schedule", "trainer", "logger", "callbacks", "experiment")
 
 
 @dataclass
 class TrainConfig:
     """Schema of the root config; a wrong key or type is refused as Hydra composes."""
 
-    rank: int = 10
+    rank: Any = 10
     seed: int = 0
     name: str | None = None
     ckpt: str | None = None
@@ -36,6 +37,7 @@ class TrainConfig:
     objective: Any = "relative_frobenius"
     data: dict[str, Any] = field(default_factory=dict)
     method: dict[str, Any] = field(default_factory=dict)
+    selection: dict[str, Any] = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)
     schedule: dict[str, Any] = field(default_factory=dict)
     trainer: dict[str, Any] = field(default_factory=dict)
@@ -85,6 +87,12 @@ def folder_name(swept: str, number: int) -> str:
 def plain(node: DictConfig | None, *, resolve: bool = True) -> dict[str, Any]:
     """A config as a dictionary; an empty one for a group of which nothing is chosen."""
     return cast(dict[str, Any], OmegaConf.to_container(node, resolve=resolve)) if node else {}
+
+
+def deciding(config: DictConfig, *, resolve: bool = True) -> dict[str, Any]:
+    """A config as a dictionary, without the rule of a rank that is a number and that nothing chooses."""
+    whole = plain(config, resolve=resolve)
+    return whole if whole.get("rank") == AUTO else {key: value for key, value in whole.items() if key != "selection"}
 
 
 def without_hydra(config: DictConfig) -> DictConfig:

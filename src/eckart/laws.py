@@ -11,9 +11,10 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from eckart.allowed import SETTING, check_target
-from eckart.config import GROUPS, ConfigError, is_a, plain, settings_of, type_law
+from eckart.config import GROUPS, ConfigError, is_a, options, plain, settings_of, type_law
 from eckart.printable import printable
 from eckart.results.result import FIELDS
+from eckart.results.settings import AUTO
 
 # Keys under which a config names a class or a function: Hydra's, those of Optuna's sweeper, and those of logging.
 _NAMING = ("_target_", "custom_search_space")
@@ -41,12 +42,14 @@ _STRATEGIES = ("auto", "ddp")
 _OF_RATINGS = ("gibbs", "weighted_als")
 
 
-def check(cfg: DictConfig, choices: dict[str, str]) -> None:
+def check(cfg: DictConfig, choices: dict[str, str], *, alone: bool = True) -> None:
     """Hold a composed config against every law that it can be held to without its data.
 
     Args:
         cfg: The composed root config.
         choices: The option chosen in each group, such as ``{"method": "svd"}``.
+        alone: Whether it is a single run. In a sweep over ``rank=auto,5`` the jobs of a given rank need no rule, and
+            that one was chosen for the others is no error.
 
     Raises:
         ConfigError: For the first law that is broken.
@@ -61,7 +64,9 @@ def check(cfg: DictConfig, choices: dict[str, str]) -> None:
                 raise ConfigError(f"{group}={choices.get(group)} needs a {key}: {group}.{key}={key.upper()}.")
     check_targets(cfg)
     _check_numbers(cfg)
-    if cfg.rank < 1:
+    if cfg.rank != AUTO and not is_a(cfg.rank, int):
+        raise ConfigError(type_law("rank", int, cfg.rank).replace("an integer", f"an integer or {AUTO}"))
+    if cfg.rank != AUTO and cfg.rank < 1:
         raise ConfigError(f"The rank must be at least 1. Found rank={cfg.rank}.")
     asked = [cfg.objective] if isinstance(cfg.objective, str) else cfg.objective
     numbers = [name for name, kind in FIELDS.items() if kind in (int, float)]
@@ -75,6 +80,7 @@ def check(cfg: DictConfig, choices: dict[str, str]) -> None:
         if isinstance(cfg.get(group), DictConfig) and choices.get(group):
             _check_types(cfg[group], settings_of(group, choices[group]), group, cfg)
     _check_trainer(cfg.trainer)
+    _check_selection(cfg, choices, alone=alone)
     _check_loggers(cfg.logger)
     _check_fit(cfg, choices)
 
@@ -150,6 +156,23 @@ def _check_numbers(cfg: DictConfig) -> None:
             raise ConfigError(f"{path} must be finite. Found {value}.")
         if value < 0 and path.startswith(("optimizer.", "schedule.")):
             raise ConfigError(f"{path} must not be negative. Found {value}.")
+
+
+def _check_selection(cfg: DictConfig, choices: dict[str, str], *, alone: bool) -> None:
+    rule, settings = choices.get("selection", "best"), plain(cfg.get("selection"))
+    if cfg.rank != AUTO:
+        if alone and (rule != "best" or settings != plain(settings_of("selection", rule))):
+            found = f"selection={rule} with rank={cfg.rank}"
+            raise ConfigError(f"selection= is for rank={AUTO}, where a rule chooses the rank. Found {found}.")
+        return
+    if not settings:
+        raise ConfigError(f"rank={AUTO} needs a rule that chooses it: selection=NAME. Found none.")
+    if settings.get("rule") not in options("selection"):
+        law = f"selection.rule must be one of: {', '.join(options('selection'))}"
+        raise ConfigError(f"{law}. Found {printable(repr(settings.get('rule')), 80)}.")
+    if cfg.trainer.get("devices") != 1:
+        law = f"rank={AUTO} is for one process: trainer.devices=1; several need a rank that is given"
+        raise ConfigError(f"{law}. Found trainer.devices={cfg.trainer.get('devices')}.")
 
 
 def _check_trainer(trainer: DictConfig) -> None:

@@ -42,9 +42,11 @@ def draw(path: Path) -> None:
 
 
 ARGUMENTS = [
-    (["rank=ten"], "rank must be an integer. Found 'ten'."),
-    (["rank=1.5"], "rank must be an integer. Found 1.5."),
-    (["rank=null"], "rank must be an integer. Found null."),
+    (["rank=ten"], "rank must be an integer or auto. Found 'ten'."),
+    (["rank=1.5"], "rank must be an integer or auto. Found 1.5."),
+    (["rank=null"], "rank must be an integer or auto. Found null."),
+    (["rank=auto", "selection=magic"], "Unknown choice selection=magic. It is one of: best, cross_validation, energy,"),
+    (["rank=auto", "selection=energy", "selection.share=2", *SMALL], "selection.share must be in (0, 1]. Found 2."),
     (["rank=0"], "The rank must be at least 1. Found rank=0."),
     (["rank=401"], "1 <= rank <= min(m, n) = 400. Found 401."),
     (["rank"], "Cannot read the override 'rank'."),

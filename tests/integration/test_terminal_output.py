@@ -50,6 +50,13 @@ def test_a_run_shows_its_progress_and_leaves_nothing(
     assert not any(seen[-1])
 
 
+@pytest.mark.processes
+def test_a_run_says_that_it_chooses_its_rank(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, _ = shown(train, monkeypatch, *SLOW, "rank=auto", "selection=energy", "method.max_steps=2", *QUIET)
+    assert any("choosing the rank by energy" in rows[0] for rows in seen), [rows[0] for rows in seen]
+    assert not any(seen[-1])
+
+
 def test_a_sweep_shows_its_jobs_above_the_stack_and_failures_stay(
     train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:

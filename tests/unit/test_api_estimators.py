@@ -16,6 +16,12 @@ def test_scikit_learns_own_checks(estimator: Any, check: Any) -> None:
     check(estimator)
 
 
+@pytest.mark.processes
+@parametrize_with_checks([LowRankApproximation("auto"), MatrixCompletion("auto")])  # type: ignore[untyped-decorator]
+def test_scikit_learns_own_checks_where_a_rule_chooses_the_rank(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
 @pytest.fixture(scope="module")
 def samples() -> Any:
     return np.random.default_rng(0).standard_normal((40, 12)) @ np.diag(0.8 ** np.arange(12))
@@ -73,6 +79,15 @@ def test_the_rank_is_chosen_by_cross_validation() -> None:
     assert search.best_score_ == pytest.approx(1)
 
 
+def test_a_rule_chooses_the_rank() -> None:
+    random = np.random.default_rng(2)
+    samples = random.standard_normal((30, 2)) @ random.standard_normal((2, 8))
+    model = LowRankApproximation("auto", method="svd").fit(samples)
+    assert (model.rank_, model.components_.shape, model.transform(samples).shape) == (2, (2, 8), (30, 2))
+    fewer = LowRankApproximation("auto", method="svd", selection="energy", options={"share": 0.5}).fit(samples)
+    assert fewer.rank_ == 1
+
+
 @pytest.fixture(scope="module")
 def whole() -> Any:
     random = np.random.default_rng(3)
@@ -120,7 +135,7 @@ def test_the_score_of_completion_is_the_share_of_squares_that_is_explained(sampl
 def test_a_wrong_rank_and_wrong_coordinates_are_said_in_one_line(samples: Any) -> None:
     with pytest.raises(ValueError, match=r"min\(n_samples=40, n_features=12\)\. Found 13\.$"):
         LowRankApproximation(rank=13).fit(samples)
-    with pytest.raises(ValueError, match=r"^rank must be an integer\. Found 2\.5\.$"):
+    with pytest.raises(ValueError, match=r"^rank must be an integer or 'auto'\. Found 2\.5\.$"):
         LowRankApproximation(rank=2.5).fit(samples)  # type: ignore[arg-type]
     model = LowRankApproximation(rank=2, method="svd").fit(samples)
     with pytest.raises(ValueError, match=r"^X must have 2 columns, one for each component\. Found shape \(40, 12\)\.$"):

@@ -232,7 +232,12 @@ FAULTS: list[tuple[Any, dict[str, Any], str]] = [
     (None, {"max_steps": 0}, r"^max_steps must be an integer of at least 1\. Found 0\.$"),
     (None, {"transpose": 1}, r"^transpose must be true or false\. Found 1\.$"),
     (None, {"tolerance": float("nan")}, r"^tolerance must not be negative\. Found nan\.$"),
-    (None, {"rank": 2.5}, r"^rank must be an integer\. Found 2\.5\.$"),
+    (None, {"rank": 2.5}, r"^rank must be an integer or 'auto'\. Found 2\.5\.$"),
+    (None, {"rank": "ten"}, r"^rank must be an integer or 'auto'\. Found 'ten'\.$"),
+    (None, {"rank": 2, "selection": "best"}, r"^selection is for rank='auto', .* Found rank=2\.$"),
+    (None, {"rank": "auto", "selection": "enrgy"}, r"^selection must be one of: best, .* Did you mean energy\?$"),
+    (None, {"rank": "auto", "selection": "energy", "share": 2}, r"^share must be in \(0, 1\]\. Found 2\.$"),
+    (None, {"rank": "auto", "share": 0.5}, r"^Unknown option share\. "),
     (None, {"rank": 8}, r"^The rank must satisfy 1 <= rank <= min\(m, n\) = 7\. Found 8\.$"),
     (None, {"seed": "a"}, r"^seed must be an integer\. Found 'a'\.$"),
     (

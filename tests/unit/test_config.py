@@ -15,6 +15,7 @@ from eckart import config
 from eckart.commands import COMMANDS
 from eckart.config import ConfigError, describe_choices, folder_name, nearest, type_law
 from eckart.laws import check, check_targets
+from eckart.selection import RULES
 
 
 def composed(*overrides: str) -> tuple[DictConfig, dict[str, str]]:
@@ -82,10 +83,36 @@ def test_command_line_wins_over_what_a_method_asks_for() -> None:
 LAWS = [
     (["rank=0"], "The rank must be at least 1. Found rank=0."),
     (["rank=-3"], "The rank must be at least 1. Found rank=-3."),
+    (["rank=ten"], "rank must be an integer or auto. Found 'ten'."),
+    (["rank=1.5"], "rank must be an integer or auto. Found 1.5."),
+    (["rank=true"], "rank must be an integer or auto. Found True."),
+    (["rank=auto", "~selection"], "rank=auto needs a rule that chooses it: selection=NAME. Found none."),
+    (["rank=auto", "selection=energy", "selection.share=x"], "selection.share must be a number. Found 'x'."),
+    (
+        ["rank=auto", "selection.rule=magic"],
+        "selection.rule must be one of: best, cross_validation, energy, gavish_donoho, information, parallel_analysis, "
+        "screenot. Found 'magic'.",
+    ),
+    (
+        ["rank=5", "selection=energy"],
+        "selection= is for rank=auto, where a rule chooses the rank. Found selection=energy with rank=5.",
+    ),
+    (
+        ["rank=auto", "trainer=ddp"],
+        "rank=auto is for one process: trainer.devices=1; several need a rank that is given. Found trainer.devices=2.",
+    ),
     (["data=file"], "data=file needs a path: data.path=PATH."),
     (
         ["method=classifier", "data=photo"],
         "method=classifier needs labeled samples: data=mnist or data=digits. Found data=photo.",
+    ),
+    (
+        ["method=svd", "data=ratings", "data.path=a.csv"],
+        "data=ratings has some entries only: method=completion. Found method=svd.",
+    ),
+    (
+        ["method=factorization", "optimizer=gibbs"],
+        "optimizer=gibbs trains a model of ratings: method=completion. Found method=factorization.",
     ),
     (
         ["data=gaussian", "data.observed=0.5"],
@@ -197,16 +224,31 @@ def test_names_in_our_own_configs_are_allowed(option: str) -> None:
         ["optimizer=adam", "optimizer.lr=1", "optimizer.betas=[0.5,0.9]"],
         ["data.seed=3"],
         ["logger=none", "trainer.precision=32-true"],
+        ["rank=auto"],
+        ["rank=auto", "selection=energy", "selection.share=1"],
     ],
 )
 def test_what_can_be_run_is_let_through(overrides: list[str]) -> None:
     check(*composed(*overrides))
 
 
-@pytest.mark.parametrize("override", ["ranks=2", "method.max_step=3", "rank=ten", "seed=0.5", "name=[1]", "method=sdv"])
+@pytest.mark.parametrize("override", ["ranks=2", "method.max_step=3", "seed=0.5", "name=[1]", "method=sdv"])
 def test_schema_refuses_wrong_keys_and_types(override: str) -> None:
     with pytest.raises(HydraException):
         composed(override)
+
+
+def test_a_rule_is_no_error_in_a_sweep_over_given_ranks_and_auto() -> None:
+    cfg, choices = composed("rank=5", "selection=energy")
+    check(cfg, choices, alone=False)
+    assert "selection" not in config.deciding(cfg)
+    automatic, _ = composed("rank=auto", "selection=energy")
+    assert config.deciding(automatic)["selection"] == {"rule": "energy", "share": 0.99}
+
+
+def test_each_rule_of_the_config_is_one_of_the_package() -> None:
+    rules = {name: config.settings_of("selection", name).rule for name in options("selection")}
+    assert rules == {name: name for name in RULES}
 
 
 def test_seed_reaches_the_data() -> None:

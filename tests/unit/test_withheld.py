@@ -11,7 +11,15 @@ from eckart.data.incomplete import conditioned, mask
 from eckart.linalg.entries import Entries
 from eckart.methods.withheld import Evidence, has_direction, withhold
 
-FACTS = {"observed": 1000, "withheld": 50, "freedom": 500, "short": 0, "directed": False, "rested": True, "size": 1.0}
+FACTS = {
+    "observed": 1000,
+    "withheld": 50,
+    "freedom": 500,
+    "short": 0,
+    "directed": False,
+    "rested": True,
+    "whole": 1e-12,
+}
 
 
 def observed(rows: int, cols: int, share: float, seed: int = 0) -> Entries:
@@ -61,13 +69,14 @@ def test_the_seed_alone_draws_them() -> None:
         ({"withheld": 0}, "fits, not confirmed"),
         ({"freedom": 1000}, "fits, not confirmed"),
         ({"short": 1}, "fits, not confirmed"),
-        ({"size": 5.0}, "fits, not confirmed"),
+        ({"whole": 0.1}, "fits, not confirmed"),
         # Exact to 1e-4: enough, at rest or not.
         ({"rested": False}, "recovered"),
         ({"rested": False, "fit": 0.005, "final": 0.005, "error": 0.01}, "fits, not confirmed"),
         ({"final": 0.02}, "did not fit"),
         # Noise: the fit on 1000 entries leaves .1, so that .2 is expected of others.
-        ({"fit": 0.1, "final": 0.1, "error": 0.29}, "recovered"),
+        ({"fit": 0.1, "final": 0.1, "error": 0.29, "whole": 0.5}, "recovered"),
+        ({"fit": 0.1, "final": 0.1, "error": 0.29, "whole": 0.6}, "did not fit"),
         ({"fit": 0.1, "final": 0.1, "error": 0.31}, "did not fit"),
         ({"fit": 0.1, "final": 0.1, "error": 0.2, "directed": True}, "did not fit"),
         ({"fit": 0.4, "final": 0.4, "error": 0.6}, "did not fit"),

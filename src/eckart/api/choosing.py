@@ -1,4 +1,4 @@
-"""Methods, optimizers and schedules by name, with the settings that the command line gives them."""
+"""Methods, optimizers, schedules and rules by name, with the settings that the command line gives them."""
 
 import difflib
 import functools
@@ -42,21 +42,27 @@ def matrix_methods() -> list[str]:
 
 
 def choose(
-    method: str, optimizer: str | Callable[..., Any] | None, schedule: str | Callable[..., Any] | None, own: Any
+    method: str,
+    optimizer: str | Callable[..., Any] | None,
+    schedule: str | Callable[..., Any] | None,
+    own: Any,
+    *,
+    selection: str | None = None,
 ) -> dict[str, Choice]:
-    """Look a method, its optimizer and its schedule up, and share the user's settings out among them.
+    """Look a method, its optimizer, its schedule and a rule up, and share the user's settings out among them.
 
     Args:
         method: Name of a method that learns a matrix.
         optimizer: Name of an optimizer, or a callable that makes one; None for the one that comes with the method.
         schedule: Name of a schedule, or a function of the share of the training that is done; None for none.
-        own: The user's settings by name, of any of the three.
+        own: The user's settings by name, of any of them.
+        selection: Name of the rule that chooses the rank; None where the rank is given.
 
     Returns:
-        The three by group: ``method``, ``optimizer``, ``schedule``.
+        Each by its group: ``method``, ``optimizer``, ``schedule`` and, where there is a rule, ``selection``.
 
     Raises:
-        ValueError: For an unknown name, a value of the wrong type, or three that do not fit together.
+        ValueError: For an unknown name, a value of the wrong type, or choices that do not fit together.
 
     Example:
         >>> chosen = choose("factorization", "adam", None, {"lr": 0.1, "max_steps": 5})
@@ -75,12 +81,15 @@ def choose(
     trained = [name for name in config.options("optimizer") if name != "none"]
     _known("optimizer", names["optimizer"], ["none"] if computes else trained)
     _known("schedule", names["schedule"], config.options("schedule"))
+    if selection is not None:
+        _known("selection", selection, config.options("selection"))
+        names["selection"] = selection
     found = {group: _choice(group, name) for group, name in names.items()}
     settings = {group: dict(choice.settings) for group, choice in found.items()}
     for name, value in own.items():
-        group = next((group for group in settings if name in settings[group]), None)
+        group = next((group for group in settings if name in settings[group] and name != "rule"), None)
         if group is None:
-            every = [known for group in settings for known in settings[group]]
+            every = [known for group in settings for known in settings[group] if known != "rule"]
             raise ValueError(f"Unknown option {name}. {config.nearest(name, every)}")
         settings[group][name] = _checked(name, value, settings[group][name])
     if found["schedule"].make is not None and isinstance(optimizer, str | None) and "lr" not in settings["optimizer"]:
@@ -89,9 +98,10 @@ def choose(
 
 
 def _known(group: str, name: Any, options: list[str]) -> None:
-    if name in options or (callable(name) and group != "method"):
+    named = group in ("method", "selection")
+    if name in options or (callable(name) and not named):
         return
-    law = f"{group} must be one of: {', '.join(options)}{'' if group == 'method' else '; or a callable'}"
+    law = f"{group} must be one of: {', '.join(options)}{'' if named else '; or a callable'}"
     near = difflib.get_close_matches(str(name), options, n=1)
     raise ValueError(f"{law}. Found {name!r}.{f' Did you mean {near[0]}?' if near else ''}")
 
@@ -100,10 +110,10 @@ def _choice(group: str, name: str | Callable[..., Any]) -> Choice:
     if not isinstance(name, str):
         return Choice(name)
     settings = config.plain(config.settings_of(group, name), resolve=False)
-    target, needs = settings.pop("_target_"), settings.pop("needs", "")
+    target, needs = settings.pop("_target_", None), settings.pop("needs", "")
     settings.pop("_partial_", None)
     if target is None:
-        return Choice(None)
+        return Choice(None, settings)
     module, _, attribute = target.rpartition(".")
     return Choice(getattr(importlib.import_module(module), attribute), settings, needs)
 

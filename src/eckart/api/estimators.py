@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from eckart.api.fit import fit
 from eckart.api.predicting import Predictor
 from eckart.linalg.entries import Entries
+from eckart.results.settings import AUTO
 
 Array = NDArray[np.float64]
 # Rows of a least-squares problem each, solved at once.
@@ -22,25 +23,28 @@ _BLOCK = 256
 class _Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """What both estimators share: they learn ``X ≈ U Σ Vᵀ`` by :func:`eckart.fit`, and keep Σ and Vᵀ."""
 
-    rank: int
+    rank: int | str
+    selection: str
     random_state: Any
 
     def _learn(self, X: Any, method: str, ids: Any = (None, None)) -> None:
         rows, cols = X.shape
-        if not 1 <= self.rank <= min(rows, cols):
+        automatic = isinstance(self.rank, str)
+        if not automatic and not 1 <= self.rank <= min(rows, cols):  # type: ignore[operator]
             law = f"The rank must satisfy 1 <= rank <= min(n_samples={rows}, n_features={cols})"
             raise ValueError(f"{law}. Found {self.rank}.")
         seed = self.random_state
         if not isinstance(seed, int | np.integer):
             seed = check_random_state(seed).randint(2**31 - 1)
         named = {name: getattr(self, name) for name in ("optimizer", "max_steps", "tolerance")}
+        named["selection"] = self.selection if self.rank == AUTO else None
         options = {name: value for name, value in named.items() if value is not None}
         result = fit(X, self.rank, method, seed=int(seed), **options, **(self.options or {}))
         u, s, vh = (part.double().numpy() for part in result.svd())
         _, self.components_ = svd_flip(u, vh, u_based_decision=False)
         self.singular_values_ = s
         self.errors_, self.optimum_ = result.errors, result.optimum
-        self.n_steps_ = result.fields["steps"]
+        self.n_steps_, self.rank_ = result.fields["steps"], result.fields["rank"]
         limits = result.fields.get("rating_range")
         self.predictor_ = Predictor(result.left, result.right, tuple(limits) if limits else None, *ids)
 
@@ -64,12 +68,13 @@ class LowRankApproximation(_Estimator):
     It does what scikit-learn's ``TruncatedSVD`` does, and its factors reach the same optimum.
 
     Args:
-        rank: Number of components, ``1 <= rank <= min(n_samples, n_features)``.
+        rank: Number of components, ``1 <= rank <= min(n_samples, n_features)``, or ``"auto"``.
         method: As of :func:`eckart.fit`; ``svd`` computes and is not trained.
         optimizer: As of :func:`eckart.fit`; None for the one that comes with the method.
         max_steps: Steps at most; None for the method's own number.
         tolerance: Where the training stops; None for the method's own.
         options: Further options of the method and the optimizer, by name.
+        selection: With ``rank="auto"``, the rule that chooses it, as of :func:`eckart.fit`; else it is not used.
         random_state: Seed; an instance of ``RandomState``, or None for numpy's own, draws one.
 
     Attributes:
@@ -78,6 +83,7 @@ class LowRankApproximation(_Estimator):
         errors_: Relative errors and their excess over the optimum, as ``errors`` of :class:`eckart.Result`.
         optimum_: Relative errors of the best approximation.
         n_steps_: Steps of the training.
+        rank_: The rank, also where a rule chose it.
         n_features_in_: Number of features.
 
     Example:
@@ -89,17 +95,19 @@ class LowRankApproximation(_Estimator):
 
     def __init__(
         self,
-        rank: int = 2,
+        rank: int | str = 2,
         *,
         method: str = "factorization",
         optimizer: Any = None,
         max_steps: int | None = None,
         tolerance: float | None = None,
         options: dict[str, Any] | None = None,
+        selection: str = "best",
         random_state: Any = 0,
     ) -> None:
         self.rank, self.method, self.optimizer, self.max_steps = rank, method, optimizer, max_steps
-        self.tolerance, self.options, self.random_state = tolerance, options, random_state
+        self.tolerance, self.options, self.selection = tolerance, options, selection
+        self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn the components of samples, an array or a sparse matrix of shape ``(n_samples, n_features)``."""
@@ -137,11 +145,12 @@ class MatrixCompletion(_Estimator):
     :meth:`fit_sparse` a sparse matrix of SciPy.
 
     Args:
-        rank: Number of components, ``1 <= rank <= min(n_samples, n_features)``.
+        rank: Number of components, ``1 <= rank <= min(n_samples, n_features)``, or ``"auto"``.
         optimizer: As of :func:`eckart.fit`; None for the one that comes with the method.
         max_steps: Steps at most; None for the method's own number.
         tolerance: Where the training stops; None for the method's own.
         options: Further options of the method and the optimizer, by name.
+        selection: With ``rank="auto"``, the rule that chooses it, as of :func:`eckart.fit`; else it is not used.
         random_state: Seed; an instance of ``RandomState``, or None for numpy's own, draws one.
 
     Attributes:
@@ -149,6 +158,7 @@ class MatrixCompletion(_Estimator):
         singular_values_: Its singular values, shape ``(rank,)``, nonincreasing.
         errors_: ``relative_observed``, and errors against the whole matrix if no entry is missing.
         n_steps_: Steps of the training.
+        rank_: The rank, also where a rule chose it.
         n_features_in_: Number of features.
         predictor_: What answers :meth:`predict_pairs` and :meth:`top_n`.
 
@@ -162,16 +172,18 @@ class MatrixCompletion(_Estimator):
 
     def __init__(
         self,
-        rank: int = 2,
+        rank: int | str = 2,
         *,
         optimizer: Any = None,
         max_steps: int | None = None,
         tolerance: float | None = None,
         options: dict[str, Any] | None = None,
+        selection: str = "best",
         random_state: Any = 0,
     ) -> None:
         self.rank, self.optimizer, self.max_steps = rank, optimizer, max_steps
-        self.tolerance, self.options, self.random_state = tolerance, options, random_state
+        self.tolerance, self.options, self.selection = tolerance, options, selection
+        self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn the components from the entries of X that are not NaN, shape ``(n_samples, n_features)``."""

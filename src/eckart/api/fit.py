@@ -29,6 +29,8 @@ from eckart.results import terminal
 from eckart.results.history import History
 from eckart.results.result import whole
 from eckart.results.screen import Screen
+from eckart.results.settings import AUTO
+from eckart.runs.choosing_rank import choose_rank
 from eckart.runs.fingerprint import versions
 from eckart.runs.measuring import measure
 from eckart.runs.process import quiet, threads
@@ -38,12 +40,13 @@ from eckart.runs.recorder import Recorder
 
 def fit(
     target: Any,
-    rank: int = 10,
+    rank: int | str = 10,
     method: str = "bottleneck",
     *,
     seed: int = 0,
     optimizer: str | Callable[..., Optimizer] | None = None,
     schedule: str | Callable[[float], float] | None = None,
+    selection: str | None = None,
     observed: Any = None,
     dtype: torch.dtype = torch.float64,
     verbose: bool = False,
@@ -59,18 +62,20 @@ def fit(
             operator, which is anything that has a shape and gives products by ``@``, such as a SciPy
             ``LinearOperator``. With ``method="completion"``, NaN marks the missing entries, and of a sparse matrix of
             SciPy the entries that it stores are observed, zeros among them.
-        rank: Rank k, ``1 <= rank <= min(m, n)``.
+        rank: Rank k, ``1 <= rank <= min(m, n)``, or ``"auto"``: a rule chooses it from what the method sees.
         method: ``bottleneck``, ``factorization``, ``completion``, ``factorized_linear`` or ``svd``.
         seed: Draws the probes and the initial weights.
         optimizer: Name of an optimizer, such as ``adam``, or a callable that makes one from parameters; None for the
             one that comes with the method.
         schedule: Name of a schedule of the learning rate, or a function of the share of the training that is done.
+        selection: With ``rank="auto"``, the rule: ``energy``, ``gavish_donoho``, ``screenot``, ``information``,
+            ``parallel_analysis``, ``cross_validation`` or ``best``, which None stands for.
         observed: For ``completion``: the fraction of the entries that are observed, or a boolean mask of shape
             ``(m, n)``; None for all that are not NaN.
         dtype: Type that is trained in, ``torch.float64`` or ``torch.float32``. Errors are measured in float64.
         verbose: Whether to show the progress, and to print the table at the end.
-        **options: Settings of the method, the optimizer and the schedule, by their names in ``conf/``: ``max_steps``,
-            ``tolerance``, ``probes``, ``vectors``, ``transpose``, ``lr``, …
+        **options: Settings of the method, the optimizer, the schedule and the rule, by their names in ``conf/``:
+            ``max_steps``, ``tolerance``, ``probes``, ``vectors``, ``transpose``, ``lr``, ``share``, …
 
     Returns:
         Factors, errors, optimum and history.
@@ -92,12 +97,20 @@ def fit(
         ValueError: Unknown option max_step. Did you mean max_steps?
     """
     began = time.perf_counter()
-    rank, seed = _integer("rank", rank), _integer("seed", seed)
-    chosen = choose(method, optimizer, schedule, options)
+    automatic, seed = isinstance(rank, str) and rank == AUTO, _integer("seed", seed)
+    if selection is not None and not automatic:
+        raise ValueError(f"selection is for rank={AUTO!r}, where a rule chooses the rank. Found rank={rank!r}.")
+    number = 1 if automatic else _rank(rank)
+    chosen = choose(method, optimizer, schedule, options, selection=selection or "best" if automatic else None)
     with quiet(), torch.inference_mode(False), torch.enable_grad():
         data = _data(target, method, chosen["method"].needs, observed, seed)
-        trained = _method(chosen, data, rank, seed, dtype)
-        reference = _reference(chosen["method"].needs, data, rank, dtype)
+        trained, by_rule = _method(chosen, data, number, seed, dtype), None
+        if automatic:
+            by_rule, first = choose_rank(trained, chosen["selection"].settings, seed=seed), trained
+            trained = _method(chosen, data, by_rule.rank, seed, dtype)
+            trained.take_over(first)
+        (number,) = trained.ranks
+        reference = _reference(chosen["method"].needs, data, number, dtype)
         recorder, history = Recorder(reference), History(None)
         # A notebook is no terminal, and shows the bar all the same.
         bar = TrainingBar(
@@ -112,15 +125,23 @@ def fit(
             trained.learn(record)
         ((fields, factors),) = measure(trained, reference)
     settings = {group: dict(choice.settings) for group, choice in chosen.items()}
-    identity = {"method": method, "rank": rank, "seed": seed, "config": settings, "versions": versions()}
+    identity = {"method": method, "rank": number, "seed": seed, "config": settings, "versions": versions()}
     # The options are keywords here, in no group.
     fields = fields | {"stop_reason": fields["stop_reason"].replace("method.", "")}
+    fields |= by_rule.fields(reference) if by_rule else {}
     fields = whole(identity | fields | {"total_seconds": time.perf_counter() - began})
     matrix = None if reference.matrix is None else reference.matrix[0]
     result = Result(fields, factors=(factors["left"], factors["right"]), history=history, target=matrix)
     if verbose:
         print(terminal.table(result.fields, None, Screen.of(sys.stdout)))
     return result
+
+
+def _rank(value: Any) -> int:
+    try:
+        return _integer("rank", value)
+    except ValueError as error:
+        raise ValueError(str(error).replace("an integer", f"an integer or {AUTO!r}")) from None
 
 
 def _integer(name: str, value: Any) -> int:

@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning import LightningDataModule
 
 from eckart.data.files.triplets import Triplets, read_triplets
-from eckart.linalg.checks import require_one_of
+from eckart.linalg.checks import require_different, require_one_of
 from eckart.linalg.entries import Entries
 
 _HELD_OUT = 0.1
@@ -97,6 +97,7 @@ class RatingsData(LightningDataModule):
         """
         if needs != "entries":
             raise ValueError("data=ratings has some entries only, for method=completion. Found another method.")
+        require_different(self._entries.value)
         return {"entries": self._entries}
 
     def bytes(self) -> int:

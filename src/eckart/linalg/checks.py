@@ -66,3 +66,23 @@ def require_nonzero(norms: Tensor, *, name: str = "The target") -> None:
     """
     if torch.any(norms == 0):
         raise ValueError(f"{name} must not be all zero: relative errors are undefined for it. Found norm 0.")
+
+
+def require_different(ratings: Tensor) -> None:
+    """Refuse ratings from which nothing can be learned.
+
+    Args:
+        ratings: Shape ``(N,)``.
+
+    Raises:
+        ValueError: If there are fewer than two, or all are equal.
+
+    Example:
+        >>> require_different(torch.tensor([3.0, 3.0]))
+        Traceback (most recent call last):
+        ValueError: The ratings must not all be equal. Found 2 of 3.
+    """
+    if len(ratings) < 2:
+        raise ValueError(f"There must be at least two ratings to learn from. Found {len(ratings)}.")
+    if (ratings == ratings[0]).all():
+        raise ValueError(f"The ratings must not all be equal. Found {len(ratings)} of {float(ratings[0]):g}.")

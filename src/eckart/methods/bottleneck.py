@@ -60,6 +60,7 @@ class BottleneckNet(ProbingMethod):
     ) -> None:
         super().__init__(operator, **common)
         require_one_of("initialization", initialization, INITIALIZATIONS)
+        self._hidden = hidden
         stack, (rows, cols) = operator.stack, operator.shape
         if hidden == "powers_of_two" and {*self.ranks, self.width} != {self.width}:
             raise ValueError(f"hidden=powers_of_two stacks nets of one rank alone. Found ranks {self.ranks}.")
@@ -79,6 +80,13 @@ class BottleneckNet(ProbingMethod):
         """The rank where the layers around the bottleneck depend on it."""
         key = super().stack_key(rank, optimizer, settings)
         return rank if key is not None and settings.get("hidden") == "powers_of_two" else key
+
+    @property
+    def largest_rank(self) -> int | None:
+        """The number of probes that are drawn once, or the least width of the hidden layers."""
+        widths = [] if isinstance(self._hidden, str) else [int(width) for width in self._hidden]
+        probes = super().largest_rank
+        return min([*widths, *([] if probes is None else [probes])], default=None)
 
     def forward(self, x: Tensor) -> Tensor:
         """Images of a batch of vectors for each member, ``(J, batch, n)`` to ``(J, batch, m)``."""

@@ -13,6 +13,7 @@ from eckart.linalg.ranks import check_rank
 from eckart.linalg.svd import gram_svd
 from eckart.methods.method import Method
 from eckart.methods.optimizers import restore_settings, solver_class
+from eckart.methods.validation import Validated, validated
 from eckart.nn.mlp import MLP
 from eckart.optim import schedules
 from eckart.optim.schedules import Schedule
@@ -72,6 +73,7 @@ class Classifier(Method):
         if (solver := solver_class(optimizer)) is not None:
             raise ValueError(f"The classifier needs an optimizer like optimizer=adam. Found {solver.__name__}.")
         self.max_epochs, self.make_optimizer, self.schedule = epochs, optimizer, schedule
+        self._samples, self._hidden = (matrix, labels[0]), list(hidden)
         u, s, vh = gram_svd(matrix.double(), rank)
         self.left, self.right = u * s, vh
         self.register_buffer("components", vh.to(dtype))
@@ -88,6 +90,22 @@ class Classifier(Method):
         self.train_loss = float("nan")
         self._record: dict[str, Any] | None = {}
         self._sum = torch.zeros(())
+
+    def to_choose_from(self) -> Tensor:
+        """The training inputs."""
+        return self._samples[0]
+
+    def validated(self) -> Validated:
+        """The rank by the loss on a part of the training set; see :func:`eckart.methods.validation.validated`."""
+        return validated(
+            *self._samples,
+            seed=self.seeds[0],
+            hidden=self._hidden,
+            epochs=self.max_epochs,
+            optimizer=self.make_optimizer,
+            schedule=self.schedule,
+            dtype=self.components.dtype,
+        )
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """``U Σ`` and ``Vᵀ`` of the training inputs, whose product is what the net is trained on."""

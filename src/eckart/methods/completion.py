@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eckart.linalg.determined import amplification, undetermined
 from eckart.linalg.entries import Entries
 from eckart.methods.factorization import PairMethod
 from eckart.methods.method import Method
@@ -66,6 +67,7 @@ class Completion(PairMethod):
                     f"matrix of rank {rank}: many matrices fit them, and held-out entries cannot be trusted",
                     stacklevel=2,
                 )
+        self._undetermined = [undetermined(own, rank) for own, rank in zip(entries, ranks, strict=True)]
         norms = torch.stack([own.norm() for own in entries])
         super().__init__(len(entries), (rows, cols), norms, ranks=ranks, seeds=seeds, **common)
         self.entries = [own.to(self.trained_dtype) for own in entries]
@@ -77,6 +79,10 @@ class Completion(PairMethod):
         # Relative errors at the check: on the entries that were seen, on those withheld; and whether they had a
         # direction in common.
         self.register_buffer("errors_then", torch.full((self.stack, 3), torch.nan, dtype=self.trained_dtype))
+
+    def to_choose_from(self) -> Entries:
+        """The observed entries."""
+        return self.entries[0]
 
     @classmethod
     def trained_by(cls, optimizer: object | None) -> type[Method]:
@@ -134,21 +140,19 @@ class Completion(PairMethod):
         """What the fit of a member is to be judged by."""
         own, chosen = self.entries[member], self.withheld[member]
         fit, error, directed = self.errors_then[member].tolist()
-        rank, counts = self.ranks[member], own.counts()
-        short = sum(int(((count < rank) & (count > 0)).sum()) for count in counts)
         withheld = int(chosen.sum()) if error == error else 0
         everything = torch.ones(len(own), dtype=torch.bool)
         return Evidence(
             observed=len(own) - withheld,
             withheld=withheld,
             freedom=self._freedom[member],
-            short=short,
+            short=self._undetermined[member],
             fit=fit,
             error=error,
             directed=directed == 1,
             final=self._relative(member, everything),
             rested=float(self.driver.stationarity[member]) <= self.tolerance,
-            size=float(self._sizes()[member]),
+            whole=self._expected(member),
         )
 
     def fields(self, member: int) -> dict[str, Any]:
@@ -177,6 +181,17 @@ class Completion(PairMethod):
         residual = self._residual(member, kept)
         directed = has_direction(kept, residual, self.seeds[member])
         return self._relative(member, ~chosen), self._relative(member, chosen), float(directed)
+
+    def _expected(self, member: int) -> float:
+        own, rank = self.entries[member], self.ranks[member]
+        spare = len(own) - self._freedom[member]
+        if spare <= 0:
+            return torch.inf
+        left, right = (factor[member].detach().double().cpu() for factor in self.factors())
+        left, right = left[:, :rank], right[:rank]
+        variance = self._residual(member, own).square().sum() / spare
+        squares = ((left.mT @ left) * (right @ right.mT)).sum()
+        return float((variance * amplification(own, left, right) / squares).sqrt())
 
     @torch.no_grad()
     def _sizes(self) -> Tensor:

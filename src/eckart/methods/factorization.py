@@ -104,6 +104,10 @@ class Factorization(PairMethod):
         super().__init__(len(target), (target.shape[1], target.shape[2]), norms, **common)
         self.register_buffer("target", target.to(self.trained_dtype), persistent=False)
 
+    def to_choose_from(self) -> Tensor:
+        """The target."""
+        return self.target[0]
+
     def make_objective(self) -> Objective:
         """Every entry."""
         return KnownTarget(self.target / self.scale)

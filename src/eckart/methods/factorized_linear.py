@@ -59,6 +59,13 @@ class FactorizedLinear(ProbingMethod):
             self._start_from_svd()
         super().on_train_start()
 
+    def take_over(self, other: ProbingMethod) -> None:
+        """Take over the outputs of the teacher, and the bias that one of them showed."""
+        super().take_over(other)
+        assert isinstance(other, FactorizedLinear)
+        self.student_bias.copy_(other.student_bias)
+        self._has_bias = other._has_bias
+
     def outputs(self, x: Tensor) -> Tensor:
         """Outputs of the teachers without the bias that the students have, ``(J, batch, n)`` to ``(J, batch, m)``."""
         if not self._has_bias:

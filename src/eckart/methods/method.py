@@ -7,6 +7,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor
 
 from eckart.methods.processes import Processes
+from eckart.methods.validation import Validated
 
 
 class Method(LightningModule):
@@ -71,6 +72,30 @@ class Method(LightningModule):
             A value that is the same for the members of a stack; None where the job must run alone.
         """
         return None
+
+    def to_choose_from(self) -> Any:
+        """What the choice of a rank may rest on: what training sees, of a stack of one.
+
+        Returns:
+            A matrix, shape ``(m, n)``, or the entries that are observed.
+
+        Raises:
+            ValueError: If the method has none.
+        """
+        law = f"{type(self).__name__} needs a rank that is given, as in rank=10: it has nothing that one is chosen from"
+        raise ValueError(f"{law}. Found rank=auto.")
+
+    def validated(self) -> Validated | None:
+        """The rank whose loss on a part of the training set is good enough; None where no such loss is known."""
+        return None
+
+    @property
+    def largest_rank(self) -> int | None:
+        """Largest rank that its other settings allow; None where the shape of the target alone is the limit."""
+        return None
+
+    def take_over(self, other: Any) -> None:
+        """Take over what a method of the same settings, whose evidence a rank was chosen from, has asked for."""
 
     @classmethod
     def trained_by(cls, optimizer: object | None) -> type["Method"]:

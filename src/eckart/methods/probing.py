@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from eckart.data.probes import Probes
+from eckart.data.probes import Probes, orthogonal
 from eckart.linalg.images import Images
 from eckart.linalg.operators import Operator
+from eckart.linalg.random import stream
 from eckart.methods.matrix import MatrixMethod
 from eckart.methods.optimizers import solver_class
-from eckart.methods.seen import Seen
+from eckart.methods.seen import Seen, shown_by
 from eckart.nn.bottleneck import Bottleneck
 from eckart.optim.objectives import KnownTarget, Objective
 from eckart.optim.scaled_gd import ScaledGD
@@ -77,6 +78,7 @@ class ProbingMethod(MatrixMethod):
         self._objective: KnownTarget | None = None
         self._seen: Seen | None = None
         self._drawn: Tensor | None = None
+        self._transposed: Tensor | None = None
         self._scale = torch.ones(self.stack, 1, 1, dtype=dtype)
         # The mean over the outputs too, as in the paper.
         self.loss_unit /= size if transpose else rows
@@ -84,6 +86,35 @@ class ProbingMethod(MatrixMethod):
             seen = (min(rows, count), size) if transpose else (rows, min(count, size))
             self.register_buffer("left", torch.zeros(self.stack, seen[0], self.width, dtype=dtype))
             self.register_buffer("right", torch.zeros(self.stack, self.width, seen[1], dtype=dtype))
+
+    def to_choose_from(self) -> Tensor:
+        """What the images of the probes say of the target, as :func:`shown_by` computes it from them.
+
+        Where the probes are fresh at each step, the images of n orthogonal vectors are asked for, and counted.
+        """
+
+        def drawn(size: int) -> Tensor:
+            return orthogonal(size, size, stream(self.seeds[0], "choosing")).to(self.loss_unit)
+
+        if not self.probes.fixed:
+            x = drawn(self.shape[1])
+            return shown_by(x, self.outputs(x[None])[0])
+        seen = self._look()
+        if self.transpose:
+            # In another basis of the same span: the last vectors of this one can be nothing but rounding.
+            size = seen.matrix.shape[1]
+            return drawn(size) @ seen.matrix[0] / size**0.5
+        assert self._drawn is not None
+        return shown_by(self.probes.all[0], self._drawn[0])
+
+    @property
+    def largest_rank(self) -> int | None:
+        """The number of probes that are drawn once."""
+        return self.probes.count if self.probes.fixed else None
+
+    def take_over(self, other: "ProbingMethod") -> None:
+        """Take over the images, so that none is asked for twice, and their count."""
+        self.images, self._drawn, self._transposed = other.images, other._drawn, other._transposed
 
     def outputs(self, x: Tensor) -> Tensor:
         """What the layers are to make of probes, ``(J, batch, n)`` to ``(J, batch, m)``."""
@@ -167,10 +198,14 @@ class ProbingMethod(MatrixMethod):
             # An optimizer is made before a fit starts.
             self.probes.to(self.loss_unit.device)
             x = self.probes.all
-            self._drawn = self.outputs(x)
+            if self._drawn is None:
+                self._drawn = self.outputs(x)
+            self._drawn = self._drawn.to(x.device)
             if self.transpose:
                 basis = torch.linalg.qr(self._drawn.mT).Q
-                self._seen = Seen.from_transpose(basis, self.images.of_transpose(basis.mT))
+                if self._transposed is None:
+                    self._transposed = self.images.of_transpose(basis.mT)
+                self._seen = Seen.from_transpose(basis, self._transposed.to(x.device))
             else:
                 self._seen = Seen.from_images(x, self._drawn, orthogonal=self._orthogonal)
             if self._solved:

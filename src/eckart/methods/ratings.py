@@ -7,13 +7,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from eckart.linalg.checks import require_different
 from eckart.linalg.entries import Entries
+from eckart.linalg.held_out import predictions
+from eckart.linalg.random import stream
 from eckart.methods.matrix import MatrixMethod
+from eckart.methods.validation import Validated, doubling, least_within_error
 from eckart.optim.driver import Problem
 from eckart.optim.ratings import RatingsSolver
 
 # Entries of a single member from which its rows are shared out among threads.
 _MANY = 200_000
+# Where a rank is to be chosen: ratings that are looked at, sweeps at each rank, and the largest rank, at most.
+_CHOSEN_FROM, _SWEEPS, _LARGEST = 1_000_000, 40, 64
 
 
 class RatingsCompletion(MatrixMethod):
@@ -60,12 +66,39 @@ class RatingsCompletion(MatrixMethod):
             len(entries), shape, ranks=ranks, seeds=seeds, optimizer=optimizer, dtype=dtype, width=width, **limits
         )
         for own in entries:
-            require_different(own)
+            require_different(own.value)
+        self._entries, self._make = entries[0], optimizer
         members = zip(entries, ranks, seeds, strict=True)
         self.solvers = nn.ModuleList(optimizer(own, rank, seed, dtype) for own, rank, seed in members)
         longest = max(solver.sweeps for solver in self.members)
         self.driver.max_steps = min(max_steps, longest)
         self.one_thread = len(entries) == 1 and len(entries[0]) < _MANY
+
+    def to_choose_from(self) -> Any:
+        """Nothing: a rule for matrices would take biases for components, and knows no ridge and no prior."""
+        raise ValueError("rank=auto chooses the rank of ratings by withheld ones: selection=best. Found another rule.")
+
+    def validated(self) -> Validated:
+        """The rank by the RMSE on a tenth of the ratings, of the same model trained shortly on the others."""
+        own, seed = _some_rows(self._entries, self.seeds[0]), self.seeds[0]
+        if len(own) < 20:
+            raise ValueError(f"rank=auto needs at least 20 ratings, some to hold out. Found {len(own)}.")
+        order = torch.randperm(len(own), generator=stream(seed, "validation"))
+        held = torch.zeros(len(own), dtype=torch.bool)
+        held[order[: len(own) // 10]] = True
+        seen, hidden, ranks, sweeps = own[~held], own[held], doubling(min(_LARGEST, *own.shape)), 0
+        squares = []
+        for rank in ranks:
+            solver = self._make(seen, rank, seed, self.trained_dtype)
+            sweeps = min(solver.sweeps, _SWEEPS)
+            for step in range(sweeps):
+                solver.sweep(step)
+            left, right = solver.pair()
+            found = predictions(left, right, hidden.row, hidden.col, (solver.low, solver.high))
+            squares.append((hidden.value.double() - found).square())
+        by_rank = torch.stack(squares)
+        how = f"{sweeps} sweeps on {len(seen):,} ratings, {len(hidden):,} others held out"
+        return least_within_error("RMSE", ranks, by_rank, by_rank.mean(1).sqrt().tolist(), how)
 
     @property
     def members(self) -> list[RatingsSolver]:
@@ -108,6 +141,16 @@ class RatingsCompletion(MatrixMethod):
 
     def _optimizer(self) -> None:
         return None
+
+
+def _some_rows(entries: Entries, seed: int) -> Entries:
+    """Entries of random rows, at most about a million."""
+    if len(entries) <= _CHOSEN_FROM:
+        return entries
+    order = torch.randperm(entries.shape[0], generator=stream(seed, "rows"))
+    kept = torch.zeros(entries.shape[0], dtype=torch.bool)
+    kept[order[entries.counts()[0][order].cumsum(0) <= _CHOSEN_FROM]] = True
+    return entries[kept[entries.row]]
 
 
 class _Sweeps:
@@ -153,20 +196,3 @@ class _Sweeps:
         # The compiled loops hold no lock.
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(work, members))
-
-
-def require_different(entries: Entries) -> None:
-    """Refuse ratings from which nothing can be learned.
-
-    Raises:
-        ValueError: If there are fewer than two, or all are equal.
-
-    Example:
-        >>> require_different(Entries.of_matrix(torch.tensor([[3.0, 3.0]])))
-        Traceback (most recent call last):
-        ValueError: The ratings must not all be equal. Found 2 of 3.
-    """
-    if len(entries) < 2:
-        raise ValueError(f"There must be at least two ratings to learn from. Found {len(entries)}.")
-    if (entries.value == entries.value[0]).all():
-        raise ValueError(f"The ratings must not all be equal. Found {len(entries)} of {float(entries.value[0]):g}.")

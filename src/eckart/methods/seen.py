@@ -80,3 +80,31 @@ class Seen:
         if self.basis is not None:
             left = self.basis @ left
         return left, right if self.back is None else right @ self.back
+
+
+def shown_by(x: Tensor, y: Tensor) -> Tensor:
+    """The matrix that probes and their images show: the target itself, or its part on the span of the probes.
+
+    Args:
+        x: Probes, linearly independent or spanning all n dimensions, shape ``(N, n)``.
+        y: Their images, shape ``(N, m)``.
+
+    Returns:
+        With N >= n the target, shape ``(m, n)``, which its images then determine. With fewer probes the images of an
+        orthonormal basis of their span, shape ``(m, N)``.
+
+    Example:
+        >>> matrix = torch.tensor([[4.0, 0.0], [3.0, 1.0]])
+        >>> x = torch.tensor([[1.0, 1.0], [1.0, -1.0], [0.0, 2.0]])
+        >>> shown_by(x, x @ matrix.T).round(decimals=5).abs()
+        tensor([[4., 0.],
+                [3., 1.]])
+        >>> shown_by(x[2:], x[2:] @ matrix.T).abs()
+        tensor([[0.],
+                [1.]])
+    """
+    if len(x) < x.shape[1]:
+        triangle = torch.linalg.qr(x.mT).R
+        return torch.linalg.solve_triangular(triangle, y.mT, upper=True, left=False)
+    q, triangle = torch.linalg.qr(x)
+    return torch.linalg.solve_triangular(triangle, q.mT @ y, upper=True).mT

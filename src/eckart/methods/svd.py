@@ -9,6 +9,7 @@ from torch import Tensor
 from eckart.linalg.checks import require_one_of
 from eckart.linalg.krylov import randomized_svd
 from eckart.linalg.operators import Dense, Member, Operator
+from eckart.linalg.reference import EXACT_ENTRIES
 from eckart.linalg.svd import gram_svd, truncated_svd
 from eckart.methods.matrix import MatrixMethod
 from eckart.optim.driver import Problem
@@ -60,6 +61,14 @@ class SVD(MatrixMethod):
     def factors(self) -> tuple[Tensor, Tensor]:
         """``U Σ^½`` and ``Σ^½ Vᵀ`` of each member."""
         return self.left, self.right
+
+    def to_choose_from(self) -> Tensor:
+        """The target; one that gives images alone is computed from those of all unit vectors."""
+        rows, cols = self.shape
+        if not isinstance(self._operator, Dense) and self._randomized and rows * cols > EXACT_ENTRIES:
+            law = f"rank=auto needs the entries of the target, at most {EXACT_ENTRIES:,} where it gives images alone"
+            raise ValueError(f"{law}. Found {rows * cols:,}.")
+        return self._operator.dense()[0]
 
     def stop_reason(self, member: int) -> str:
         """One decomposition."""

@@ -20,8 +20,8 @@ _EXPLAINED = 0.5
 _FITS = 1e-2
 # Withheld errors scatter around what the fit predicts; a leading direction that is none scatters less.
 _SCATTER, _DIRECTION = 1.5, 1.2
-LARGER = 3.0
-"""Entries that are not observed are not so many times as large as those that are."""
+# The whole may be expected to be so many times farther off than what was withheld.
+_FARTHER = 2.0
 # Up to so many entries a dense decomposition takes less time than iteration.
 _DENSE = 40_000
 _VECTORS = 4
@@ -78,13 +78,13 @@ class Evidence:
         observed: Number of entries that the fit saw when it was held against those withheld.
         withheld: Number of those withheld; 0 where it was never held against any.
         freedom: Degrees of freedom, ``rank (m + n - rank)``.
-        short: Rows and columns with fewer entries than the rank, which no fit determines.
+        short: Rows and columns that the entries do not determine, as of :func:`eckart.linalg.determined.undetermined`.
         fit: Relative error on the entries that it saw then.
         error: Relative error on those withheld.
         directed: Whether what the fit left has a direction in common, as noise has not.
         final: Relative error on all observed entries at the end.
         rested: Whether the training came to rest by its own certificate.
-        size: Root mean square of the whole completed matrix, relative to that of the observed entries.
+        whole: Relative error that noise of the size that is left causes in the whole matrix, to first order.
     """
 
     observed: int
@@ -96,7 +96,7 @@ class Evidence:
     directed: bool
     final: float
     rested: bool
-    size: float
+    whole: float
 
     @property
     def expected(self) -> float:
@@ -119,8 +119,10 @@ class Evidence:
         noise = self.error > _EXACT
         if not self.as_promised or (noise and (self.directed or not self.rested or self.error > _EXPLAINED)):
             return False
-        # A row that has few entries can run off without one of them being withheld.
-        return self.final <= max(_SCATTER * self.fit, _EXACT) and self.size <= LARGER
+        # Rows with few entries can be far off without one of them being withheld.
+        if self.whole > max(_FARTHER * self.error, _EXACT):
+            return False
+        return self.final <= max(_SCATTER * self.fit, _EXACT)
 
     @property
     def verdict(self) -> str:
@@ -128,7 +130,7 @@ class Evidence:
 
         Example:
             >>> facts = {"observed": 900, "withheld": 50, "freedom": 500, "short": 0}
-            >>> facts |= {"directed": False, "rested": True, "size": 1.0}
+            >>> facts |= {"directed": False, "rested": True, "whole": 1e-12}
             >>> Evidence(**facts, fit=1e-13, error=1e-11, final=1e-13).verdict
             'recovered'
             >>> Evidence(**facts, fit=1e-13, error=0.9, final=1e-13).verdict
@@ -145,12 +147,14 @@ class Evidence:
         """The verdict in a sentence: what it rests on."""
         if self.verdict == "did not fit":
             left = f"a relative error of {self.final:.1e} is left on the observed entries"
-            return f"{left}, and it is no noise: it has a leading direction" if self.directed else left
+            if self.directed:
+                return f"{left}, and it is no noise: it has a leading direction"
+            return left if self.rested else f"{left}, and the training did not come to rest"
         count = self.observed + self.withheld
         if count <= self.freedom:
             return f"{count} observed entries cannot determine {self.freedom} degrees of freedom"
         if self.short:
-            return f"{self.short} rows or columns have fewer observed entries than the rank"
+            return f"{self.short} rows or columns have too few observed entries to be determined"
         if not self.withheld:
             return "too few entries are observed to withhold any as a check"
         found = f"relative error of {self.error:.1e} on {self.withheld} withheld entries"
@@ -158,9 +162,13 @@ class Evidence:
             return found
         if not self.as_promised:
             return f"{found}, where the fit promised {self.expected:.1e}"
-        if self.size > LARGER:
-            return f"{found}, but the completed matrix is {self.size:.3g} times as large as what is observed"
-        return f"{found}, but {'what is left has a leading direction' if self.directed else 'the fit was not at rest'}"
+        if self.directed:
+            return f"{found}, but what is left has a leading direction"
+        if not self.rested:
+            return f"{found}, but the training was not at rest"
+        return (
+            f"{found}, but {self.whole:.1e} is expected of the whole: some rows or columns have too few for this noise"
+        )
 
 
 def has_direction(entries: Entries, residual: Tensor, seed: int) -> bool:

@@ -22,7 +22,8 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     import numba
 
-    options = {"fastmath": {"contract", "reassoc", "nsz", "arcp"}, "nogil": True}
+    # Not a number, and infinity, keep their meaning.
+    options: dict[str, Any] = {"fastmath": {"contract", "reassoc", "nsz", "arcp"}, "nogil": True}
     try:
         return numba.njit(cache=True, **options)(function)  # type: ignore[no-any-return]
     except RuntimeError:

@@ -38,17 +38,18 @@ _FAR = 0.5
 class GaussNewton(PairSolver):
     """Recovery of a low-rank matrix from observed entries near the limit of information.
 
-    A start has two parts. Variational Bayes gives every row of both factors a mean and a covariance; rows with few
-    entries stay uncertain, so they cannot run off as they do in least squares, and a random start finds the directions of
-    the target one after the other, strongest first. The variance that a direction may have at least is raised slowly
+    A start has two parts. Variational Bayes gives every row of both factors a mean and a covariance: rows with few
+    entries stay uncertain, so they cannot run off as they do in least squares, and a random start finds the directions
+    of the target one after the other, strongest first. The least variance that a direction may have is raised slowly
     while the estimated noise stands still, so that directions weaker than the noise of their own absence appear too.
-    Then variable projection, a damped Gauss–Newton method with the left factor eliminated, goes from the posterior mean to
-    the least-squares solution.
+    Then variable projection, a damped Gauss–Newton method with the left factor eliminated, goes from the posterior mean
+    to the least-squares solution.
 
     A start whose residual vanishes, or two that find the same optimum, settle a member. Where least squares leaves the
     neighborhood of the posterior mean, which says how far off it expects to be, the entries do not determine its
-    solution; after all starts the member then keeps the posterior mean with the least noise. It is bounded, and in general
-    closer to the target than any least-squares solution, but not stationary: the member stops without a certificate.
+    solution; after all starts, or four that agree, the member then keeps the posterior mean with the least noise. It is
+    bounded, and in general closer to the target than a least-squares solution, but not stationary: the member stops
+    without a certificate.
 
     Args:
         objective: Entries of a stack of targets, on the CPU.
@@ -74,8 +75,8 @@ class GaussNewton(PairSolver):
         True
 
     References:
-        Lim & Teh, KDD Cup 2007, and Raiko, Ilin & Karhunen, ECML 2007 (variational Bayes); Ruhe & Wedin, SIAM Review 22,
-        1980, and Okatani, Yoshida & Deguchi, ICCV 2011 (variable projection).
+        Lim & Teh, KDD Cup 2007, and Raiko, Ilin & Karhunen, ECML 2007 (variational Bayes); Ruhe & Wedin, SIAM Review
+        22, 1980, and Okatani, Yoshida & Deguchi, ICCV 2011 (variable projection).
     """
 
     on_cpu = True

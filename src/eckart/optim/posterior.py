@@ -13,8 +13,8 @@ class Posterior:
     """What is known of the right factor: independent normal distributions of its rows.
 
     Entries are ``u · v`` with white noise; ``u`` and ``v`` have independent normal priors of one precision for each
-    direction. The precisions and the noise are estimated with the factors. Rows with few entries keep a large covariance,
-    and count for less where they meet: that keeps them from running off, as they do in least squares.
+    direction. The precisions and the noise are estimated with the factors. Rows with few entries keep a large
+    covariance, and count for less where they meet: that keeps them from running off, as they do in least squares.
 
     Attributes:
         mean: Shape ``(n, k)``.

@@ -16,6 +16,8 @@ from eckart.optim.layout import Layout
 Array = NDArray[Any]
 # Entries below which a second thread costs more than it saves.
 _MANY = 200_000
+# Rows that a thread takes at a time.
+_ROWS = 256
 
 
 class RatingsSolver(nn.Module):
@@ -119,10 +121,17 @@ class RatingsSolver(nn.Module):
         most: Any = numba.config
         threads = min(torch.get_num_threads(), most.NUMBA_NUM_THREADS)
         alone = threading.current_thread() is threading.main_thread()
-        parallel = threads > 1 and alone and len(self.by_row.value) >= _MANY
-        if parallel:
-            numba.set_num_threads(threads)
-        return row_updates.compiled(loop, parallel=parallel)
+        if threads == 1 or not alone or len(self.by_row.value) < _MANY:
+            return row_updates.compiled(loop)
+        numba.set_num_threads(threads)
+        made = row_updates.compiled(loop, parallel=True)
+
+        def run(*arguments: Any) -> None:
+            # Rows differ in how many entries they have, so a thread takes a few hundred at a time.
+            with numba.parallel_chunksize(_ROWS):
+                made(*arguments)
+
+        return run
 
     def draws(self, step: int) -> np.random.Generator:
         """Random numbers of a step."""

@@ -102,7 +102,7 @@ class Projected:
         blocks = np.zeros((len(self.right), rank, rank))
         compiled(diagonal_blocks)(lists.by_row.starts, lists.by_row.other, self.left, self.basis, blocks)
         floor = np.finfo(float).tiny + 1e-14 * self.cost_scale
-        inverse = np.linalg.inv(blocks + (shift + floor) * np.eye(rank))
+        inverse: Floats = np.linalg.inv(blocks + (shift + floor) * np.eye(rank)).astype(np.float64)
         change, rest = self._conjugate_gradients(lists, inverse, shift)
         return change, self.cost - float(rest @ rest) - shift * float((change**2).sum())
 

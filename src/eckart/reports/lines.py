@@ -1,8 +1,8 @@
 """Runs as lines of plots: one for each method and the settings that differ, over ranks, with the seeds of each."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from eckart.printable import printable
@@ -11,6 +11,8 @@ from eckart.results.aggregate import Group, grouped
 from eckart.results.numbers import NONE
 
 _COLORS = 7
+# Settings that no label of a line says: those of the data tell panels apart, and a rule's rank is marked on the line.
+_ELSEWHERE = ("data.", "selection.")
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,15 @@ class Line:
         label: The method, and the settings that tell it from other lines.
         panel: The data, and the settings of the data that tell them from other data.
         method: The method.
-        points: By rising rank.
+        points: By rising rank. Runs with ``rank=auto`` are among them where all seeds of the line have that rank.
+        chosen: Runs with ``rank=auto``, a point for each rank and each rule that chose it.
     """
 
     label: str
     panel: str
     method: str
     points: tuple[Point, ...]
+    chosen: tuple[Point, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,21 +89,22 @@ def lines(records: Sequence[Record]) -> Lines:
     runs = {id(record.fields): record for record in records if record.ours and _has_place(record)}
     groups = grouped(record.fields for record in runs.values())
     names = _telling(groups)
-    found: dict[tuple[str, str, str], list[Point]] = {}
+    found: dict[tuple[str, str, str], tuple[list[Point], list[Point]]] = {}
     for group in groups:
         key = (_panel(group, groups), _label(group, names[group.method]), group.method)
-        point = Point(group.rank, tuple(runs[id(result)] for result in group.results))
-        found.setdefault(key, []).append(point)
+        points, chosen = found.setdefault(key, ([], []))
+        (points if group.rank is not None else chosen).extend(_points(runs[id(result)] for result in group.results))
     every = [
-        Line(label, panel, method, tuple(sorted(points, key=lambda point: point.rank)))
-        for (panel, label, method), points in found.items()
+        Line(label, panel, method, *(tuple(sorted(part, key=lambda point: point.rank)) for part in parts))
+        for (panel, label, method), parts in found.items()
     ]
+    every = [replace(line, points=_joined(line)) for line in every]
     counts: Counter[str] = Counter()
     for line in every:
-        counts[line.panel] += sum(run.status == "completed" for point in line.points for run in point.runs)
+        counts[line.panel] += sum(run.status == "completed" for run in _runs(line))
     labels = dict.fromkeys(line.label for line in every)
     colors = {line.label: line.label if len(labels) <= _COLORS else line.method for line in every}
-    of_run = {id(run.fields): place for place, line in enumerate(every) for point in line.points for run in point.runs}
+    of_run = {id(run.fields): place for place, line in enumerate(every) for run in _runs(line)}
     return Lines(tuple(every), tuple(name for name, _ in counts.most_common()), colors, of_run)
 
 
@@ -116,6 +121,31 @@ def setting(name: str, value: Any) -> str:
     return printable(f"{name.rpartition('.')[2]}={shown}", 60)
 
 
+def _points(runs: Iterable[Record]) -> list[Point]:
+    """A point for each rank of runs, by rising rank."""
+    by_rank: dict[int, list[Record]] = {}
+    for run in runs:
+        by_rank.setdefault(run.fields["rank"], []).append(run)
+    return [Point(rank, tuple(by_rank[rank])) for rank in sorted(by_rank)]
+
+
+def _joined(line: Line) -> tuple[Point, ...]:
+    """The points of a line, and those of chosen ranks that have the same seeds, so that their means compare."""
+    wanted = {run.fields.get("seed") for point in line.points for run in point.runs}
+    points = {point.rank: point for point in line.points}
+    for point in line.chosen:
+        # Two rules can have chosen one rank, with the same result.
+        once = Point(point.rank, tuple({run.fields.get("seed"): run for run in point.runs}.values()))
+        if not line.points or {run.fields.get("seed") for run in once.runs} == wanted:
+            points.setdefault(point.rank, once)
+    return tuple(points[rank] for rank in sorted(points))
+
+
+def _runs(line: Line) -> Iterator[Record]:
+    every = {id(run): run for point in (*line.points, *line.chosen) for run in point.runs}
+    yield from every.values()
+
+
 def _has_place(record: Record) -> bool:
     return isinstance(record.fields.get("method"), str) and isinstance(record.fields.get("rank"), int)
 
@@ -130,7 +160,7 @@ def _telling(groups: Sequence[Group]) -> dict[str, list[str]]:
             [
                 name
                 for name in group.settings
-                if not name.startswith("data.") and len({repr(other.settings[name]) for other in alike}) > 1
+                if not name.startswith(_ELSEWHERE) and len({repr(other.settings[name]) for other in alike}) > 1
             ],
         )
     return names

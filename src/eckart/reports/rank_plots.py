@@ -6,7 +6,7 @@ from typing import Any
 
 import altair as alt
 
-from eckart.reports import axes
+from eckart.reports import axes, chosen_ranks
 from eckart.reports.axes import FLOOR, color_of, rank_axis, shape_of, size_of
 from eckart.reports.lines import Line, Lines, Point
 from eckart.reports.plot import Numbers, Plot, styled
@@ -31,10 +31,10 @@ def errors(lines: Lines, norm: str) -> Plot | None:
     rows = _means(lines, name)
     if not rows:
         return None
-    floor = _optimum(lines, norm)
+    floor, chosen = _optimum(lines, norm), chosen_ranks.rows(lines, name)
     title = f"relative {NORMS[norm]} error"
-    y = axes.quantity("mean", title, [row["mean"] for row in (*rows, *floor)])
-    x = rank_axis([row["rank"] for row in rows])
+    y = axes.quantity("mean", title, [row["mean"] for row in (*rows, *floor, *chosen)])
+    x = rank_axis([row["rank"] for row in (*rows, *chosen)])
     layers = _layers(lines, x, y, title, [*_SHOWN, alt.Tooltip("mean:Q", format=".6g"), _DEVIATION])
     if floor:
         best = alt.Chart(alt.NamedData("optimum"))
@@ -53,9 +53,9 @@ def errors(lines: Lines, norm: str) -> Plot | None:
         f"error-rank-{norm}",
         {panel: _error_title(lines, panel, norm) for panel in _panels(lines, rows)},
         "Line: mean over seeds; band: one standard deviation to each side. Dashed: the error of the truncated SVD, "
-        "the least that any approximation of this rank can have.",
-        styled(alt.layer(*layers)),
-        {"points": rows, "optimum": floor},
+        f"the least that any approximation of this rank can have.{chosen_ranks.said(chosen)}",
+        styled(alt.layer(*layers, *chosen_ranks.layers(chosen, x, y, lines.domain))),
+        {"points": rows, "optimum": floor, **({"chosen": chosen} if chosen else {})},
         Numbers(
             ["data", "method", "rank", "seeds", "mean", "standard deviation", "optimum"],
             [
@@ -103,19 +103,19 @@ def excess(lines: Lines, norm: str) -> Plot | None:
 
 def accuracy(lines: Lines) -> Plot | None:
     """Accuracy of classifiers against rank; None where no run has one."""
-    rows = _means(lines, "accuracy")
+    rows, chosen = _means(lines, "accuracy"), chosen_ranks.rows(lines, "accuracy")
     if not rows:
         return None
-    x = rank_axis([row["rank"] for row in rows])
+    x = rank_axis([row["rank"] for row in (*rows, *chosen)])
     title = "test accuracy, fraction correct"
     y = alt.Y("mean:Q", title=title, scale=alt.Scale(zero=False, padding=12))
     layers = _layers(lines, x, y, title, [*_SHOWN, alt.Tooltip("mean:Q", format=".4f"), _DEVIATION])
     return Plot(
         "accuracy-rank",
         {panel: _accuracy_title(rows, panel) for panel in _panels(lines, rows)},
-        "Line: mean over seeds; band: one standard deviation to each side.",
-        styled(alt.layer(*layers)),
-        {"points": rows},
+        f"Line: mean over seeds; band: one standard deviation to each side.{chosen_ranks.said(chosen)}",
+        styled(alt.layer(*layers, *chosen_ranks.layers(chosen, x, y, lines.domain))),
+        {"points": rows, **({"chosen": chosen} if chosen else {})},
         Numbers(
             ["data", "method", "rank", "seeds", "mean", "standard deviation"],
             [[*_said(row), fixed(row["mean"], 4), fixed(row["deviation"], 4)] for row in rows],

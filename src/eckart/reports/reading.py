@@ -13,7 +13,7 @@ from eckart.printable import printable
 from eckart.reports import commands, curves
 from eckart.reports.record import Record
 from eckart.results.result import RESULT, read_results
-from eckart.results.settings import LEADING, decides, flatten, settings
+from eckart.results.settings import AUTO, LEADING, decides, flatten, settings
 from eckart.tracking import offline
 from eckart.tracking.offline import OfflineRun
 
@@ -192,7 +192,9 @@ def of_offline(run: OfflineRun) -> Record:
 
 def _job(config: Mapping[str, Any] | None) -> str:
     """The settings that decide a result, as one text."""
-    return repr(sorted((name, value) for name, value in flatten(config or {}).items() if decides(name)))
+    # Where a rule chose the rank, W&B has the number and a result the word.
+    asked = dict(config or {}) | ({"rank": AUTO} if (config or {}).get("selection") else {})
+    return repr(sorted((name, value) for name, value in flatten(asked).items() if decides(name)))
 
 
 def _config(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -84,12 +84,8 @@ def data(records: Sequence[Record], lines: Lines, folder: Path) -> dict[str, Any
     for name in LEADING:
         kind = "integer" if name in ("rank", "seed") else "text"
         column(name, name, kind, [_cell(record.fields.get(name)) if record.ours else None for record in records])
-    column(
-        "verdict",
-        "verdict",
-        "text",
-        [_cell(record.fields.get("verdict")) if record.ours else None for record in records],
-    )
+    for name, label in (("rank_rule", "rank chosen by"), ("verdict", "verdict")):
+        column(name, label, "text", [_cell(record.fields.get(name)) if record.ours else None for record in records])
     for name in swept:
         values = [_setting(name, record) if record.ours else None for record in records]
         column(name, _short(name), "number" if all(map(_numeric, values)) else "text", values)

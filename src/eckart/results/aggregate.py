@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from eckart.results.settings import CHOICES, LEADING, decides, differing, hashable, settings
+from eckart.results.settings import AUTO, CHOICES, LEADING, decides, differing, hashable, is_chosen, settings
 
 HELD_OUT = ("rmse", "mae")
 AVERAGED = ("relative_2norm", "relative_frobenius", "excess_2norm", "excess_frobenius", "accuracy", *HELD_OUT)
@@ -31,7 +31,8 @@ class Row:
         data: Name of the data.
         method: Name of the method.
         settings: Values of the other settings in which the jobs of the whole table differ, by their path.
-        rank: The rank.
+        rank: The rank; None where a rule chose one for each job.
+        chosen: The ranks that the rule chose, one for each completed job; empty for a rank that was given.
         completed: Number of completed jobs; the means are over these.
         failed: Number of failed jobs.
         diverged: Number of diverged jobs.
@@ -42,7 +43,8 @@ class Row:
     data: str
     method: str
     settings: dict[str, Any]
-    rank: int
+    rank: int | None
+    chosen: tuple[int, ...]
     completed: int
     failed: int
     diverged: int
@@ -58,14 +60,14 @@ class Group:
         data: Name of the data.
         method: Name of the method.
         settings: Values of the other settings in which the jobs of all groups differ, by their path.
-        rank: The rank.
+        rank: The rank; None where a rule chose one for each job.
         results: Their results, one for each seed.
     """
 
     data: str
     method: str
     settings: dict[str, Any]
-    rank: int
+    rank: int | None
     results: list[Mapping[str, Any]]
 
 
@@ -75,7 +77,7 @@ def by_method_and_rank(results: Iterable[Mapping[str, Any]]) -> list[Row]:
     Two jobs are in one row if all settings that decide the result are equal, except for ``data.fold``, the seed and the
     settings that follow it: a ``data.seed`` that equals the seed of every job follows it, and one that was chosen is a
     setting. A job that ran more than once (with equal seed and fold) counts once: the last time that it completed, else
-    the last time.
+    the last time. Jobs with ``rank=auto`` are one row, after those of given ranks, whatever ranks were chosen.
 
     Args:
         results: Results, as in ``result.json``, of any number of sweeps.
@@ -105,6 +107,9 @@ def grouped(results: Iterable[Mapping[str, Any]]) -> list[Group]:
     """
     results = list(results)
     jobs = [{k: v for k, v in settings(result).items() if decides(k)} for result in results]
+    for job, result in zip(jobs, results, strict=True):
+        if is_chosen(result):
+            job["rank"] = AUTO
     _mark_what_follows_the_seed(jobs)
     names = [name for name in differing(jobs) if name not in (*LEADING, FOLD)]
     groups: dict[Any, dict[Any, Mapping[str, Any]]] = defaultdict(dict)
@@ -138,7 +143,9 @@ def _is_seed(name: str) -> bool:
 
 def _group(job: Mapping[str, Any], names: Sequence[str], results: list[Mapping[str, Any]]) -> Group:
     chosen = {name: job.get(name) for name in names}
-    return Group(data=job["data"], method=job["method"], settings=chosen, rank=job["rank"], results=results)
+    rank = None if job["rank"] == AUTO else job["rank"]
+    rank = None if job["rank"] == AUTO else job["rank"]
+    return Group(data=job["data"], method=job["method"], settings=chosen, rank=rank, results=results)
 
 
 def _row(group: Group) -> Row:
@@ -154,6 +161,7 @@ def _row(group: Group) -> Row:
         method=group.method,
         settings=group.settings,
         rank=group.rank,
+        chosen=tuple(result["rank"] for result in completed) if group.rank is None else (),
         completed=len(completed),
         failed=sum(result["status"] == "failed" for result in group.results),
         diverged=sum(result["status"] == "diverged" for result in group.results),

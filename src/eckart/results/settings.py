@@ -4,10 +4,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+AUTO = "auto"
+"""The word that stands for a rank that a rule of ``selection=`` chooses."""
 CHOICES = ("method", "data")
 LEADING = (*CHOICES, "rank", "seed")
 """Settings that stand first wherever settings are listed."""
-_DECIDING = ("method", "data", "optimizer", "schedule", "callbacks", "rank", "seed", "ckpt")
+_DECIDING = ("method", "data", "selection", "optimizer", "schedule", "callbacks", "rank", "seed", "ckpt")
 
 
 def decides(name: str) -> bool:
@@ -45,6 +47,17 @@ def settings(result: Mapping[str, Any]) -> dict[str, Any]:
     return {**leading, **flatten(result.get("config") or {}), **leading}
 
 
+def is_chosen(result: Mapping[str, Any]) -> bool:
+    """Whether a rule chose the rank of a job, or was to choose it.
+
+    Example:
+        >>> is_chosen({"rank": 7, "config": {"rank": "auto", "selection": {"rule": "best"}}}), is_chosen({"rank": 7})
+        (True, False)
+    """
+    config = result.get("config")
+    return isinstance(config, Mapping) and bool(config.get("selection"))
+
+
 def flatten(mapping: Mapping[str, Any]) -> dict[str, Any]:
     """Values of nested mappings under dotted names.
 
@@ -64,8 +77,8 @@ def differing(jobs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Names of the settings that tell jobs apart.
 
     Left out are settings that vary but add nothing: those that come with the choice of a method, data or an optimizer
-    (only some methods have a ``method.solver``), and those that repeat another setting in every job, as ``data.seed``
-    repeats the seed.
+    (only some methods have a ``method.solver``) or with ``rank=auto``, and those that repeat another setting in every
+    job, as ``data.seed`` repeats the seed.
 
     Args:
         jobs: The settings of each job.
@@ -123,5 +136,8 @@ def _choice(name: str, job: Mapping[str, Any]) -> Any:
         return None
     if group in CHOICES:
         return job.get(group)
+    if group == "selection":
+        # Jobs of a given rank have no rule, which is no difference to those that have one.
+        return job.get("selection.rule") is None if rest == "rule" else job.get("selection.rule")
     # A method can bring its own optimizer, schedule or trainer.
     return job.get("method") if rest == "_target_" else job.get(f"{group}._target_")

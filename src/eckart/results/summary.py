@@ -10,7 +10,7 @@ from eckart.printable import visible
 from eckart.results.aggregate import Row, Spread, by_method_and_rank
 from eckart.results.numbers import NONE, fixed, scientific
 from eckart.results.screen import PAGE, Screen, left, length, right
-from eckart.results.settings import CHOICES
+from eckart.results.settings import AUTO, CHOICES
 from eckart.results.terminal import ROUNDING
 
 _GAP = "  "
@@ -108,7 +108,7 @@ def _numbers(rows: Sequence[Row], screen: Screen, *, full: bool) -> list[list[Co
         small = [name in row.spreads and abs(row.spreads[name].mean) <= ROUNDING for row in rows]
         cells = [screen.paint(cell, "green") if is_small else cell for cell, is_small in zip(cells, small, strict=True)]
         excesses.append(Column(header, cells, "excess" if full else "mean excess"))
-    groups = [[Column("rank", [str(row.rank) for row in rows])], counts]
+    groups = [[Column("rank", [_rank(row) for row in rows])], counts]
     held_out = any("rmse" in row.spreads for row in rows)
     if not held_out or any("relative_2norm" in row.spreads for row in rows):
         groups += [errors, excesses]
@@ -170,6 +170,13 @@ def _text(name: str, value: Any) -> str:
     if isinstance(value, str):
         return visible(value.rpartition(".")[2] if name.endswith("._target_") else value)
     return visible(json.dumps(value, separators=(",", ":"), default=str))
+
+
+def _rank(row: Row) -> str:
+    """The rank, or the ranks that were chosen, as in ``auto 7`` and ``auto 7–9``."""
+    if row.rank is not None:
+        return str(row.rank)
+    return f"{AUTO} {'–'.join(map(str, sorted({min(row.chosen), max(row.chosen)})))}" if row.chosen else AUTO
 
 
 def _aligned(cells: Sequence[tuple[str, str] | None]) -> list[str]:

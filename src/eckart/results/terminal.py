@@ -44,7 +44,8 @@ def table(result: Mapping[str, Any], folder: Path | None, screen: Screen = PAGE)
     (rows, cols), wide = result["shape"], screen.width >= 72
     digits, widths = (10, (28, 16, 16, 12)) if wide else (6, (26, 13, 11, 10))
     what = " on ".join(visible(result[name]) for name in ("method", "data") if result[name] is not None)
-    title = f"{what}, {rows}×{cols}, rank {result['rank']}, seed {result['seed']}"
+    chosen = " (auto)" if result.get("rank_rule") else ""
+    title = f"{what}, {rows}×{cols}, rank {result['rank']}{chosen}, seed {result['seed']}"
     target_rank = result["target_rank"]
     best_rank = None if target_rank is None else min(result["rank"], target_rank)
     # A model of ratings is not a truncated matrix of rank k: there is no optimum that it could be held against.
@@ -66,12 +67,46 @@ def table(result: Mapping[str, Any], folder: Path | None, screen: Screen = PAGE)
     blocks = [[screen.paint(line, "bold") for line in screen.wrap(title)], lines]
     if result["measured"] not in (None, "exact"):
         blocks.append(screen.wrap(f"errors are {visible(result['measured'])}"))
+    if chosen:
+        blocks.append(choices(result, screen))
     if result["accuracy"] is not None:
         blocks.append([f"test accuracy {result['accuracy']:.4f}", *_losses(result, screen)])
     blocks.append([*_verdict(result, screen), *_end(result, screen), *_took(result, screen)])
     if folder is not None:
         blocks[-1] += [visible(shown(folder)), *(f"  {line}" for line in _files(folder, screen))]
     return "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks)
+
+
+def choices(result: Mapping[str, Any], screen: Screen = PAGE) -> list[str]:
+    """Lines on a rank that a rule chose: why, and what each rule would have chosen with the error there.
+
+    Args:
+        result: The result, as in ``result.json``, of a run with ``rank=auto``.
+        screen: What they are printed on.
+
+    Example:
+        >>> told = {"energy": {"rank": 3, "error": 0.0625}, "screenot": {"rank": 2, "error": 0.25}}
+        >>> result = {"rank": 2, "rank_rule": "screenot", "rank_reason": "white noise", "rank_choices": told}
+        >>> print(*choices(result | {"withheld": None}), sep=chr(10))
+        rank 2 chosen by screenot: white noise
+        <BLANKLINE>
+        rule                    rank  SVD's error there
+        energy                     3           0.062500
+        screenot                   2           0.250000
+    """
+    rule, reason = (visible(result[name]) for name in ("rank_rule", "rank_reason"))
+    lines = screen.wrap(f"rank {result['rank']} chosen by {rule}: {reason}")
+    others = {name: other for name, other in (result["rank_choices"] or {}).items() if isinstance(other, Mapping)}
+    if len(others) < 2:
+        return lines
+    error = "SVD's error there" if result["withheld"] is None else "withheld error"
+    lines += ["", screen.paint(f"{'rule':<20}{'rank':>8}{error:>19}", "dim")]
+    for name, other in others.items():
+        rank, value = other.get("rank"), other.get("error")
+        told = _count(rank if isinstance(rank, int) else None), fixed(value if isinstance(value, float) else None, 6)
+        row = f"{left(visible(name), 20)}{told[0]:>8}{told[1]:>19}"
+        lines.append(screen.paint(row, "bold") if name == result["rank_rule"] else row)
+    return lines
 
 
 def line(result: Mapping[str, Any], folder: Path, screen: Screen = PAGE) -> str:
@@ -81,6 +116,8 @@ def line(result: Mapping[str, Any], folder: Path, screen: Screen = PAGE) -> str:
     )
     if result.get("accuracy") is not None:
         figures = f"accuracy {result['accuracy']:.4f}, Frobenius error {fixed(result['relative_frobenius'], 6)}"
+    if result.get("rank_rule"):
+        figures = f"rank {result['rank']}, {figures}"
     text = f"{result['status']}: {figures}, {_steps(result)}, {result['total_seconds']:.1f} s"
     place = visible(shown(folder))
     beside = f"{text}  {place}"

@@ -7,16 +7,20 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from eckart.config import plain
+from eckart.config import deciding, plain
 from eckart.results import settings
 from eckart.results.result import read_result, write_result
+from eckart.results.settings import AUTO
 from eckart.runs.fingerprint import fingerprint, versions
+
+if TYPE_CHECKING:
+    from eckart.runs.choosing_rank import Chosen
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Job:
         sweep: Folder of the sweep; None for a single run.
         overrides: The overrides as they were typed.
         began: When the job was made, in seconds of ``time.perf_counter``.
+        chosen: The rank that a rule chose, with ``rank=auto``; None until then, and for a rank that is given.
     """
 
     config: DictConfig
@@ -38,6 +43,7 @@ class Job:
     sweep: Path | None = None
     overrides: tuple[str, ...] = ()
     began: float = field(default_factory=time.perf_counter)
+    chosen: "Chosen | None" = None
 
     @classmethod
     def composed(cls, config: DictConfig, hydra: DictConfig) -> "Job":
@@ -54,10 +60,16 @@ class Job:
     @property
     def name(self) -> str:
         """Name of the job in lists."""
-        fallback = (
-            f"{self.choices.get('method')}-{self.choices.get('data')}-rank{self.config.rank}-seed{self.config.seed}"
-        )
+        rank = self.config.rank if self.chosen is None else f"-{AUTO}→{self.rank}"
+        fallback = f"{self.choices.get('method')}-{self.choices.get('data')}-rank{rank}-seed{self.config.seed}"
         return self.config.name or fallback
+
+    @property
+    def rank(self) -> int | None:
+        """The rank: as the config gives it, or as it was chosen; None where it is still to be chosen."""
+        if self.config.rank == AUTO:
+            return None if self.chosen is None else self.chosen.rank
+        return self.config.rank  # type: ignore[no-any-return]
 
     @property
     def title(self) -> str:
@@ -120,7 +132,9 @@ class Job:
                 return None
         except (OSError, ValueError, OmegaConfBaseException):
             return None
-        then, now = settings.settings(earlier), settings.settings(self.identity())
+        # As they were asked for: the rank that a rule chose follows from the other settings.
+        asked = [result | {"rank": (result["config"] or {}).get("rank")} for result in (earlier, self.identity())]
+        then, now = map(settings.settings, asked)
         for name in settings.names([then, now]):
             if settings.decides(name) and then.get(name) != now.get(name):
                 return f"{name}={then.get(name)} in place of {name}={now.get(name)}"
@@ -140,7 +154,7 @@ class Job:
         return {
             "method": self.choices.get("method"),
             "data": self.choices.get("data"),
-            "rank": self.config.rank,
+            "rank": self.rank,
             "seed": self.config.seed,
             "fingerprint": self.fingerprint,
             "config": self._plain,
@@ -157,10 +171,10 @@ class Job:
     @functools.cached_property
     def _plain(self) -> dict[str, Any]:
         try:
-            return plain(self.config)
+            return deciding(self.config)
         except OmegaConfBaseException:
             # A reference to a missing value cannot be resolved; the failed result then shows the unresolved config.
-            return plain(self.config, resolve=False)
+            return deciding(self.config, resolve=False)
 
 
 def _without_seeds(data: Mapping[str, Any]) -> dict[str, Any]:

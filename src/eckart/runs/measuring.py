@@ -1,5 +1,6 @@
 """Result fields and factors of a trained method, measured against its targets."""
 
+import math
 import warnings
 from typing import Any
 
@@ -29,6 +30,13 @@ def measure(method: Method, reference: Reference | ObservedReference) -> list[tu
         _of_member(method, reference, member, left[member, :, :columns], right[member, :columns], errors)
         for member, columns in enumerate(map(method.columns, range(len(method.ranks))))
     ]
+
+
+def floors(reference: Reference | ObservedReference) -> list[dict[str, float]]:
+    """The least errors that any approximation of each member's rank can have, by name, where they are known."""
+    known = zip(*(values.tolist() for values in reference.optimum), strict=True)
+    names = ("optimum_2norm", "optimum_frobenius")
+    return [{name: value for name, value in zip(names, pair, strict=True) if math.isfinite(value)} for pair in known]
 
 
 def _of_member(

@@ -26,16 +26,17 @@ class Outcome:
         stack: The jobs.
 
     Attributes:
+        jobs: The jobs, with their ranks when those are chosen.
         trackers: Trackers of each job that have not ended: its W&B run, its loggers of Lightning.
         results: The result of each job, as in ``result.json``; None until it is written.
     """
 
     def __init__(self, stack: Stack) -> None:
-        self._jobs = stack.jobs
+        self.jobs = stack.jobs
         # A single run counts from where it was asked for; a job of a sweep waits for others first.
-        self._began = self._jobs[0].began if self._jobs[0].sweep is None else time.perf_counter()
-        self.trackers: list[list[Tracker]] = [[] for _ in self._jobs]
-        self.results: list[dict[str, Any] | None] = [None] * len(self._jobs)
+        self._began = self.jobs[0].began if self.jobs[0].sweep is None else time.perf_counter()
+        self.trackers: list[list[Tracker]] = [[] for _ in self.jobs]
+        self.results: list[dict[str, Any] | None] = [None] * len(self.jobs)
         self._said: set[str] = set()
 
     def write(self, member: int, fields: Mapping[str, Any], factors: Mapping[str, Tensor]) -> None:
@@ -44,7 +45,7 @@ class Outcome:
         Raises:
             OSError: If no other job could be written either.
         """
-        job = self._jobs[member]
+        job = self.jobs[member]
         try:
             with replacing(job.folder / FACTORS) as partial:
                 partial.write_bytes(save({name: factor.contiguous() for name, factor in factors.items()}))
@@ -60,7 +61,7 @@ class Outcome:
 
     def present(self, member: int, factors: Mapping[str, Tensor], history: History, subject: Subject) -> None:
         """Draw the pictures of a job and end its trackers; if that fails, its result stays as it is."""
-        job, own, result = self._jobs[member], self.trackers[member], self.results[member]
+        job, own, result = self.jobs[member], self.trackers[member], self.results[member]
         if result is None or result["status"] == "failed":
             return
         if job.previews:
@@ -86,7 +87,7 @@ class Outcome:
 
     def interrupt(self) -> None:
         """Leave a result that says so for each job that has none."""
-        for job, result in zip(self._jobs, self.results, strict=True):
+        for job, result in zip(self.jobs, self.results, strict=True):
             # The signal can have come just after a result was written.
             if result is None and job.completed() is None:
                 job.fail("interrupted")
@@ -106,7 +107,7 @@ class Outcome:
         if left:
             with ThreadPoolExecutor() as pool:
                 list(pool.map(lambda tracker: _attempt(getattr(tracker, how)), left))
-        self.trackers = [[] for _ in self._jobs]
+        self.trackers = [[] for _ in self.jobs]
 
     @contextlib.contextmanager
     def _whole(self, part: str) -> Iterator[None]:
@@ -117,7 +118,7 @@ class Outcome:
             say_once(f"the result is whole, but not {part}: {one_line(error)}", self._said)
 
     def _seconds(self) -> float:
-        return (time.perf_counter() - self._began) / len(self._jobs)
+        return (time.perf_counter() - self._began) / len(self.jobs)
 
 
 def _attempt(action: Callable[[], None]) -> None:

@@ -1,7 +1,6 @@
 """One stack of jobs: build, fit, measure, write. The only place that instantiates configs."""
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,11 +24,12 @@ from eckart.results.history import HISTORY, History
 from eckart.results.ids import write_ids
 from eckart.runs.callbacks import Interruption, LastState
 from eckart.runs.checkpoint import check, form_of, read_checkpoint
+from eckart.runs.choosing_rank import with_ranks
 from eckart.runs.drawing import Subject
 from eckart.runs.interruption import Interrupted, before_exit, claim_exit
 from eckart.runs.lightning_loggers import LightningTracker, logger_settings
 from eckart.runs.loggers import StackLogger
-from eckart.runs.measuring import measure
+from eckart.runs.measuring import floors, measure
 from eckart.runs.outcome import Outcome
 from eckart.runs.process import accelerator, quiet, threads
 from eckart.runs.progress import Progress
@@ -79,7 +79,8 @@ class _Conductor:
 
 def _train(stack: Stack, outcome: Outcome) -> list[dict[str, Any]]:
     data = _data(stack)
-    method = _method(stack, data)
+    stack, method = with_ranks(stack, lambda known: _method(known, data))
+    outcome.jobs = stack.jobs
     reference = _reference(stack, method, data)
     conductor = _conductor(stack, method, reference, outcome)
     trainer, histories = conductor.trainer, conductor.histories
@@ -95,10 +96,11 @@ def _train(stack: Stack, outcome: Outcome) -> list[dict[str, Any]]:
     measured = measure(method, reference)
     # What was computed is on disk before anything is drawn or sent, which can fail.
     for member, (fields, factors) in enumerate(measured):
+        chosen = stack.jobs[member].chosen
         own = data[member]
         if isinstance(own, RatingsData):
             write_ids(stack.jobs[member].folder, own.row_ids, own.col_ids)
-        outcome.write(member, fields, factors)
+        outcome.write(member, fields | (chosen.fields(reference) if chosen else {}), factors)
     for member, (_, factors) in enumerate(measured):
         outcome.present(member, factors, histories[member], _subject(member, method, reference, data[member]))
     if stack.jobs[0].sweep is not None and method.saves_between_blocks:
@@ -141,7 +143,7 @@ def _method(stack: Stack, data: Sequence[MatrixData | RatingsData]) -> Method:
         supplies: list[Mapping[str, Any]] = [part.supply(node.needs) for part in data]
     stacked = {name: together([supply[name] for supply in supplies]) for name in supplies[0]}
     keywords: dict[str, Any] = {
-        "ranks": [job.config.rank for job in stack.jobs],
+        "ranks": [job.rank for job in stack.jobs],
         "seeds": [job.config.seed for job in stack.jobs],
     }
     if config.optimizer.get("_target_") is not None:
@@ -208,7 +210,7 @@ def _conductor(stack: Stack, method: Method, reference: Reference | ObservedRefe
     callbacks: list[Any] = [recorder, *asked, last_state, Interruption()]
     if node.enable_progress_bar and not options["enable_progress_bar"]:
         callbacks.append(Progress(recorder))
-    logger = StackLogger(histories, outcome.trackers, _floors(reference))
+    logger = StackLogger(histories, outcome.trackers, floors(reference))
     try:
         trainer = factory(
             accelerator=device,
@@ -227,12 +229,6 @@ def _conductor(stack: Stack, method: Method, reference: Reference | ObservedRefe
         for silent in histories:
             silent.path = None
     return _Conductor(trainer, histories, logger, last_state)
-
-
-def _floors(reference: Reference | ObservedReference) -> list[dict[str, float]]:
-    known = zip(*(values.tolist() for values in reference.optimum), strict=True)
-    names = ("optimum_2norm", "optimum_frobenius")
-    return [{name: value for name, value in zip(names, pair, strict=True) if math.isfinite(value)} for pair in known]
 
 
 def _track(stack: Stack, method: Method, outcome: Outcome) -> None:

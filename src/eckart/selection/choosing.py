@@ -1,7 +1,7 @@
 """A rank by the name of its rule, with the reason in one line."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ _RULED: dict[str, Callable[..., tuple[int, str]]] = {
     "parallel_analysis": parallel_analysis,
     "cross_validation": cross_validation,
 }
-_OBSERVED: dict[str, Callable[..., tuple[int, str]]] = {
+_OBSERVED: dict[str, Callable[..., tuple[Any, ...]]] = {
     "best": withheld,
     "energy": observed_energy,
     "information": observed_information,
@@ -39,11 +39,15 @@ SEEDED = ("best", "parallel_analysis", "cross_validation")
 
 
 class Choice(NamedTuple):
-    """A rank, at least 1, the rule that chose it, and why, in one line."""
+    """A rank, at least 1, the rule that chose it, and why, in one line.
+
+    Where the rule withheld entries, ``errors`` are the relative errors on them, from rank 0 on.
+    """
 
     rule: str
     rank: int
     reason: str
+    errors: tuple[float, ...] = ()
 
 
 def choose(
@@ -112,8 +116,8 @@ def choose_observed(
         limit = _limit(entries.shape, max_rank)
         seeded = {"seed": seed} if rule in SEEDED else {}
         scaled = entries / safe_scale(entries.value.double())
-        rank, reason = _OBSERVED[rule](scaled, **seeded, **{"kmax": max_rank, **settings})
-        return _within(rule, rank, reason, limit)
+        rank, reason, *errors = _OBSERVED[rule](scaled, **seeded, **{"kmax": max_rank, **settings})
+        return _within(rule, rank, reason, limit)._replace(errors=tuple(errors))
     if m * n > DENSE_LIMIT:
         law = f"{rule} needs a dense matrix of at most {DENSE_LIMIT:,} entries; best does not"
         raise ValueError(f"{law}. Found {m:,}×{n:,}.")
@@ -122,13 +126,22 @@ def choose_observed(
     return choice._replace(reason=f"{choice.reason} (zeros in the place of unknown entries)")
 
 
-def all_choices(target: Tensor | Entries, *, seed: int = 0, max_rank: int | None = None) -> list[Choice]:
-    """What each rule would choose, in the order of ``RULES``; singular values are computed once.
+def all_choices(
+    target: Tensor | Entries,
+    *,
+    seed: int = 0,
+    max_rank: int | None = None,
+    rules: Sequence[str] = RULES,
+    settings: Mapping[str, Mapping[str, object]] | None = None,
+) -> list[Choice]:
+    """What each rule would choose, in the order of ``rules``; singular values are computed once.
 
     Args:
         target: The matrix, shape ``(m, n)``, or its known entries.
         seed: Seed of the rules that draw random numbers.
         max_rank: Largest rank that may be chosen; ``min(m, n)`` if None.
+        rules: The rules that are asked; those of ``SEEDED`` take far longer than the others.
+        settings: Settings of the rules by name, where they are not the usual ones.
 
     Returns:
         One choice for each rule; without those that need a dense matrix, if it is too large.
@@ -138,19 +151,20 @@ def all_choices(target: Tensor | Entries, *, seed: int = 0, max_rank: int | None
         >>> {choice.rank for choice in all_choices(torch.outer(torch.arange(5.0), torch.ones(4)))}
         {1}
     """
+    own = {rule: dict((settings or {}).get(rule, {})) for rule in rules}
     if isinstance(target, Tensor):
         spectrum = Spectrum(target)
-        return [choose_spectrum(spectrum, rule, seed=seed, max_rank=max_rank) for rule in RULES]
+        return [choose_spectrum(spectrum, rule, seed=seed, max_rank=max_rank, **own[rule]) for rule in rules]
     m, n = target.shape
-    rules = [rule for rule in RULES if rule in _OBSERVED or m * n <= DENSE_LIMIT]
+    fit = [rule for rule in rules if rule in _OBSERVED or m * n <= DENSE_LIMIT]
     # With entries missing, best is cross-validation.
-    same = len(target) < m * n
+    same = len(target) < m * n and own.get("best") == own.get("cross_validation")
     chosen = {
-        rule: choose_observed(target, rule, seed=seed, max_rank=max_rank)
-        for rule in rules
+        rule: choose_observed(target, rule, seed=seed, max_rank=max_rank, **own[rule])
+        for rule in fit
         if not (same and rule == "cross_validation")
     }
-    return [chosen.get(rule, chosen["best"])._replace(rule=rule) for rule in rules]
+    return [chosen[rule if rule in chosen else "best"]._replace(rule=rule) for rule in fit]
 
 
 def choose_spectrum(

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from eckart.linalg.checks import require_count
 from eckart.linalg.entries import Entries
@@ -22,7 +23,7 @@ TOLERANCE, SWEEPS = 1e-2, 10
 
 def withheld(
     entries: Entries, *, seed: int = 0, folds: int | None = None, share: float = 0.05, kmax: int | None = None
-) -> tuple[int, str]:
+) -> tuple[int | str | float, ...]:
     """The rank that predicts withheld entries best.
 
     The entries are dealt at random into parts. In turn one of them is withheld, and factors of rank 1, 2, ... are
@@ -37,7 +38,7 @@ def withheld(
         kmax: Largest rank that is tried.
 
     Returns:
-        The rank, which may be zero, and the reason.
+        The rank, which may be zero, the reason, and the relative errors on the withheld entries from rank 0 on.
 
     Raises:
         ValueError: If a setting is outside of its range, or there are fewer than 4 entries.
@@ -71,7 +72,8 @@ def withheld(
         while fold < 3 and reach == 0 and len(validation.errors) <= limit and not validation.done(LOOK_AHEAD):
             validation.grow()
         if (exact := validation.exact_rank()) is not None:
-            return exact, "without noise: this rank predicts withheld entries exactly"
+            found = "without noise: this rank predicts withheld entries exactly"
+            return exact, found, *_relative(np.array(validation.errors))
         validations.append(validation)
         reach = max(reach, int(np.argmin(validation.errors)))
     reach = min(reach + 2, limit)
@@ -86,10 +88,15 @@ def withheld(
     # No fit predicts what it has not seen exactly by chance: one that does outweighs others that got stuck.
     exacts = [exact for validation in validations if (exact := validation.exact_rank()) is not None]
     if exacts:
-        return min(exacts), "without noise: this rank predicts withheld entries exactly"
+        return min(exacts), "without noise: this rank predicts withheld entries exactly", *_relative(errors)
     rank = int(errors.argmin())
     left = errors[rank] / errors[0] if errors[0] > 0 else 1.0
-    return rank, f"rank {rank} predicts withheld entries best, with {left:.2g} of the squared error of rank 0"
+    said = f"rank {rank} predicts withheld entries best, with {left:.2g} of the squared error of rank 0"
+    return rank, said, *_relative(errors)
+
+
+def _relative(squares: NDArray[np.float64]) -> list[float]:
+    return [float(error) for error in np.sqrt(squares / max(squares[0], 1e-300))]
 
 
 class _Validation:

@@ -30,7 +30,7 @@ def attempt(stack: Stack) -> list[dict[str, Any]]:
     warn_in_one_line()
     try:
         for job in stack.jobs:
-            check(job.config, job.choices)
+            check(job.config, job.choices, alone=job.sweep is None)
         with workers(stack):
             # Imported here, while the other processes import it too.
             from eckart.runs.run import run

@@ -178,6 +178,9 @@ def _stack_key(entry: Entry) -> Hashable | None:
     if hydra.job.chdir or hydra.job.env_set or config.ckpt is not None:
         return None
     # Hydra's settings of a job are known only while it runs alone; so do callbacks, which see one run at a time.
+    if not isinstance(config.rank, int):
+        # A rank that is still to be chosen is known when the job has its data.
+        return None
     if "${hydra:" in str(plain(config, resolve=False)) or config.get("callbacks"):
         return None
     try:

@@ -13,9 +13,10 @@ import wandb
 from omegaconf import DictConfig
 from wandb.sdk.mailbox import MailboxClosedError
 
-from eckart.config import GROUPS, plain
+from eckart.config import GROUPS, deciding
 from eckart.errors import one_line
 from eckart.printable import printable
+from eckart.results.settings import AUTO
 from eckart.results.terminal import shown
 from eckart.tracking import reach
 from eckart.tracking.metrics import CHOICES, EPOCH, METRICS, PICTURES, RANK, STEP
@@ -25,12 +26,14 @@ _LIMITS = {"init_timeout": 30.0, "finish_timeout": 120.0}
 
 
 class Tracked(Protocol):
-    """A job as W&B sees it: its name, its config, its folder, and the folder of its sweep."""
+    """A job as W&B sees it: its name, its config, its rank, its folder, and the folder of its sweep."""
 
     @property
     def name(self) -> str: ...  # noqa: D102
     @property
     def config(self) -> DictConfig: ...  # noqa: D102
+    @property
+    def rank(self) -> int | None: ...  # noqa: D102
     @property
     def choices(self) -> Mapping[str, Any]: ...  # noqa: D102
     @property
@@ -114,9 +117,16 @@ class WandbTracker:
 
 
 def config_of(job: Tracked) -> dict[str, Any]:
-    """The resolved config of a job, and under ``choices`` the names that were chosen, such as ``bottleneck``."""
+    """The resolved config of a job, and under ``choices`` the names that were chosen, such as ``bottleneck``.
+
+    A rank that a rule chose stands there as a number, so that charts over ranks have its place; the rule, under
+    ``selection``, says that it was chosen.
+    """
+    config = deciding(job.config) | {RANK: job.rank}
     named = {group: str(job.choices[group]) for group in GROUPS if job.choices.get(group)}
-    return {**plain(job.config), CHOICES: named}
+    if "selection" not in config:
+        named.pop("selection", None)
+    return {**config, CHOICES: named}
 
 
 def start(jobs: Sequence[Tracked], node: DictConfig, *, epochs: bool) -> Iterator[WandbTracker | None]:
@@ -186,6 +196,7 @@ def _init(
     config = config_of(job)
     named = config[CHOICES]
     tags = [*map(str, node.tags), *(named[group] for group in ("method", "data", "experiment") if group in named)]
+    tags += [f"{RANK}={AUTO}"] if "selection" in config else []
     return wandb.init(
         project=_text(node.project),
         entity=_text(node.entity),

@@ -1,6 +1,6 @@
 """Errors and accuracy against the rank, over many results."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from eckart.results.aggregate import Spread
 from eckart.results.style import (
     BLACK,
     BLUE,
+    GRAY,
     GREEN,
     LIGHT_GRAY,
     ORANGE,
@@ -39,6 +40,7 @@ def errors_by_rank(
     title: str,
     norm: str = "2-norm",
     published: tuple[str, Mapping[int, float]] | None = None,
+    chosen: Sequence[int] = (),
 ) -> Path:
     """Draw relative errors against the rank, above the least that any matrix of the rank has, and their excess.
 
@@ -49,6 +51,7 @@ def errors_by_rank(
         title: What there is to see.
         norm: Name of the norm.
         published: Who published excesses, and these by rank.
+        chosen: Ranks that a rule chose, which are marked.
 
     Example:
         >>> import tempfile
@@ -57,16 +60,19 @@ def errors_by_rank(
         ...     errors_by_rank(path, {1: 0.5, 2: 0.3}, {"net": {1: 0.0, 2: 0.01}}, title="The net is near").name
         'ranks.png'
     """
-    return save(_errors_by_rank(optimum, excess, title, norm, published), path)
+    return save(_errors_by_rank(optimum, excess, title, norm, published, chosen), path)
 
 
-def accuracy_by_rank(path: Path, accuracy: Mapping[str, Mapping[int, Spread]], *, title: str) -> Path:
+def accuracy_by_rank(
+    path: Path, accuracy: Mapping[str, Mapping[int, Spread]], *, title: str, chosen: Sequence[int] = ()
+) -> Path:
     """Draw test accuracy against the rank, with the standard deviation over seeds.
 
     Args:
         path: The file to write.
         accuracy: Mean and deviation by rank, for each name of what was trained.
         title: What there is to see.
+        chosen: Ranks that a rule chose, which are marked.
 
     Example:
         >>> import tempfile
@@ -75,7 +81,7 @@ def accuracy_by_rank(path: Path, accuracy: Mapping[str, Mapping[int, Spread]], *
         ...     accuracy_by_rank(Path(folder, "accuracy.png"), {"classifier": spreads}, title="Rank 8 is enough").name
         'accuracy.png'
     """
-    return save(_accuracy_by_rank(accuracy, title), path)
+    return save(_accuracy_by_rank(accuracy, title, chosen), path)
 
 
 @matplotlib.rc_context(STYLE)
@@ -85,6 +91,7 @@ def _errors_by_rank(
     title: str,
     norm: str,
     published: tuple[str, Mapping[int, float]] | None,
+    chosen: Sequence[int] = (),
 ) -> Figure:
     figure = Figure(figsize=(10.0, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -99,6 +106,7 @@ def _errors_by_rank(
         _series(left, right, optimum, values, name, look)
     for axes in (left, right):
         rank_axis(axes, ranks)
+        _mark(axes, chosen)
     left.set(ylabel=f"relative {norm} error, mean over seeds")
     left.set_ylim(bottom=0)
     right.set(yscale="log", ylabel=f"excess over the truncated SVD, {norm}")
@@ -114,7 +122,7 @@ def _errors_by_rank(
 
 
 @matplotlib.rc_context(STYLE)
-def _accuracy_by_rank(accuracy: Mapping[str, Mapping[int, Spread]], title: str) -> Figure:
+def _accuracy_by_rank(accuracy: Mapping[str, Mapping[int, Spread]], title: str, chosen: Sequence[int] = ()) -> Figure:
     figure = Figure(figsize=(7.0, 4.4), layout="constrained")
     axes = figure.subplots()
     looks = _LOOKS * (1 + len(accuracy) // len(_LOOKS))
@@ -126,10 +134,18 @@ def _accuracy_by_rank(accuracy: Mapping[str, Mapping[int, Spread]], title: str) 
     rank_axis(axes, sorted({rank for spreads in accuracy.values() for rank in spreads}))
     axes.set_ylabel("test accuracy, mean ± standard deviation over seeds")
     percent(axes.yaxis)
-    if len(accuracy) > 1:
+    _mark(axes, chosen)
+    if len(accuracy) > 1 or chosen:
         axes.legend(loc="lower right")
     figure.suptitle(title, x=0.012, ha="left", fontsize=11)
     return figure
+
+
+def _mark(axes: Axes, chosen: Sequence[int]) -> None:
+    """A dotted line at each rank that a rule chose."""
+    for place, rank in enumerate(chosen):
+        label = f"chosen by rank=auto: {', '.join(map(str, chosen))}" if place == 0 else None
+        axes.axvline(rank, color=GRAY, linestyle=":", linewidth=1.4, zorder=0, label=label)
 
 
 def _series(
