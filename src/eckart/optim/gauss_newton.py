@@ -25,6 +25,8 @@ _STILL, _PATIENCE = 1e-2, 10
 _FOUND, _NOTHING = 1e-4, 1e-24
 # Factors with at most this relative residual are worth least squares at once.
 _WARM = 0.9
+# Least squares steps that decrease the residual by less than this are slow.
+_SLOW = 1e-2
 # Steps of least squares of one start; a residual that is rounding; one that nothing but a recovery leaves at the end.
 _STEPS, _EXACT, _FITS = 100, 1e-13, 1e-9
 # Costs that differ by less than this differ by rounding.
@@ -82,7 +84,7 @@ class GaussNewton(PairSolver):
     on_cpu = True
 
     def __init__(
-        self, objective: Objective, left: Tensor, right: Tensor, *, tolerance: float = 1e-10, starts: int = 8
+        self, objective: Objective, left: Tensor, right: Tensor, *, tolerance: float = 1e-10, starts: int = 6
     ) -> None:
         super().__init__(objective, left, right, tolerance=tolerance, starts=starts)
         if left.device.type != "cpu":
@@ -95,7 +97,8 @@ class GaussNewton(PairSolver):
         """Look at the entries and the factors of these members anew."""
         for member in members.nonzero()[:, 0].tolist():
             self._lists.pop(member, None)
-            self._memory()[member] = _blank()
+            known = self._memory()[member].get("best_noise", np.inf)
+            self._memory()[member] = _blank() | {"known": known}
 
     def at_rest(self) -> Tensor:
         """Members that have no start left to try."""
@@ -149,7 +152,7 @@ class GaussNewton(PairSolver):
 
 
 def _blank() -> dict[str, Any]:
-    return {"phase": BEGIN, "rank": -1, "start": 0}
+    return {"phase": BEGIN, "rank": -1, "start": 0, "known": np.inf}
 
 
 class _Member:
@@ -161,17 +164,17 @@ class _Member:
 
     def begin(self, *, warm: bool) -> None:
         """Begin a start: at the factors if they are good, else at the directions of the right one or random ones."""
-        memory, rank = self.memory, self.memory["rank"]
+        memory = self.memory
+        left, right = self._factors()
         if warm and memory["start"] == 0:
-            memory.update(anchored=0, spread=np.inf)
-            self._begin_least_squares(self._factor("right").T)
-            self.take_step()
-            return
-        right = self._factor("right").T
-        if memory["start"] > 0:
-            generator = stream(memory["start"], "starts")
-            right = torch.randn(right.shape[0], rank, generator=generator, dtype=torch.float64).numpy()
-        self._keep_posterior(Posterior.begin(self.lists, right))
+            posterior = Posterior.resume(self.lists, left, right)
+        else:
+            memory["known"] = np.inf
+            if memory["start"] > 0:
+                generator = stream(memory["start"], "starts")
+                right = torch.randn(right.shape, generator=generator, dtype=torch.float64).numpy()
+            posterior = Posterior.begin(self.lists, right)
+        self._keep_posterior(posterior)
         memory.update(phase=POSTERIOR, floor=_FLOORS[memory["start"] % len(_FLOORS)], still=0)
         self.update_posterior()
 
@@ -182,7 +185,7 @@ class _Member:
         before = posterior.noise
         left = posterior.update(self.lists, floor=memory["floor"])
         self._keep_posterior(posterior)
-        self.solver.write(self.member, left, posterior.mean)
+        self._show(left, posterior.mean)
         weakest, power = float(posterior.strength[-1]), self.lists.norm**2 / len(self.lists.values)
         if abs(np.log(max(posterior.noise, 1e-300) / before)) >= _STILL:
             memory["still"] = 0
@@ -192,9 +195,9 @@ class _Member:
             memory["floor"] *= _GROWTH
         found = posterior.noise <= max(_FOUND * weakest, _NOTHING * power)
         if found or memory["still"] >= _PATIENCE or memory["floor"] > _LAST:
-            memory.update(anchored=1, anchor_left=self._tensor(left), anchor_right=self._tensor(posterior.mean))
-            memory.update(spread=posterior.spread)
-            self._begin_least_squares(posterior.mean)
+            memory.update(anchor_left=self._tensor(left), anchor_right=self._tensor(posterior.mean))
+            memory.update(phase=LEAST_SQUARES, point=self._tensor(posterior.mean))
+            memory.update(damping=1e-6, growth=2.0, taken=0, stuck=0, slow=0)
 
     def take_step(self) -> None:
         """Take a damped Gauss–Newton step if it decreases the residual, and judge where it leads."""
@@ -205,6 +208,7 @@ class _Member:
         gain = min(max((now.cost - tried.cost) / max(predicted, 1e-300), 0.0), 2.0)
         memory["taken"] += 1
         # Near an optimum the cost is flat to rounding, and the gradient tells which point is the better one.
+        memory["slow"] += now.cost - tried.cost < _SLOW * now.cost
         level = abs(now.cost - tried.cost) <= _LEVEL * now.cost
         gain = 1.0 if level else gain
         if tried.stationarity(lists) < now.stationarity(lists) if level else tried.cost < now.cost:
@@ -219,67 +223,58 @@ class _Member:
         memory["point"] = self._tensor(now.right)
         self._judge(now)
 
-    def _begin_least_squares(self, right: Floats) -> None:
-        point = self._tensor(np.asarray(right))
-        self.memory.update(phase=LEAST_SQUARES, point=point, damping=1e-6, growth=2.0, taken=0, stuck=0)
-        if self.memory["anchored"]:
-            self.memory.update(noise=self.memory["posterior"]["noise"])
-
     def _judge(self, now: Projected) -> None:
         memory, lists, tolerance = self.memory, self.lists, self.solver.tolerance
         eps = torch.finfo(self.solver.left.dtype).eps
         exact = now.cost <= (max(_EXACT, 4 * eps) * lists.norm) ** 2
         flat = exact or memory["stuck"] >= 12 or now.stationarity(lists) <= 0.5 * tolerance
-        bounded = self._is_near(now)
-        if bounded:
-            self.solver.write(self.member, *now.balanced())
-        if not (flat or memory["taken"] >= _STEPS) and (bounded or now.size < 3 * self._expected_size()):
+        near = self._is_near(now)
+        if near:
+            self._show(*now.balanced())
+        lost = not near and (memory["slow"] >= _PATIENCE or now.size > 3 * self._expected_size())
+        if not (flat or lost or memory["taken"] >= _STEPS):
             return
-        exact = exact or now.cost <= (max(_FITS, 100 * eps) * lists.norm) ** 2
-        if exact or (bounded and not memory["anchored"]):
-            self._settle(*now.balanced())
+        if exact or now.cost <= (max(_FITS, 100 * eps) * lists.norm) ** 2:
+            self._settle(*now.balanced(), noise=0.0)
         else:
-            self._compare(now.balanced() if bounded else None)
+            self._compare(now.balanced() if near else None)
 
     def _compare(self, found: tuple[Floats, Floats] | None) -> None:
         """Hold the optimum of a start, or its posterior mean, against the best one so far."""
         memory = self.memory
-        if memory["anchored"]:
-            pair = found or (self._double("anchor_left"), self._double("anchor_right"))
-            noise, best = memory["noise"], memory.get("best_noise", np.inf)
-            memory["agreed"] = memory.get("agreed", 0) + 1 if abs(noise - best) <= _SAME * noise else 0
-            if noise < best:
-                memory.update(best_noise=noise, best_left=self._tensor(pair[0]), best_right=self._tensor(pair[1]))
-            # Least squares confirms one posterior mean that another start found too; without it, it takes more of them.
-            if memory["agreed"] >= (1 if found else 3):
-                self._settle(self._double("best_left"), self._double("best_right"))
-                return
-            memory["start"] += 1
-        if memory["start"] >= self.solver.defaults["starts"]:
-            self._settle(self._double("best_left"), self._double("best_right"))
+        pair = found or (self._double("anchor_left"), self._double("anchor_right"))
+        noise, best = memory["posterior"]["noise"], memory.get("best_noise", np.inf)
+        memory["agreed"] = memory.get("agreed", 0) + 1 if abs(noise - best) <= _SAME * noise else 0
+        if noise < best:
+            memory.update(best_noise=noise, best_left=self._tensor(pair[0]), best_right=self._tensor(pair[1]))
+        memory["start"] += 1
+        # Least squares confirms one posterior mean that another start found too; without it, it takes more of them.
+        # After a restart with more entries, what was settled before is confirmed if it still holds.
+        sure = memory["agreed"] >= (1 if found else 3) or noise <= 1.1 * memory["known"] < np.inf
+        if sure or memory["start"] >= self.solver.defaults["starts"]:
+            self._settle(self._double("best_left"), self._double("best_right"), noise=memory["best_noise"])
         else:
             memory["phase"] = BEGIN
-            if not memory["anchored"]:
-                self.begin(warm=False)
 
-    def _settle(self, left: Floats, right: Floats) -> None:
+    def _settle(self, left: Floats, right: Floats, *, noise: float) -> None:
         self.solver.write(self.member, left, right)
         start, rank = self.memory["start"], self.memory["rank"]
         self.memory.clear()
-        self.memory.update(phase=SETTLED, rank=rank, start=start)
+        self.memory.update(phase=SETTLED, rank=rank, start=start, best_noise=noise)
         self.solver._stop(self.member)
 
+    def _show(self, left: Floats, right: Floats) -> None:
+        """Give the member these factors unless an earlier start explained more."""
+        if self.memory["posterior"]["noise"] <= self.memory.get("best_noise", np.inf):
+            self.solver.write(self.member, left, right)
+
     def _is_near(self, now: Projected) -> bool:
-        """Whether a pair lies where the posterior expects the target, or, without one, has the size of a target."""
-        memory = self.memory
-        if not memory["anchored"]:
-            return now.size <= 1.5 * self._expected_size()
+        """Whether a pair lies where the posterior expects the target."""
         left, right = now.balanced()
         first = np.hstack([left, -self._double("anchor_left")])
         other = np.hstack([right, self._double("anchor_right")])
         distance = float(np.linalg.norm(np.linalg.qr(first)[1] @ np.linalg.qr(other)[1].T))
-        allowed = _FAR * memory["spread"] ** 0.5 + 1e-3 * self._expected_size()
-        return distance <= allowed
+        return distance <= _FAR * self.memory["posterior"]["spread"] ** 0.5 + 1e-6 * self._expected_size()
 
     def _expected_size(self) -> float:
         rows, cols = self.lists.shape
@@ -300,9 +295,10 @@ class _Member:
             "spread": posterior.spread,
         }
 
-    def _factor(self, name: str) -> Floats:
-        factor: Tensor = getattr(self.solver, name)[self.member].detach().double()
-        return factor[: self.memory["rank"]].numpy()  # type: ignore[no-any-return]
+    def _factors(self) -> tuple[Floats, Floats]:
+        rank, (left, right) = self.memory["rank"], (self.solver.left, self.solver.right)
+        pair = left[self.member, :, :rank], right[self.member, :rank].mT
+        return tuple(factor.detach().double().numpy() for factor in pair)  # type: ignore[return-value]
 
     def _tensor(self, array: Floats) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.solver.left.dtype)

@@ -25,12 +25,14 @@ class Posterior:
         spread: Expected squared error of the whole matrix of means, by the model's own account.
 
     Example:
-        >>> lists = Lists.of(np.array([0, 0, 1]), np.array([0, 1, 0]), np.array([1.0, 2.0, 3.0]), (2, 2))
-        >>> posterior = Posterior.begin(lists, np.ones((2, 1)))
-        >>> for _ in range(30):
+        >>> target, kept = np.outer(np.arange(1.0, 9), np.arange(1.0, 9)), ~np.eye(8, dtype=bool)
+        >>> row, col = kept.nonzero()
+        >>> lists = Lists.of(row, col, target[kept], (8, 8))
+        >>> posterior = Posterior.begin(lists, np.ones((8, 1)))
+        >>> for _ in range(40):
         ...     left = posterior.update(lists, floor=0.01)
-        >>> print(round(float(left[1, 0] * posterior.mean[0, 0]), 2))
-        3.0
+        >>> print((left * posterior.mean)[:3, 0].round(3))
+        [1. 4. 9.]
 
     References:
         Lim & Teh, "Variational Bayesian approach to movie rating prediction", KDD Cup 2007; Raiko, Ilin & Karhunen,
@@ -57,6 +59,24 @@ class Posterior:
             precision=np.full(rank, 1 / variance),
             noise=power,
             strength=np.full(rank, power / rank),
+            spread=np.inf,
+        )
+
+    @classmethod
+    def resume(cls, lists: Lists, left: Floats, right: Floats) -> "Posterior":
+        """Resume from factors ``(m, k)`` and ``(n, k)`` that are good: what they leave counts as noise."""
+        rank, (rows, cols) = right.shape[1], lists.shape
+        power = lists.norm**2 / max(len(lists.values), 1)
+        _, back, strength = _balancing(left.T @ left / rows, right.T @ right / cols)
+        seen = lists.by_row.other, np.repeat(np.arange(rows), np.diff(lists.by_row.starts))
+        rest = np.einsum("ij,ij->i", left[seen[1]], right[seen[0]]) - lists.values
+        noise = max(float(rest @ rest) / max(len(rest), 1), 1e-20 * power)
+        return cls(
+            mean=right @ back,
+            covariance=np.zeros((cols, rank, rank)),
+            precision=np.maximum(strength, noise) ** -0.5,
+            noise=noise,
+            strength=strength,
             spread=np.inf,
         )
 
