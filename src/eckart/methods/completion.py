@@ -151,7 +151,7 @@ class Completion(PairMethod):
             error=error,
             directed=directed == 1,
             final=self._relative(member, everything),
-            rested=float(self.driver.stationarity[member]) <= self.tolerance,
+            rested=not bool(self.driver.active[member] | self.driver.diverged[member]),
             whole=self._expected(member),
         )
 
