@@ -14,6 +14,7 @@ from eckart.optim.fit import Fit, fit
 from eckart.optim.gauss_newton import GaussNewton
 from eckart.optim.lists import Lists
 from eckart.optim.objectives import ObservedEntries
+from eckart.optim.peeling import Core
 from eckart.optim.posterior import Posterior, posterior_rows
 from eckart.optim.solver import ALS, stationarity
 from eckart.optim.variable_projection import Projected
@@ -184,3 +185,24 @@ def test_starts_must_be_positive() -> None:
     _, entries = problem(0)
     with pytest.raises(ValueError, match=r"^starts must be at least 1. Found 0.$"):
         GaussNewton(ObservedEntries([entries]), *begin(1), starts=0)
+
+
+def test_rows_that_tell_nothing_are_taken_off_and_follow_from_the_others() -> None:
+    clean, entries = problem(3)
+    lists = lists_of(entries)
+    core = Core.of(lists, RANK)
+    counts = [np.diff(side.starts) for side in (core.lists.by_row, core.lists.by_col)]
+    assert min(counts[0].min(), counts[1].min()) > RANK
+    assert len(core.rows) + len(core.cols) < ROWS + COLS
+    left, singular, right = torch.linalg.svd(clean)
+    pair = (left[:, :RANK] * singular[:RANK]).numpy(), right[:RANK].T.numpy()
+    nothing = np.zeros((ROWS, RANK)), np.zeros((COLS, RANK))
+    whole = core.whole(pair[0][core.rows], pair[1][core.cols], *nothing)
+    np.testing.assert_allclose(whole[0] @ whole[1].T, clean.numpy(), atol=1e-8)
+
+
+def test_a_matrix_that_would_be_taken_off_whole_stays() -> None:
+    row, col = np.arange(5), np.arange(5)
+    core = Core.of(Lists.of(row, col, np.ones(5), (5, 5)), 1)
+    assert core.lists.shape == (5, 5)
+    assert core.layers == []

@@ -155,6 +155,14 @@ def test_a_large_entry_is_noise() -> None:
     assert "with entries up to" in found.reason
 
 
+def test_many_components_are_no_correlation() -> None:
+    # More than ScreeNOT may find by default.
+    matrix = noisy(200, 120, np.linspace(180, 70, 24).tolist())
+    assert default_upper((200, 120)) < 24
+    assert choose(matrix, "screenot").rank < 24
+    assert choose(matrix).rank == 24
+
+
 def test_strong_components_do_not_hide_weak_ones_from_best() -> None:
     matrix = noisy(60, 50, [900.0, 700.0, 600.0, 500.0, 28.0, 26.0])
     assert choose(matrix, "parallel_analysis").rank < 6

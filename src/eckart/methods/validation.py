@@ -60,7 +60,8 @@ def validated(
 ) -> Validated:
     """Train shortly at each rank of :func:`doubling`, and choose by the loss on held-out training samples.
 
-    The reduction is fitted on the samples that are trained on. Of two ranks whose losses differ by less than a standard
+    The reduction is fitted on the samples that are trained on, and the nets are trained in its coordinates, which costs
+    little for small ranks. Of two ranks whose losses differ by less than a standard
     error, taken over the samples, the smaller is chosen (the one-standard-error rule of Breiman et al. 1984).
 
     Args:
@@ -85,12 +86,10 @@ def validated(
     vh = gram_svd(inputs[seen].double(), ranks[-1])[2].to(dtype)
     classes = int(labels.max()) + 1
 
+    reduced = inputs[order].to(dtype) @ vh.mT
+
     def losses(rank: int) -> Tensor:
-        kept = vh[:rank]
-        x = (inputs[order].to(dtype) @ kept.mT) @ kept
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            net = MLP([inputs.shape[1], *hidden, classes]).to(dtype)
+        x, net = reduced[:, :rank], _reduced_net(vh[:rank], [*hidden, classes], seed)
         _train(net, x[len(held_out) :], labels[seen], epochs, optimizer(net.parameters()), schedule, seed)
         with torch.no_grad():
             own = nn.functional.cross_entropy(net(x[: len(held_out)]), labels[held_out], reduction="none")
@@ -126,6 +125,17 @@ def least_within_error(what: str, ranks: list[int], by_rank: Tensor, shown: list
         reason += f", within a standard error of the least, {shown[best]:.3f} at rank {ranks[best]}"
     reason += f"; tried {', '.join(map(str, ranks))}: {how}"
     return Validated(ranks[place], ranks, shown, reason)
+
+
+def _reduced_net(components: Tensor, widths: Sequence[int], seed: int) -> MLP:
+    """The net that the seed draws, as a net of coordinates: its first layer sees ``x Vᵀ`` in place of ``x Vᵀ V``."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = MLP([components.shape[1], *widths]).to(components.dtype)
+    first = net.layers[0]
+    assert isinstance(first, nn.Linear)
+    first.weight = nn.Parameter(first.weight.detach() @ components.mT)
+    return net
 
 
 def _train(

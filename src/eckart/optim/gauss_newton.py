@@ -5,17 +5,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from eckart.linalg.entries import Entries
 from eckart.linalg.random import stream
 from eckart.optim.lists import Floats, Lists
-from eckart.optim.objectives import Objective
+from eckart.optim.objectives import Objective, ObservedEntries
+from eckart.optim.peeling import Core
 from eckart.optim.posterior import Posterior
+from eckart.optim.riemannian_cg import RiemannianCG
 from eckart.optim.solver import PairSolver
 from eckart.optim.variable_projection import Projected
 
 # What a member does next.
-BEGIN, POSTERIOR, LEAST_SQUARES, SETTLED = range(4)
+BEGIN, POSTERIOR, LEAST_SQUARES, CONJUGATE, SETTLED = range(5)
 
 # Floor of the posterior: where it begins, in the order of the starts, how it grows, and where a start ends.
 _FLOORS, _GROWTH, _LAST = (0.01, 0.01, 0.02, 0.005), 1.03, 0.4
@@ -33,6 +37,8 @@ _STEPS, _EXACT, _FITS = 100, 1e-13, 1e-9
 _LEVEL = 1e-12
 # Two starts found the same noise.
 _SAME = 1e-2
+# Columns with so many times the mean are outliers.
+_OUTLYING = 5.0
 # Least squares may go this many expected errors away from the posterior mean.
 _FAR = 0.5
 
@@ -47,11 +53,12 @@ class GaussNewton(PairSolver):
     Then variable projection, a damped Gauss–Newton method with the left factor eliminated, goes from the posterior mean
     to the least-squares solution.
 
-    A start whose residual vanishes, or two that find the same optimum, settle a member. Where least squares leaves the
-    neighborhood of the posterior mean, which says how far off it expects to be, the entries do not determine its
-    solution; after all starts, or four that agree, the member then keeps the posterior mean with the least noise. It is
-    bounded, and in general closer to the target than a least-squares solution, but not stationary: the member stops
-    without a certificate.
+    A start whose residual vanishes, or two that find the same optimum, settle a member. Where entries are many and
+    noise is left, least squares is well determined: one start is enough, and conjugate gradients go from its posterior
+    mean to the optimum. Where they are few, and least squares leaves the neighborhood of the posterior mean, which says how far off
+    it expects to be, the entries do not determine its solution; after all starts, or four that agree, the member then
+    keeps the posterior mean with the least noise. It is bounded, and in general closer to the target than a
+    least-squares solution, but not stationary: the member stops without a certificate.
 
     Args:
         objective: Entries of a stack of targets, on the CPU.
@@ -92,11 +99,15 @@ class GaussNewton(PairSolver):
         if starts < 1:
             raise ValueError(f"starts must be at least 1. Found {starts}.")
         self._lists: dict[int, Lists] = {}
+        self._cores: dict[int, Core] = {}
+        self._alone: dict[int, ObservedEntries] = {}
 
     def restart(self, members: Tensor) -> None:
         """Look at the entries and the factors of these members anew."""
         for member in members.nonzero()[:, 0].tolist():
             self._lists.pop(member, None)
+            self._cores.pop(member, None)
+            self._alone.pop(member, None)
             known = self._memory()[member].get("best_noise", np.inf)
             self._memory()[member] = _blank() | {"known": known}
 
@@ -122,6 +133,8 @@ class GaussNewton(PairSolver):
                 one.begin(warm=float(before[member]) <= (_WARM * one.lists.norm) ** 2)
             elif memory["phase"] == POSTERIOR:
                 one.update_posterior()
+            elif memory["phase"] == CONJUGATE:
+                one.follow_conjugates()
             else:
                 one.take_step()
         return before
@@ -133,6 +146,20 @@ class GaussNewton(PairSolver):
             shape = self.left.shape[1], self.right.shape[2]
             self._lists[member] = Lists.of(row, col, values.astype(np.float64), shape)
         return self._lists[member]
+
+    def alone(self, member: int) -> ObservedEntries:
+        """The same entries as an objective of one member."""
+        if member not in self._alone:
+            row, col, values = self.objective.entries(member)
+            seen = Entries(row, col, values, (self.left.shape[1], self.right.shape[2]))
+            self._alone[member] = ObservedEntries([seen])
+        return self._alone[member]
+
+    def core(self, member: int, rank: int) -> Core:
+        """What least squares works on: rows and columns with at most ``rank`` entries follow from the others."""
+        if member not in self._cores:
+            self._cores[member] = Core.of(self.lists(member), rank)
+        return self._cores[member]
 
     def write(self, member: int, left: Floats, right: Floats) -> None:
         """Give a member factors ``(m, rank)`` and ``(n, rank)``."""
@@ -170,10 +197,17 @@ class _Member:
             posterior = Posterior.resume(self.lists, left, right)
         else:
             memory["known"] = np.inf
-            if memory["start"] > 0:
-                generator = stream(memory["start"], "starts")
-                right = torch.randn(right.shape, generator=generator, dtype=torch.float64).numpy()
-            posterior = Posterior.begin(self.lists, right)
+            generator = stream(memory["start"], "starts")
+            odd = self._outliers() if memory["start"] % 2 else np.zeros(0, dtype=np.int64)
+            if len(odd):
+                # What is left may be a few columns that run off: the others go on without what they said.
+                right = self._double("best_right").copy()
+                right[odd] = 0.0
+                posterior = Posterior.resume(self.lists, self._double("best_left"), right)
+            else:
+                if memory["start"] > 0:
+                    right = torch.randn(right.shape, generator=generator, dtype=torch.float64).numpy()
+                posterior = Posterior.begin(self.lists, right)
         self._keep_posterior(posterior)
         memory.update(phase=POSTERIOR, floor=_FLOORS[memory["start"] % len(_FLOORS)], still=0)
         self.update_posterior()
@@ -194,14 +228,32 @@ class _Member:
             memory["still"] += weakest > 1.5 * memory["floor"] * posterior.noise
             memory["floor"] *= _GROWTH
         found = posterior.noise <= max(_FOUND * weakest, _NOTHING * power)
-        if found or memory["still"] >= _PATIENCE or memory["floor"] > _LAST:
+        if not (found or memory["still"] >= _PATIENCE or memory["floor"] > _LAST):
+            return
+        if not found and self.lists.are_many(memory["rank"]):
+            self.solver.write(self.member, left, posterior.mean)
+            memory.update(phase=CONJUGATE)
+        else:
             memory.update(anchor_left=self._tensor(left), anchor_right=self._tensor(posterior.mean))
-            memory.update(phase=LEAST_SQUARES, point=self._tensor(posterior.mean))
+            memory.update(phase=LEAST_SQUARES, point=self._tensor(posterior.mean[self._core().cols]))
             memory.update(damping=1e-6, growth=2.0, taken=0, stuck=0, slow=0)
+
+    def follow_conjugates(self) -> None:
+        """Take a step of conjugate gradients from the posterior mean: where noise is left it is faster at the end."""
+        solver, member, rank = self.solver, self.member, self.memory["rank"]
+        left, right = (factor.detach()[member : member + 1] for factor in (solver.left, solver.right))
+        conjugate = RiemannianCG(
+            solver.alone(member), left[:, :, :rank], right[:, :rank], tolerance=solver.tolerance, warm_up=0
+        )
+        conjugate.state[conjugate.left] = self.memory.get("conjugate", {})
+        conjugate.step()
+        self.memory["conjugate"] = dict(conjugate.state[conjugate.left])
+        if not conjugate.active.any():
+            self._settle(*self._factors(), noise=self.memory["posterior"]["noise"])
 
     def take_step(self) -> None:
         """Take a damped Gauss–Newton step if it decreases the residual, and judge where it leads."""
-        memory, lists = self.memory, self.lists
+        memory, lists = self.memory, self._core().lists
         now = Projected.at(lists, self._double("point"))
         change, predicted = now.step(lists, memory["damping"])
         tried = Projected.at(lists, now.right + change)
@@ -224,20 +276,21 @@ class _Member:
         self._judge(now)
 
     def _judge(self, now: Projected) -> None:
-        memory, lists, tolerance = self.memory, self.lists, self.solver.tolerance
+        memory, lists, tolerance = self.memory, self._core().lists, self.solver.tolerance
         eps = torch.finfo(self.solver.left.dtype).eps
         exact = now.cost <= (max(_EXACT, 4 * eps) * lists.norm) ** 2
         flat = exact or memory["stuck"] >= 12 or now.stationarity(lists) <= 0.5 * tolerance
-        near = self._is_near(now)
+        pair = self._whole(*now.balanced())
+        near = self._is_near(*pair)
         if near:
-            self._show(*now.balanced())
+            self._show(*pair)
         lost = not near and (memory["slow"] >= _PATIENCE or now.size > 3 * self._expected_size())
         if not (flat or lost or memory["taken"] >= _STEPS):
             return
         if exact or now.cost <= (max(_FITS, 100 * eps) * lists.norm) ** 2:
-            self._settle(*now.balanced(), noise=0.0)
+            self._settle(*pair, noise=0.0)
         else:
-            self._compare(now.balanced() if near else None)
+            self._compare(pair if near else None)
 
     def _compare(self, found: tuple[Floats, Floats] | None) -> None:
         """Hold the optimum of a start, or its posterior mean, against the best one so far."""
@@ -250,7 +303,11 @@ class _Member:
         memory["start"] += 1
         # Least squares confirms one posterior mean that another start found too; without it, it takes more of them.
         # After a restart with more entries, what was settled before is confirmed if it still holds.
-        sure = memory["agreed"] >= (1 if found else 3) or noise <= 1.1 * memory["known"] < np.inf
+        sure = (
+            (found is not None and self.lists.are_many(memory["rank"]))
+            or memory["agreed"] >= (1 if found else 3)
+            or noise <= 1.1 * memory["known"] < np.inf
+        )
         if sure or memory["start"] >= self.solver.defaults["starts"]:
             self._settle(self._double("best_left"), self._double("best_right"), noise=memory["best_noise"])
         else:
@@ -268,9 +325,32 @@ class _Member:
         if self.memory["posterior"]["noise"] <= self.memory.get("best_noise", np.inf):
             self.solver.write(self.member, left, right)
 
-    def _is_near(self, now: Projected) -> bool:
+    def _outliers(self) -> NDArray[np.int64]:
+        """Columns whose factor is far too large, or that leave far more than others, at the best start so far."""
+        left, right = self._double("best_left"), self._double("best_right")
+        side = self.lists.by_col
+        col = np.repeat(np.arange(len(right)), np.diff(side.starts))
+        rest = np.einsum("ij,ij->i", left[side.other], right[col]) - self.lists.values[side.place]
+        counts = np.maximum(np.diff(side.starts), 1)
+        shares = np.bincount(col, rest**2, len(right)) / counts
+        sizes = (right**2 / np.maximum((right**2).mean(0), np.finfo(float).tiny)).sum(1)
+        return np.flatnonzero((sizes > _OUTLYING * right.shape[1]) | (shares > _OUTLYING * shares.mean()))
+
+    def _core(self) -> Core:
+        return self.solver.core(self.member, self.memory["rank"])
+
+    def _whole(self, left: Floats, right: Floats) -> tuple[Floats, Floats]:
+        """Factors of all rows and columns, near the posterior mean, from those of the core."""
+        core, first, other = self._core(), self._double("anchor_left"), self._double("anchor_right")
+        if not core.layers:
+            return left, right
+        turn = np.linalg.lstsq(other[core.cols], right, rcond=None)[0]
+        return core.whole(left, right, first @ np.linalg.pinv(turn).T, other @ turn)
+
+    def _is_near(self, left: Floats, right: Floats) -> bool:
         """Whether a pair lies where the posterior expects the target."""
-        left, right = now.balanced()
+        if self.lists.are_many(self.memory["rank"]):
+            return True
         first = np.hstack([left, -self._double("anchor_left")])
         other = np.hstack([right, self._double("anchor_right")])
         distance = float(np.linalg.norm(np.linalg.qr(first)[1] @ np.linalg.qr(other)[1].T))

@@ -56,6 +56,16 @@ class Lists:
             float(np.linalg.norm(values)),
         )
 
+    def are_many(self, rank: int) -> bool:
+        """Whether they are so many for a rank that least squares is well determined in each row and column.
+
+        All of them, or four times the degrees of freedom with at least twice the rank in each.
+        """
+        rows, cols = self.shape
+        least = min(int(np.diff(side.starts).min()) for side in (self.by_row, self.by_col))
+        count = len(self.values)
+        return count == rows * cols or (count >= 4 * rank * (rows + cols - rank) and least >= 2 * rank)
+
     @property
     def shape(self) -> tuple[int, int]:
         """``(m, n)``."""

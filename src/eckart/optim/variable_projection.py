@@ -141,46 +141,52 @@ def solve_rows(
     """Least squares of every row by Gram–Schmidt, twice, on the rows of ``right`` that it sees."""
     rank = right.shape[1]
     root, moment = np.zeros((rank, rank)), np.zeros(rank)
+    longest = 0
     for i in range(len(starts) - 1):
-        begin, end = starts[i], starts[i + 1]
-        for e in range(begin, end):
+        longest = max(longest, starts[i + 1] - starts[i])
+    # One direction after the other in memory: the loops over entries take several at once.
+    block = np.zeros((rank, longest))
+    for i in range(len(starts) - 1):
+        begin, count = starts[i], starts[i + 1] - starts[i]
+        for e in range(count):
             for a in range(rank):
-                basis[e, a] = right[other[e], a]
+                block[a, e] = right[other[begin + e], a]
         for a in range(rank):
             first = 0.0
-            for e in range(begin, end):
-                first += basis[e, a] * basis[e, a]
+            for e in range(count):
+                first += block[a, e] * block[a, e]
             for b in range(a):
                 root[b, a] = 0.0
             for _ in range(2):
                 for b in range(a):
                     product = 0.0
-                    for e in range(begin, end):
-                        product += basis[e, b] * basis[e, a]
+                    for e in range(count):
+                        product += block[b, e] * block[a, e]
                     root[b, a] += product
-                    for e in range(begin, end):
-                        basis[e, a] -= product * basis[e, b]
+                    for e in range(count):
+                        block[a, e] -= product * block[b, e]
             squared = 0.0
-            for e in range(begin, end):
-                squared += basis[e, a] * basis[e, a]
+            for e in range(count):
+                squared += block[a, e] * block[a, e]
             # A direction that the entries do not determine is left out.
-            root[a, a] = np.sqrt(squared) if squared > 1e-26 * first and a < end - begin else 0.0
-            for e in range(begin, end):
-                basis[e, a] = basis[e, a] / root[a, a] if root[a, a] > 0 else 0.0
+            root[a, a] = np.sqrt(squared) if squared > 1e-26 * first and a < count else 0.0
+            for e in range(count):
+                block[a, e] = block[a, e] / root[a, a] if root[a, a] > 0 else 0.0
         for a in range(rank):
             moment[a] = 0.0
-            for e in range(begin, end):
-                moment[a] += basis[e, a] * values[e]
+            for e in range(count):
+                moment[a] += block[a, e] * values[begin + e]
         for a in range(rank - 1, -1, -1):
             entry = moment[a]
             for b in range(a + 1, rank):
                 entry -= root[a, b] * left[i, b]
             left[i, a] = entry / root[a, a] if root[a, a] > 0 else 0.0
-        for e in range(begin, end):
-            error = -values[e]
+        for e in range(count):
+            error = -values[begin + e]
             for a in range(rank):
-                error += right[other[e], a] * left[i, a]
-            residual[e] = error
+                error += right[other[begin + e], a] * left[i, a]
+                basis[begin + e, a] = block[a, e]
+            residual[begin + e] = error
 
 
 def forward(starts: Integers, other: Integers, left: Floats, basis: Floats, change: Floats, out: Floats) -> None:

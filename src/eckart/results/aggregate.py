@@ -161,7 +161,7 @@ def _row(group: Group) -> Row:
         method=group.method,
         settings=group.settings,
         rank=group.rank,
-        chosen=tuple(result["rank"] for result in completed) if group.rank is None else (),
+        chosen=tuple(result["rank"] for result in completed if result["rank"] is not None and group.rank is None),
         completed=len(completed),
         failed=sum(result["status"] == "failed" for result in group.results),
         diverged=sum(result["status"] == "diverged" for result in group.results),

@@ -17,6 +17,7 @@ from eckart.linalg.entries import Entries
 from eckart.linalg.reference import ObservedReference, Reference
 from eckart.methods.method import Method
 from eckart.results.bar import Bar, Field
+from eckart.runs.process import threads
 from eckart.runs.stack import Stack
 from eckart.selection import RULES, SEEDED, Choice, all_choices
 
@@ -79,10 +80,8 @@ def with_ranks(stack: Stack, build: Callable[[Stack], Method]) -> tuple[Stack, M
     first = build(dataclasses.replace(stack, jobs=[dataclasses.replace(job, chosen=Chosen(1, "", "", {}))]))
     hidden = None if job.config.trainer.enable_progress_bar else True
     told = Field(0, f"choosing the rank by {job.config.selection.rule}")
-    with (
-        contextlib.closing(Bar(lambda: (0.0, [told]), hidden=hidden, delay=0)),
-        prefixed("selection", job.config.selection),
-    ):
+    bar = Bar(lambda: (0.0, [told]), hidden=hidden, delay=0)
+    with contextlib.closing(bar), threads(one=first.one_thread), prefixed("selection", job.config.selection):
         chosen = choose_rank(first, plain(job.config.selection), seed=job.config.seed)
     stack = dataclasses.replace(stack, jobs=[dataclasses.replace(job, chosen=chosen)])
     method = build(stack)

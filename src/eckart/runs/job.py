@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from eckart.config import deciding, plain
+from eckart.config import deciding, is_a, plain
 from eckart.results import settings
 from eckart.results.result import read_result, write_result
 from eckart.results.settings import AUTO
@@ -66,10 +66,10 @@ class Job:
 
     @property
     def rank(self) -> int | None:
-        """The rank: as the config gives it, or as it was chosen; None where it is still to be chosen."""
-        if self.config.rank == AUTO:
-            return None if self.chosen is None else self.chosen.rank
-        return self.config.rank  # type: ignore[no-any-return]
+        """The rank: as the config gives it, or as it was chosen; None where it is still to be chosen, or is none."""
+        if self.chosen is not None:
+            return self.chosen.rank
+        return self.config.rank if is_a(self.config.rank, int) else None
 
     @property
     def title(self) -> str:

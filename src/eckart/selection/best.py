@@ -12,6 +12,9 @@ from eckart.selection.spikes import Spikes, leading, spikes
 # Fourth moment of the residual's singular values over that of noise with random signs: 1.02 to 1.35 in the noises of
 # the benchmark; 1.34 to 1.56 where the columns of its AR noise are permuted, at 300×150 and 60×60.
 HIDDEN_CORRELATION = 1.4
+# The same of all singular values but the largest quarter: up to 1.06 with more components than the pilot may find, 1.09
+# to 1.19 with permuted columns.
+DEEP_CORRELATION = 1.07
 # Norm of the noise over that of the step before.
 SETTLED = 0.99
 MAX_STEPS = 30
@@ -43,11 +46,15 @@ def best(spectrum: Spectrum, *, seed: int = 0) -> tuple[int, str]:
     generator = stream(seed, "random signs")
     upper = default_upper(spectrum.shape)
     pilot, _ = screenot(spectrum, upper=upper)
-    residual = truncation_error(spectrum, pilot)
-    blocks = correlated_blocks(residual)
-    if _spread(spectrum.s[pilot:]) > HIDDEN_CORRELATION * _spread(noise_spectrum(residual, blocks, generator, 2)):
-        rank, reason = screenot(spectrum, upper=upper)
-        return rank, f"noise with correlations between distant entries, so ScreeNOT; {reason}"
+    blocks = correlated_blocks(truncation_error(spectrum, pilot))
+    if _excess_spread(spectrum, pilot, 0, blocks, generator) > HIDDEN_CORRELATION:
+        # Noise with correlations between distant entries, or more components than the pilot may find: then at least
+        # the lower singular values are spread as those of random signs.
+        deep = min(spectrum.shape) // 4
+        blocks = correlated_blocks(truncation_error(spectrum, deep))
+        if _excess_spread(spectrum, deep, deep, blocks, stream(seed, "deep")) > DEEP_CORRELATION:
+            rank, reason = screenot(spectrum, upper=upper)
+            return rank, f"noise with correlations between distant entries, so ScreeNOT; {reason}"
     # Half of what two careful rules find: strong components hide others, and noise must not be taken out.
     start = min(pilot, information(spectrum, kmax=max(upper, 1))[0]) // 2
     rank, noise = _kept(spectrum, start, blocks, generator)
@@ -107,7 +114,13 @@ def _without_signal(spectrum: Spectrum, found: Spikes, rank: int) -> Tensor:
     return noise * (left.clamp(min=0) / noise.square().sum().clamp(min=1e-300)).sqrt()
 
 
+def _excess_spread(spectrum: Spectrum, rank: int, skipped: int, blocks: Blocks, generator: Generator) -> float:
+    """Spread of the singular values after a rank, over that of noise with random signs after those that are skipped."""
+    drawn = noise_spectrum(truncation_error(spectrum, rank), blocks, generator, 2)
+    return _spread(spectrum.s[rank:]) / max(_spread(drawn[skipped:]), 1e-300)
+
+
 def _spread(values: Tensor) -> float:
     """Fourth moment by the squared second moment."""
     squares = values.square()
-    return float(squares.square().sum() / squares.sum().square())
+    return float(squares.square().sum() / squares.sum().square().clamp(min=1e-300))
