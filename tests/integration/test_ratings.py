@@ -69,7 +69,8 @@ def test_training_never_sees_what_is_held_out(train: Train) -> None:
     hidden = np.random.RandomState(0).permutation(len(rated))[: round(0.25 * len(rated))]
     other = rated["stars"].to_numpy().copy()
     other[hidden] = 1_000_000
-    factors, errors = [], []
+    factors: list[Any] = []
+    errors: list[Any] = []
     for stars in (rated["stars"], pl.Series("stars", other)):
         rated.with_columns(stars).write_csv("stars.csv")
         os.utime("stars.csv", ns=(len(factors), len(factors)))

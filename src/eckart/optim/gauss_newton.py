@@ -55,9 +55,9 @@ class GaussNewton(PairSolver):
 
     A start whose residual vanishes, or two that find the same optimum, settle a member. Where entries are many and
     noise is left, least squares is well determined: one start is enough, and conjugate gradients go from its posterior
-    mean to the optimum. Where they are few, and least squares leaves the neighborhood of the posterior mean, which says how far off
-    it expects to be, the entries do not determine its solution; after all starts, or four that agree, the member then
-    keeps the posterior mean with the least noise. It is bounded, and in general closer to the target than a
+    mean to the optimum. Where they are few, and least squares leaves the neighborhood of the posterior mean, which says
+    how far off it expects to be, the entries do not determine its solution; after all starts, or four that agree, the
+    member then keeps the posterior mean with the least noise. It is bounded, and in general closer to the target than a
     least-squares solution, but not stationary: the member stops without a certificate.
 
     Args:
