@@ -78,7 +78,8 @@ class Completion(PairMethod):
         self.register_buffer("checked", torch.tensor([not bool(chosen.any()) for chosen in self.withheld]))
         # Relative errors at the check: on the entries that were seen, on those withheld; and whether they had a
         # direction in common.
-        self.register_buffer("errors_then", torch.full((self.stack, 3), torch.nan, dtype=self.trained_dtype))
+        # -1 before it: a checkpoint holds finite numbers alone.
+        self.register_buffer("errors_then", torch.full((self.stack, 3), -1.0, dtype=self.trained_dtype))
 
     def to_choose_from(self) -> Entries:
         """The observed entries."""
@@ -134,12 +135,12 @@ class Completion(PairMethod):
 
     def own_figures(self) -> dict[str, Tensor]:
         """Relative error on the entries withheld, as it was when they were; NaN where none is or was yet."""
-        return {"relative_withheld": self.errors_then[:, 1]} if self._share > 0 else {}
+        return {"relative_withheld": self._errors_then()[:, 1]} if self._share > 0 else {}
 
     def evidence(self, member: int) -> Evidence:
         """What the fit of a member is to be judged by."""
         own, chosen = self.entries[member], self.withheld[member]
-        fit, error, directed = self.errors_then[member].tolist()
+        fit, error, directed = self._errors_then()[member].tolist()
         withheld = int(chosen.sum()) if error == error else 0
         everything = torch.ones(len(own), dtype=torch.bool)
         return Evidence(
@@ -174,6 +175,9 @@ class Completion(PairMethod):
         """Rows and columns without an observed entry."""
         rows, cols = (count.cpu() == 0 for count in self.entries[member].counts())
         return (rows, cols) if bool(rows.any() or cols.any()) else None
+
+    def _errors_then(self) -> Tensor:
+        return torch.where(self.errors_then >= 0, self.errors_then, torch.nan)
 
     def _hold_against(self, member: int) -> tuple[float, float, float]:
         chosen = self.withheld[member]
