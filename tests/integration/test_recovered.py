@@ -2,6 +2,7 @@
 
 import itertools
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ def test_what_says_that_it_is_recovered_is(optimizer: str, noise: float, pattern
         entries = torch.where(mask(size, size, rank, oversampling, pattern, seed), target, torch.nan)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            steps = {} if optimizer == "gauss_newton" else {"max_steps": 300}
+            steps: dict[str, Any] = {} if optimizer == "gauss_newton" else {"max_steps": 300}
             result = eckart.fit(entries, rank, "completion", optimizer=optimizer, seed=seed, **steps)
         error = float(torch.linalg.matrix_norm(result.approximation() - clean) / torch.linalg.matrix_norm(clean))
         # Whatever comes of it, it is hardly worse than zeros.
