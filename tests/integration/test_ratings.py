@@ -16,7 +16,7 @@ from commandline import QUIET, Train, result
 
 import eckart
 from eckart import commands
-from eckart.optim import row_updates
+from eckart.optim import gibbs, ratings
 from eckart.results.summary import sweep_table
 
 PAGE = (Path(__file__).parents[2] / "docs" / "ratings.md").read_text(encoding="utf-8")
@@ -27,7 +27,8 @@ SHORT = ("optimizer.sweeps=4", "optimizer.burn_in=2", "rank=2")
 def plain(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Loops that are not compiled, which takes longer than a small run."""
     if "frontier" not in request.keywords:
-        monkeypatch.setattr(row_updates, "compiled", lambda loop, parallel=False: loop)
+        for module in (gibbs, ratings):
+            monkeypatch.setattr(module, "compiled", lambda loop, parallel=False: loop)
 
 
 def frame(rows: int = 12, cols: int = 9) -> pl.DataFrame:

@@ -10,7 +10,8 @@ from eckart.linalg.entries import Entries
 from eckart.linalg.pair_mean import PairMean
 from eckart.methods.completion import Completion
 from eckart.methods.ratings import RatingsCompletion
-from eckart.optim import row_updates
+from eckart.optim import gibbs as gibbs_module
+from eckart.optim import ratings, row_updates
 from eckart.optim.gibbs import Gibbs
 from eckart.optim.layout import Layout
 from eckart.optim.weighted_als import WeightedALS
@@ -21,7 +22,8 @@ DRAWS = np.random.default_rng(0)
 @pytest.fixture(autouse=True)
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Loops that are not compiled: a compilation takes longer than all of these tests."""
-    monkeypatch.setattr(row_updates, "compiled", lambda loop, parallel=False: loop)
+    for module in (gibbs_module, ratings):
+        monkeypatch.setattr(module, "compiled", lambda loop, parallel=False: loop)
 
 
 def rated(rows: int = 9, cols: int = 7, share: float = 0.6) -> Entries:

@@ -6,10 +6,14 @@ from typing import Any
 
 
 @functools.cache
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any], *, parallel: bool = False) -> Callable[..., Any]:
     """A function on numpy arrays, compiled at its first call, because the import of numba takes a second.
 
     The machine code is kept on disk, for the next process, where a folder for it can be written.
+
+    Args:
+        function: The function.
+        parallel: Whether its loops over ``prange`` are shared out among threads.
 
     Example:
         >>> def total(values):
@@ -22,8 +26,9 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     import numba
 
-    # Not a number, and infinity, keep their meaning.
-    options: dict[str, Any] = {"fastmath": {"contract", "reassoc", "nsz", "arcp"}, "nogil": True}
+    # Sums may be reordered, which they have to be to be vectorized; NaN and infinity keep their meaning.
+    freedom = {"contract", "reassoc", "nsz", "arcp"}
+    options: dict[str, Any] = {"fastmath": freedom, "error_model": "numpy", "nogil": True, "parallel": parallel}
     try:
         return numba.njit(cache=True, **options)(function)  # type: ignore[no-any-return]
     except RuntimeError:

@@ -10,6 +10,7 @@ from torch import Tensor
 from eckart.linalg.checks import require_count
 from eckart.linalg.entries import Entries
 from eckart.linalg.pair_mean import PairMean
+from eckart.optim.compiled import compiled
 from eckart.optim.layout import Layout
 from eckart.optim.ratings import RatingsSolver
 
@@ -149,7 +150,7 @@ class Gibbs(RatingsSolver):
             return
         implicit = getattr(self, f"{side}_implicit").numpy()
         tight = np.full(self.rank, 10.0) if first else _precisions(implicit, draws)
-        row_updates.compiled(row_updates.draw_implicit)(
+        compiled(row_updates.draw_implicit)(
             own.start,
             own.col,
             turned.start,

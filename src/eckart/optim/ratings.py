@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from eckart.linalg.entries import Entries
 from eckart.linalg.random import stream
+from eckart.optim.compiled import compiled
 from eckart.optim.layout import Layout
 
 Array = NDArray[Any]
@@ -115,16 +116,14 @@ class RatingsSolver(nn.Module):
         """A compiled loop, parallel where there are many entries and more threads than one."""
         import numba
 
-        from eckart.optim import row_updates
-
         # Several members share the threads; a loop that is parallel inside belongs to the main thread alone.
         most: Any = numba.config
         threads = min(torch.get_num_threads(), most.NUMBA_NUM_THREADS)
         alone = threading.current_thread() is threading.main_thread()
         if threads == 1 or not alone or len(self.by_row.value) < _MANY:
-            return row_updates.compiled(loop)
+            return compiled(loop)
         numba.set_num_threads(threads)
-        made = row_updates.compiled(loop, parallel=True)
+        made = compiled(loop, parallel=True)
 
         def run(*arguments: Any) -> None:
             # Rows differ in how many entries they have, so a thread takes a few hundred at a time.

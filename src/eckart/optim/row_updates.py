@@ -5,11 +5,8 @@ A model of an entry is ``b_r + c_i + (p_r + offset_r) · v_i``. The vector of a 
 columns are the same over the entries in the order of columns. To import this module takes a second, for numba.
 """
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 from numba import prange
 from numpy.typing import NDArray
@@ -187,17 +184,3 @@ def draw_implicit(
             for e in range(col_start[i], col_start[i + 1]):
                 r = row[e]
                 sides[r, 1] -= change * sides[r, 0]
-
-
-@functools.cache
-def compiled(loop: Callable[..., None], *, parallel: bool = False) -> Callable[..., None]:
-    """A loop of this module, compiled at its first call and kept on disk.
-
-    Args:
-        loop: The loop.
-        parallel: Whether rows are shared out among threads, where the loop allows it. Each row is computed as before.
-    """
-    # Sums may be reordered, which they have to be to be vectorized; NaN and infinity keep their meaning.
-    freedom = {"reassoc", "contract", "nsz"}
-    options: dict[str, Any] = {"fastmath": freedom, "error_model": "numpy", "nogil": True, "cache": True}
-    return numba.njit(parallel=parallel, **options)(loop)  # type: ignore[no-any-return]
