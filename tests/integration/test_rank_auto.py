@@ -136,6 +136,7 @@ def test_methods_that_see_the_target_choose_from_it() -> None:
         torch.testing.assert_close(method.to_choose_from(), target, rtol=0, atol=0)
 
 
+@pytest.mark.processes
 def test_the_choice_of_a_classifier_sees_the_training_set_alone() -> None:
     def poisoned() -> Samples:
         samples = digits()

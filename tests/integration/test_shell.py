@@ -77,4 +77,4 @@ def test_an_error_is_one_line_and_exit_status_1(tmp_path: Path) -> None:
     process = start(tmp_path, "rank=ten", *QUIET)
     stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout) == (1, "")
-    assert stderr == "rank must be an integer. Found 'ten'.\n"
+    assert stderr == "rank must be an integer or auto. Found 'ten'.\n"
