@@ -64,8 +64,9 @@ def draw(path: Path, results: Iterable[Mapping[str, Any]], across: str, upwards:
     if not cells:
         raise ValueError(f"There must be a completion with {across}, {upwards} and a known target. Found none.")
     shares = {place: sum(found) / len(found) for place, found in cells.items()}
-    runs = min(map(len, cells.values()))
-    title = f"{sum(map(sum, cells.values()))} of {sum(map(len, cells.values()))} recovered, {runs} or more in each cell"
+    runs = sorted(map(len, cells.values()))
+    each = f"{runs[0]} in each cell" if runs[0] == runs[-1] else f"{runs[0]} to {runs[-1]} in each cell"
+    title = f"{sum(map(sum, cells.values()))} of {sum(runs)} matrices recovered, {each}"
     print(f"{said} runs say recovered, {wrong} of them with an error of the whole of {SUCCESS:g} or more")
     words = {"across": _NAMES.get(across, across), "upwards": _NAMES.get(upwards, upwards)}
     return figures.phase_diagram(path, shares, title=title, **words, label="share recovered")
