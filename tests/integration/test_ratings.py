@@ -107,7 +107,7 @@ def test_a_sweep_over_folds_is_one_stack_and_gives_means(train: Train, monkeypat
 @pytest.mark.parametrize(
     ("text", "overrides", "law"),
     [
-        ("u,i,r\n1,1,4\n1,2,4\n2,1,4\n", [], "The ratings must not all be equal. Found 3 of 4."),
+        ("u,i,r\n1,1,4\n1,2,4\n2,1,4\n", [], "The ratings must differ. Found 3, all of them 4."),
     ],
 )
 def test_what_cannot_be_learned_from_is_one_line(text: str, overrides: list[str], law: str, train: Train) -> None:

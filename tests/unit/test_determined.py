@@ -35,6 +35,15 @@ def test_it_is_found_whether_all_is_determined_beside_a_core_that_is(seed: int) 
     assert (found > 0) == (lacking(mask, rank) > 0)
 
 
+def test_parts_that_share_nothing_are_not_determined_together() -> None:
+    mask = np.zeros((20, 16), dtype=bool)
+    mask[:10, :8] = mask[10:, 8:] = True
+    entries = Entries.of_matrix(torch.zeros(20, 16), torch.from_numpy(mask))
+    assert undetermined(entries, 2) == 1 and lacking(mask, 2) == 4
+    mask[:10, 8:12] = True
+    assert undetermined(Entries.of_matrix(torch.zeros(20, 16), torch.from_numpy(mask)), 2) == 0 == lacking(mask, 2)
+
+
 def test_rows_that_are_never_seen_are_not_counted() -> None:
     mask = torch.ones(6, 7) > 0
     mask[2] = mask[:, 3] = False

@@ -1,5 +1,6 @@
 """Gauss–Newton by variable projection, started by variational Bayes."""
 
+import warnings
 from functools import partial
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import eckart
 from eckart.data.incomplete import conditioned, mask
 from eckart.linalg.entries import Entries
 from eckart.optim.fit import Fit, fit
@@ -206,3 +208,34 @@ def test_a_matrix_that_would_be_taken_off_whole_stays() -> None:
     core = Core.of(Lists.of(row, col, np.ones(5), (5, 5)), 1)
     assert core.lists.shape == (5, 5)
     assert core.layers == []
+
+
+@pytest.mark.parametrize("few", [1, 2])
+def test_rows_with_fewer_entries_than_the_rank_do_no_harm(few: int) -> None:
+    for seed in range(2):
+        whole, seen = conditioned(40, 40, 3, 10.0, 0.0, seed), mask(40, 40, 3, 2.2, "uniform", seed)
+        for row in (3, 7):
+            seen[row] = torch.arange(40) < few
+        result = eckart.fit(torch.where(seen, whole, torch.nan), 3, "completion", seed=seed)
+        assert result.fields["verdict"] != "recovered"
+        assert torch.linalg.matrix_norm(result.approximation() - whole) < 1.2 * torch.linalg.matrix_norm(whole)
+
+
+def test_small_matrices_without_missing_entries_have_their_truncated_svd() -> None:
+    draw = torch.Generator().manual_seed(0)
+    for rows, cols, rank in ((3, 3, 1), (2, 3, 1), (5, 4, 2), (8, 8, 2)):
+        matrix = torch.randn(rows, cols, generator=draw, dtype=torch.float64) + 0.3
+        result = eckart.fit(matrix, rank, "completion")
+        assert abs(result.errors["excess_frobenius"]) < 1e-9
+
+
+def test_what_looks_like_noise_is_fitted_and_bounded_all_the_same() -> None:
+    for seed in range(3):
+        seen = torch.rand(30, 30, generator=torch.Generator().manual_seed(seed)) < 0.05
+        seen[0, 0] = True
+        ones = torch.where(seen, torch.ones(30, 30, dtype=torch.float64), torch.nan)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*degrees of freedom")
+            result = eckart.fit(ones, 3, "completion", seed=seed)
+        assert result.approximation().nan_to_num(0).abs().max() < 10
+        assert result.errors["relative_observed"] < 0.9

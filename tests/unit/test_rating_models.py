@@ -164,7 +164,7 @@ def test_a_sweep_that_diverges_leaves_the_vectors_of_before(monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("matrix", "law"),
     [
-        ([[2.0, 2.0], [torch.nan, 2.0]], "The ratings must not all be equal. Found 3 of 2."),
+        ([[2.0, 2.0], [torch.nan, 2.0]], "The ratings must differ. Found 3, all of them 2."),
         ([[2.0, torch.nan]], "There must be at least two ratings to learn from. Found 1."),
     ],
 )

@@ -180,7 +180,7 @@ def test_folds_are_those_of_scikit_learn_in_the_order_of_the_file(tmp_path: Path
 @pytest.mark.parametrize(
     ("rows", "law"),
     [
-        ([(1, 1, 4), (1, 2, 4), (2, 1, 4)], "The ratings must not all be equal. Found 3 of 4."),
+        ([(1, 1, 4), (1, 2, 4), (2, 1, 4)], "The ratings must differ. Found 3, all of them 4."),
         ([(1, 1, 4)], "There must be at least two ratings to learn from. Found 1."),
     ],
 )
@@ -206,3 +206,20 @@ def test_ratings_that_nothing_can_be_learned_from(rows: Any, law: str, tmp_path:
 def test_settings_out_of_range(options: Any, law: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=re.escape(law)):
         of(written(tmp_path, "a.csv"), **options)
+
+
+def test_blank_lines_and_spaces_around_ratings_say_nothing(tmp_path: Path) -> None:
+    plain, spaced = tmp_path / "plain.csv", tmp_path / "spaced.csv"
+    plain.write_text("user,item,rating\na,x,1\nb,x,2\na,y,3\n")
+    spaced.write_text("user,item,rating\n\n\na,x, 1\n\nb,x,2 \na,y,3\n\n")
+    assert as_sets(read_triplets(spaced)) == as_sets(read_triplets(plain)) and len(as_sets(read_triplets(plain))) == 3
+    spaced.write_text("user,item,rating\n\na,x,1\n\nb,x,two\n")
+    with pytest.raises(ValueError, match=r"Found 'two' in line 5\.$"):
+        read_triplets(spaced)
+
+
+def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("user,user,rating\na,x,1\nb,x,2\n")
+    with pytest.raises(ValueError, match=r"column names must differ\. Found 'user' twice\.$"):
+        read_triplets(path)

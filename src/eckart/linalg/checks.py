@@ -80,9 +80,9 @@ def require_different(ratings: Tensor) -> None:
     Example:
         >>> require_different(torch.tensor([3.0, 3.0]))
         Traceback (most recent call last):
-        ValueError: The ratings must not all be equal. Found 2 of 3.
+        ValueError: The ratings must differ. Found 2, all of them 3.
     """
     if len(ratings) < 2:
         raise ValueError(f"There must be at least two ratings to learn from. Found {len(ratings)}.")
     if (ratings == ratings[0]).all():
-        raise ValueError(f"The ratings must not all be equal. Found {len(ratings)} of {float(ratings[0]):g}.")
+        raise ValueError(f"The ratings must differ. Found {len(ratings)}, all of them {float(ratings[0]):g}.")

@@ -1,6 +1,9 @@
 """What observed entries determine of a matrix of known rank: how many, and how well."""
 
+import numpy as np
 import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from eckart.linalg.entries import Entries
@@ -16,6 +19,10 @@ def undetermined(entries: Entries, rank: int) -> int:
     columns with at most ``rank`` entries are taken away, again and again, until all that are left have more. Each that
     had fewer when it was taken away lacks an equation, in whichever order they are taken. Rows and columns without any
     entry are not counted: nothing is said of them.
+
+    What is left must hang together: of parts that share no row and no column, nothing says how the factors of one
+    belong to those of the other. Each part beyond the first is counted too. Parts that a few entries join are not told
+    apart.
 
     Args:
         entries: The observed entries.
@@ -42,7 +49,17 @@ def undetermined(entries: Entries, rank: int) -> int:
                 present[axis] = present[axis] & ~few
                 left &= ~few[place]
                 changed = True
-    return found
+    return found + max(0, _parts(entries, left) - 1)
+
+
+def _parts(entries: Entries, chosen: Tensor) -> int:
+    """Number of parts that some entries fall into, as edges between rows and columns."""
+    row, col = entries.row.cpu()[chosen].numpy(), entries.col.cpu()[chosen].numpy()
+    used = np.unique(np.concatenate([row, col + entries.shape[0]]))
+    size = sum(entries.shape)
+    graph = coo_array((np.ones(len(row), dtype=bool), (row, col + entries.shape[0])), shape=(size, size))
+    _, label = connected_components(graph, directed=False)
+    return len(np.unique(label[used]))
 
 
 def amplification(entries: Entries, left: Tensor, right: Tensor) -> float:

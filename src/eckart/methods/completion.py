@@ -226,5 +226,8 @@ class Completion(PairMethod):
         return entries.to(torch.float64).value - entries.product(left, right)
 
     def _relative(self, member: int, chosen: Tensor) -> float:
-        part = self.entries[member][chosen]
-        return float(torch.linalg.vector_norm(self._residual(member, part)) / part.norm())
+        own = self.entries[member]
+        part = own[chosen]
+        # Relative to the size of an observed entry: those chosen may all be zero.
+        size = own.norm() * (len(part) / len(own)) ** 0.5
+        return float(torch.linalg.vector_norm(self._residual(member, part)) / size)

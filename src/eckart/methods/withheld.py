@@ -15,7 +15,7 @@ _WANTED, _FEWEST = 30, 10
 # An error of at most this is none, whatever is left of it.
 _EXACT = 1e-4
 # Above it a fit explains too little of what it has not seen to be confirmed by it.
-_EXPLAINED = 0.5
+_EXPLAINED = 0.25
 # A fit on what is observed is one up to this error.
 _FITS = 1e-2
 # Withheld errors scatter around what the fit predicts; a leading direction that is none scatters less.
@@ -152,23 +152,26 @@ class Evidence:
             return left if self.rested else f"{left}, and the training did not come to rest"
         count = self.observed + self.withheld
         if count <= self.freedom:
-            return f"{count} observed entries cannot determine {self.freedom} degrees of freedom"
+            return f"{self.freedom} degrees of freedom are more than the {count} observed entries determine"
         if self.short:
             return f"{self.short} rows or columns have too few observed entries to be determined"
         if not self.withheld:
             return "too few entries are observed to withhold any as a check"
         found = f"relative error of {self.error:.1e} on {self.withheld} withheld entries"
         if self.confirmed:
-            return found
+            return found if self.error <= _EXACT else f"{found}, if what is left is noise"
         if not self.as_promised:
             return f"{found}, where the fit promised {self.expected:.1e}"
         if self.directed:
-            return f"{found}, but what is left has a leading direction"
+            return f"{found}, but what was left then had a leading direction"
         if not self.rested:
             return f"{found}, but the training was not at rest"
-        return (
-            f"{found}, but {self.whole:.1e} is expected of the whole: some rows or columns have too few for this noise"
-        )
+        if self.error > _EXPLAINED:
+            return f"{found}, too much to tell"
+        if self.whole > max(_FARTHER * self.error, _EXACT):
+            few = "some rows or columns have too few entries for this noise"
+            return f"{found}, but {self.whole:.1e} is expected of the whole: {few}"
+        return f"{found}, but the fit to all entries is worse, {self.final:.1e}"
 
 
 def has_direction(entries: Entries, residual: Tensor, seed: int) -> bool:

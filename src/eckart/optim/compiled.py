@@ -30,7 +30,8 @@ def compiled(function: Callable[..., Any], *, parallel: bool = False) -> Callabl
     freedom = {"contract", "reassoc", "nsz", "arcp"}
     options: dict[str, Any] = {"fastmath": freedom, "error_model": "numpy", "nogil": True, "parallel": parallel}
     try:
-        return numba.njit(cache=True, **options)(function)  # type: ignore[no-any-return]
+        # Its key on disk does not tell the parallel code of a function from the other.
+        return numba.njit(cache=not parallel, **options)(function)  # type: ignore[no-any-return]
     except RuntimeError:
         # There is no folder to keep it in.
         return numba.njit(**options)(function)  # type: ignore[no-any-return]

@@ -39,6 +39,8 @@ _LEVEL = 1e-12
 _SAME = 1e-2
 # Columns with so many times the mean are outliers.
 _OUTLYING = 5.0
+# A posterior mean of at most this size, relative to what is expected, explains nothing; sweeps with ridge in its place.
+_NONE, _SWEEPS = 0.1, 30
 # Least squares may go this many expected errors away from the posterior mean.
 _FAR = 0.5
 
@@ -129,14 +131,11 @@ class GaussNewton(PairSolver):
                 self._stop(member)
                 continue
             one = _Member(self, member, memory)
-            if memory["phase"] == BEGIN:
-                one.begin(warm=float(before[member]) <= (_WARM * one.lists.norm) ** 2)
-            elif memory["phase"] == POSTERIOR:
-                one.update_posterior()
-            elif memory["phase"] == CONJUGATE:
-                one.follow_conjugates()
-            else:
-                one.take_step()
+            try:
+                one.advance(warm=float(before[member]) <= (_WARM * one.lists.norm) ** 2)
+            except np.linalg.LinAlgError:
+                # Factors ran off so far that their products are no numbers any more.
+                one.abandon()
         return before
 
     def lists(self, member: int) -> Lists:
@@ -189,6 +188,26 @@ class _Member:
         self.solver, self.member, self.memory = solver, member, memory
         self.lists = solver.lists(member)
 
+    def advance(self, *, warm: bool) -> None:
+        """Do what comes next."""
+        phase = self.memory["phase"]
+        if phase == BEGIN:
+            self.begin(warm=warm)
+        elif phase == POSTERIOR:
+            self.update_posterior()
+        elif phase == CONJUGATE:
+            self.follow_conjugates()
+        else:
+            self.take_step()
+
+    def abandon(self) -> None:
+        """Leave a start, and what was found before it, for the next one; after all starts for a fit with ridge."""
+        start, rank = self.memory["start"] + 1, self.memory["rank"]
+        self.memory.clear()
+        self.memory.update(_blank(), start=start, rank=rank)
+        if start >= self.solver.defaults["starts"]:
+            self._settle(*self._ridge_fit(), noise=np.inf)
+
     def begin(self, *, warm: bool) -> None:
         """Begin a start: at the factors if they are good, else at the directions of the right one or random ones."""
         memory = self.memory
@@ -197,8 +216,7 @@ class _Member:
             posterior = Posterior.resume(self.lists, left, right)
         else:
             memory["known"] = np.inf
-            generator = stream(memory["start"], "starts")
-            odd = self._outliers() if memory["start"] % 2 else np.zeros(0, dtype=np.int64)
+            odd = self._outliers() if memory["start"] % 2 and "best_left" in memory else np.zeros(0, dtype=np.int64)
             if len(odd):
                 # What is left may be a few columns that run off: the others go on without what they said.
                 right = self._double("best_right").copy()
@@ -206,7 +224,7 @@ class _Member:
                 posterior = Posterior.resume(self.lists, self._double("best_left"), right)
             else:
                 if memory["start"] > 0:
-                    right = torch.randn(right.shape, generator=generator, dtype=torch.float64).numpy()
+                    right = self._random(right.shape)
                 posterior = Posterior.begin(self.lists, right)
         self._keep_posterior(posterior)
         memory.update(phase=POSTERIOR, floor=_FLOORS[memory["start"] % len(_FLOORS)], still=0)
@@ -231,7 +249,12 @@ class _Member:
         if not (found or memory["still"] >= _PATIENCE or memory["floor"] > _LAST):
             return
         if not found and self.lists.are_many(memory["rank"]):
-            self.solver.write(self.member, left, posterior.mean)
+            if weakest <= memory["floor"] * posterior.noise:
+                # The posterior takes it all for noise. Conjugate gradients would rest at zero, a saddle.
+                left, right = Projected.at(self.lists, self._random(posterior.mean.shape)).balanced()
+                self.solver.write(self.member, left, right)
+            else:
+                self.solver.write(self.member, left, posterior.mean)
             memory.update(phase=CONJUGATE)
         else:
             memory.update(anchor_left=self._tensor(left), anchor_right=self._tensor(posterior.mean))
@@ -309,9 +332,26 @@ class _Member:
             or noise <= 1.1 * memory["known"] < np.inf
         )
         if sure or memory["start"] >= self.solver.defaults["starts"]:
-            self._settle(self._double("best_left"), self._double("best_right"), noise=memory["best_noise"])
+            left, right = self._double("best_left"), self._double("best_right")
+            explained = np.sqrt(((left.T @ left) * (right.T @ right)).sum()) > _NONE * self._expected_size()
+            pair = (left, right) if explained else self._ridge_fit()
+            self._settle(*pair, noise=memory["best_noise"])
         else:
             memory["phase"] = BEGIN
+
+    def _ridge_fit(self) -> tuple[Floats, Floats]:
+        """Alternating least squares with ridge, where the posterior takes all for noise: not zero, and bounded."""
+        objective = self.solver.alone(self.member)
+        shape = self.memory["rank"], self.solver.right.shape[2]
+        right = torch.from_numpy(self._random(shape))[None].to(self.solver.right)
+        for _ in range(_SWEEPS):
+            left = objective.best_left(right, objective.ridge)
+            right = objective.best_right(left, objective.ridge)
+        return left[0].double().numpy(), right[0].mT.double().numpy()
+
+    def _random(self, shape: tuple[int, ...]) -> Floats:
+        generator = stream(self.memory["start"], "starts")
+        return torch.randn(shape, generator=generator, dtype=torch.float64).numpy()
 
     def _settle(self, left: Floats, right: Floats, *, noise: float) -> None:
         self.solver.write(self.member, left, right)

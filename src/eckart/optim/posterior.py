@@ -156,10 +156,11 @@ def posterior_rows(
                 entry = gram[a, b] + spread[a, b]
                 if a == b:
                     entry += noise * precision[a]
+                whole = entry
                 for c in range(b):
                     entry -= root[a, c] * root[b, c]
                 if a == b:
-                    root[a, a] = np.sqrt(max(entry, 1e-300))
+                    root[a, a] = np.sqrt(max(entry, 1e-14 * whole + 1e-300))
                 else:
                     root[a, b] = entry / root[b, b]
         for a in range(rank):

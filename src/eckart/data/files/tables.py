@@ -16,6 +16,8 @@ Part = tuple[Any, Any, NDArray[np.float64]]
 
 # Text that is parsed at a time, and rows of a Parquet file.
 _BYTES, _ROWS = 2**25, 2**21
+# Name of the column of line numbers; no file has it, since names of columns are stripped of nothing.
+_PLACE = "\0line"
 # Bytes of a header at most.
 _HEADER = 2**16
 # A file that takes less to read needs no progress.
@@ -96,6 +98,9 @@ def _delimited(path: Path, columns: Sequence[str] | None, separator: str) -> tup
     # A first line with a number in it is a rating, and no header.
     header = not any(_is_number(field) for field in fields)
     names = [str(field) for field in fields] if header else [str(place + 1) for place in range(len(fields))]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"column names must differ. Found {printable(repr(twice), 40)} twice.")
     chosen = _chosen(names, columns)
     places = [names.index(name) for name in chosen]
 
@@ -106,8 +111,13 @@ def _delimited(path: Path, columns: Sequence[str] | None, separator: str) -> tup
                 move(len(file.readline()))
                 line += 1
             for text in _whole_lines(file):
-                frame = _table(text, separator, places)
-                yield _checked(frame.rename(dict(zip(frame.columns, chosen, strict=True))), chosen, line, "line")
+                # The first line says how many columns there are, so it must not be a blank one.
+                kept = text.lstrip(b"\r\n")
+                before = text[: len(text) - len(kept)].count(b"\n")
+                if kept:
+                    frame = _table(kept, separator, places)
+                    frame = frame.rename(dict(zip(frame.columns, chosen, strict=True)))
+                    yield _checked(frame, chosen, line + before, "line")
                 line += text.count(b"\n")
                 move(len(text))
 
@@ -141,7 +151,9 @@ def _whole_lines(file: IO[bytes]) -> Iterator[bytes]:
 def _checked(frame: Any, names: Names, first: int, unit: str) -> Part:
     import polars as pl
 
-    texts = []
+    # Blank lines say nothing.
+    frame = frame.with_row_index(_PLACE, first).filter(~pl.all_horizontal(pl.col(names).is_null()))
+    lines, texts = frame[_PLACE], []
     for name in names[:2]:
         column = frame[name]
         if column.dtype.is_float():
@@ -151,14 +163,16 @@ def _checked(frame: Any, names: Names, first: int, unit: str) -> Part:
         texts.append(column.cast(pl.String))
         missing = (texts[-1].is_null() | (texts[-1] == "")).arg_true()
         if len(missing):
-            raise ValueError(f"every rating needs an id in column {name!r}. Found none in {unit} {first + missing[0]}.")
+            raise ValueError(f"every rating needs an id in column {name!r}. Found none in {unit} {lines[missing[0]]}.")
     given = frame[names[2]]
+    if given.dtype == pl.String:
+        given = given.str.strip_chars()
     ratings = given.cast(pl.Float64, strict=False)
     broken = (ratings.is_null() | ~ratings.is_finite()).arg_true()
     if len(broken):
         place = broken[0]
         found = "none" if given[place] is None else printable(repr(str(given[place])), 40)
-        raise ValueError(f"a rating must be a finite number. Found {found} in {unit} {first + place}.")
+        raise ValueError(f"a rating must be a finite number. Found {found} in {unit} {lines[place]}.")
     return texts[0], texts[1], ratings.to_numpy()
 
 
