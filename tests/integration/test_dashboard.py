@@ -114,7 +114,8 @@ def runs(train: Train, tmp_path: Path) -> list[WandbRun]:
     small = ("data=low_rank", "data.rows=9", "data.cols=8", "data.rank=2", "rank=2", "method.max_steps=20")
     for arguments in (
         ("method=factorization", *small),
-        ("-m", "method=completion", *small),
+        # Enough entries for some to be withheld.
+        ("-m", "method=completion", *small, "data.observed=0.8"),
         ("method=classifier", "data=digits", "rank=2", "method.epochs=1", "method.hidden=[4]"),
     ):
         ended = train(*arguments)
