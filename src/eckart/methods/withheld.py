@@ -83,7 +83,7 @@ class Evidence:
         error: Relative error on those withheld.
         directed: Whether what the fit left has a direction in common, as noise has not.
         final: Relative error on all observed entries at the end.
-        rested: Whether the training came to rest by its own certificate.
+        rested: Whether the training ended by itself, and not at its last step.
         whole: Relative error that noise of the size that is left causes in the whole matrix, to first order.
     """
 
