@@ -9,7 +9,10 @@ from matrices import gaussian
 import eckart
 from eckart.data.incomplete import conditioned, mask
 from eckart.linalg.entries import Entries
+from eckart.methods.completion import Completion
 from eckart.methods.withheld import Evidence, has_direction, withhold
+from eckart.optim.gauss_newton import GaussNewton
+from eckart.optim.objectives import ObservedEntries
 
 FACTS = {
     "observed": 1000,
@@ -159,3 +162,48 @@ def test_rows_and_columns_that_were_never_observed_are_not_made_up() -> None:
     assert u[4].isnan().all() and vh[:, 7].isnan().all() and s.isfinite().all()
     np.testing.assert_allclose((u * s) @ vh, entries, atol=1e-8)
     assert result.fields["numerical_rank"] == 2
+
+
+def test_withheld_entries_are_not_read_until_they_are_released() -> None:
+    entries = observed(12, 9, 0.7)
+    chosen = torch.arange(len(entries)) % 5 == 0
+    spoiled = Entries(entries.row, entries.col, torch.where(chosen, torch.nan, entries.value), entries.shape)
+    left, right = gaussian(1, 12, 2, seed=1), gaussian(1, 2, 9, seed=2)
+    clean, poisoned = (ObservedEntries([own], [chosen]) for own in (entries, spoiled))
+    residual = clean.residual(left, right)
+    assert torch.equal(residual, poisoned.residual(left, right)) and torch.equal(clean.norms, poisoned.norms)
+
+    def read(objective: ObservedEntries) -> tuple[torch.Tensor, ...]:
+        best = objective.best_left(right), objective.best_right(left)
+        return (*objective.gradients(residual, left, right), *best, *objective.entries(0))
+
+    assert all(itertools.starmap(torch.equal, zip(read(clean), read(poisoned), strict=True)))
+    clean.release(torch.tensor([True]))
+    assert torch.equal(clean.residual(left, right), ObservedEntries([entries]).residual(left, right))
+
+
+def test_a_method_withholds_them_until_its_check() -> None:
+    entries = Entries.of_matrix(gaussian(30, 2) @ gaussian(2, 20, seed=1), observed(30, 20, 0.7).dense().isfinite())
+    method = Completion([entries], ranks=[2], seeds=[0], optimizer=GaussNewton, max_steps=500, tolerance=1e-12)
+    ((hidden,), (objective, _, _)) = method.withheld, method.pair_problem()
+    assert 0 < hidden.sum() == len(entries) - len(objective.entries(0)[0])
+    row, col, _ = objective.entries(0)
+    assert torch.equal(row, entries.row[~hidden]) and torch.equal(col, entries.col[~hidden])
+    method.learn()
+    assert len(objective.entries(0)[0]) == len(entries) and method.fields(0)["verdict"] == "recovered"
+
+
+def test_a_row_and_a_column_that_lack_an_equation_are_not_confirmed() -> None:
+    whole, seen = gaussian(30, 2) @ gaussian(2, 30, seed=1), gaussian(30, 30, seed=2) > -0.2
+    seen[0], seen[:, 0] = torch.arange(30) < 2, torch.arange(30) < 2
+    result = eckart.fit(torch.where(seen, whole, torch.nan), 2, "completion")
+    assert result.fields["verdict"] == "fits, not confirmed"
+    assert "too few observed entries to be determined" in result.fields["verdict_reason"]
+
+
+def test_what_is_left_by_a_rank_that_is_a_little_too_low_is_no_noise() -> None:
+    u, v = (torch.linalg.qr(gaussian(60, 2, seed=seed)).Q for seed in (0, 1))
+    whole, seen = (u * torch.tensor([1.0, 0.1])) @ v.mT, gaussian(60, 60, seed=2) > -0.5
+    result = eckart.fit(torch.where(seen, whole, torch.nan), 1, "completion")
+    assert result.fields["relative_withheld"] < 0.2 and result.fields["verdict"] == "did not fit"
+    assert "leading direction" in result.fields["verdict_reason"]
