@@ -104,7 +104,7 @@ LAWS = [
     (["data=file"], "data=file needs a path: data.path=PATH."),
     (
         ["method=classifier", "data=photo"],
-        "method=classifier needs labeled samples: data=mnist or data=digits. Found data=photo.",
+        "method=classifier needs labeled samples: data=mnist, data=fashion_mnist or data=digits. Found data=photo.",
     ),
     (
         ["method=svd", "data=ratings", "data.path=a.csv"],

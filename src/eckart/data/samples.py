@@ -1,12 +1,15 @@
 """Labeled samples: the data of a classifier, and as a matrix samples × pixels a target."""
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
+from eckart.data.augmentation import KINDS, augmented
+from eckart.data.files.idx import find_idx, read_idx
 from eckart.data.matrix import MatrixData, bound
 from eckart.linalg.checks import require_count, require_one_of
 from eckart.linalg.operators import Operator
@@ -45,6 +48,48 @@ def mnist(root: str) -> Samples:
     return Samples(train.data.flatten(1), train.targets, test.data.flatten(1), test.targets, 255.0, (28, 28))
 
 
+def fashion_mnist(root: str) -> Samples:
+    """Fashion-MNIST: 28×28 pictures of ten kinds of clothing, read from ``root/FashionMNIST/raw`` or downloaded once.
+
+    The four files may be compressed by gzip or not. A package of a distribution that has them, such as Debian's
+    dataset-fashion-mnist, can be linked to that folder.
+
+    Raises:
+        FileNotFoundError: If it is not in ``root`` and cannot be downloaded.
+        ValueError: If one of its files is no idx file, is truncated, or has another number of labels than of images.
+
+    References:
+        Xiao, Rasul & Vollgraf, Fashion-MNIST, arXiv:1708.07747, 2017.
+    """
+    folder = Path(root, "FashionMNIST", "raw")
+    names = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
+    if not all(find_idx(folder, name) for name in names):
+        _download_fashion_mnist(root)
+    found: list[Tensor] = []
+    for name in names:
+        path = find_idx(folder, name)
+        assert path is not None
+        found.append(read_idx(path, 3 if "images" in name else 1))
+    for images, labels in (found[:2], found[2:]):
+        if len(images) != len(labels):
+            raise ValueError(f"{folder} must have a label for each image. Found {len(images)} and {len(labels)}.")
+    train, train_labels, test, test_labels = found
+    return Samples(train.flatten(1), train_labels.long(), test.flatten(1), test_labels.long(), 255.0, (28, 28))
+
+
+def _download_fashion_mnist(root: str) -> None:
+    from torchvision.datasets import FashionMNIST
+
+    try:
+        FashionMNIST(root, download=True)
+    except (OSError, RuntimeError) as error:
+        raise FileNotFoundError(
+            f"Fashion-MNIST is not in root={root} and cannot be downloaded to it. Set root to a folder that contains "
+            f"FashionMNIST/raw, link that to the files of Debian's package dataset-fashion-mnist, or use data=digits, "
+            f"which needs no download."
+        ) from error
+
+
 def digits() -> Samples:
     """scikit-learn's 1797 handwritten digits of 8×8 pixels in 0..16; every fifth is in the test set."""
     from sklearn.datasets import load_digits
@@ -61,13 +106,19 @@ class SampleData(MatrixData):
         source: Loads the samples, from its own parameters.
         pixels: ``raw``, the stored values, or ``scaled`` to [0, 1].
         batch_size: Samples in a batch.
-        seed: Seed of the order of each epoch, and of the observed entries for completion.
+        validation: Training samples that are held out to choose by, drawn by the seed: a number, or a share below 1.
+            0: none.
+        augmentation: What is done to the images of each batch of the training set: a kind of
+            :func:`eckart.data.augmentation.augmented`, by draws of the epoch and the batch.
+        seed: Seed of the order of each epoch, of the samples held out, of the augmentation, and of the observed
+            entries for completion.
         scale: As in :class:`eckart.data.matrix.MatrixData`, as ``observed`` and ``own_mask`` are.
         labeled: True: a classifier can be trained on them.
         **parameters: Parameters of ``source``.
 
     Raises:
-        ValueError: For an unknown ``pixels``, or a batch size below 1.
+        ValueError: For an unknown ``pixels`` or augmentation, a batch size below 1, a validation part that leaves
+            nothing to train on, or an augmentation of samples that are no images.
     """
 
     def __init__(
@@ -76,6 +127,8 @@ class SampleData(MatrixData):
         *,
         pixels: str = "raw",
         batch_size: int = 64,
+        validation: float = 0,
+        augmentation: str = "none",
         seed: int = 0,
         scale: float = 1.0,
         observed: float | str | None = None,
@@ -84,23 +137,60 @@ class SampleData(MatrixData):
         **parameters: Any,
     ) -> None:
         require_one_of("pixels", pixels, ("raw", "scaled"))
+        require_one_of("data.augmentation", augmentation, KINDS)
         require_count("batch_size", batch_size)
+        if not validation >= 0 or (validation >= 1 and validation != int(validation)):
+            raise ValueError(f"data.validation must be a number of samples or a share below 1. Found {validation}.")
         matrix: dict[str, Any] = {"scale": scale, "observed": observed, "own_mask": own_mask}
         super().__init__(lambda: self._inputs(self.samples.train_inputs).double(), seed=seed, **matrix)
         self._load, self._pixels, self._batch_size = bound(source, seed, parameters), pixels, batch_size
-        self._order_seed = seed
+        self._validation, self._augmentation, self._draws = validation, augmentation, seed
 
     def setup(self, stage: str | None = None) -> None:
-        """Load the samples once."""
-        if not hasattr(self, "samples"):
-            self.samples = self._load()
+        """Load the samples once, and draw those that are held out."""
+        if hasattr(self, "samples"):
+            return
+        samples = self._load()
+        count = len(samples.train_labels)
+        held_out = int(self._validation if self._validation >= 1 else round(self._validation * count))
+        if held_out >= count:
+            raise ValueError(f"data.validation must leave some of {count} training samples. Found {self._validation}.")
+        if self._augmentation != "none" and samples.image is None:
+            raise ValueError(f"data.augmentation must be none: samples are no images. Found {self._augmentation}.")
+        order = torch.randperm(count, generator=stream(self._draws, "held out"))
+        # The parts keep the order of the set, so that nothing but the choice of samples depends on the draws.
+        self._held_out, self._trained = order[:held_out].sort().values, order[held_out:].sort().values
+        self.samples = samples
 
     def supply(self, needs: str) -> dict[str, Any]:
-        """Training inputs and labels under ``needs="labels"``, else the training inputs as a target."""
+        """What a method is built from.
+
+        Args:
+            needs: ``labels``: inputs ``(N, pixels)`` and labels of the whole training set; ``samples``: the same of
+                the part that is not held out; otherwise the training inputs as a target.
+
+        Raises:
+            ValueError: If samples are held out from a method that is trained on the whole training set.
+        """
         if needs == "labels":
+            if len(self._held_out):
+                raise ValueError(
+                    f"data.validation must be 0: the method is trained on the whole training set. "
+                    f"Found {self._validation}."
+                )
             return {"inputs": self._inputs(self.samples.train_inputs), "labels": self.samples.train_labels}
+        if needs == "samples":
+            inputs, labels = self.part("train")
+            return {"inputs": self._inputs(inputs), "labels": labels}
         self._make_target()
         return super().supply(needs)
+
+    def part(self, name: str) -> tuple[Tensor, Tensor]:
+        """Inputs as stored and labels of a part: ``train`` (without what is held out), ``validation`` or ``test``."""
+        if name == "test":
+            return self.samples.test_inputs, self.samples.test_labels
+        chosen = self._trained if name == "train" else self._held_out
+        return self.samples.train_inputs[chosen], self.samples.train_labels[chosen]
 
     def operator(self) -> Operator:
         """The training inputs, samples × pixels."""
@@ -117,32 +207,67 @@ class SampleData(MatrixData):
             super().setup()
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
-        """Batches of the training set, in a new order each epoch."""
-        samples = self.samples
-        dataset = TensorDataset(self._inputs(samples.train_inputs), samples.train_labels)
-        return DataLoader(dataset, sampler=_Batches(dataset, self._batch_size, self._order_seed), batch_size=None)
+        """Batches of the training set without what is held out, in a new order each epoch, augmented."""
+        return self._loader("train", self._batch_size, self._draws)
 
     def val_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
+        """Batches of what is held out; of the test set where nothing is."""
+        return self._loader("validation" if len(self._held_out) else "test", 1000, None)
+
+    def test_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         """Batches of the test set."""
-        dataset = TensorDataset(self._inputs(self.samples.test_inputs), self.samples.test_labels)
-        return DataLoader(dataset, sampler=_Batches(dataset, 1000, None), batch_size=None)
+        return self._loader("test", 1000, None)
+
+    def _loader(self, part: str, batch_size: int, seed: int | None) -> DataLoader[tuple[Tensor, ...]]:
+        inputs, labels = self.part(part)
+        change = None if seed is None or self._augmentation == "none" else self._augmented
+        batches = _Batches(_Labeled(self._inputs(inputs), labels, change), batch_size, seed)
+        return DataLoader(batches.samples, sampler=batches, batch_size=None)
+
+    def _augmented(self, inputs: Tensor, epoch: int, first: int) -> Tensor:
+        assert self.samples.image is not None
+        images = inputs.view(-1, *self.samples.image)
+        generator = stream(self._draws, "augmentation", epoch, first)
+        return augmented(images, self._augmentation, generator).flatten(1)
 
     def _inputs(self, stored: Tensor) -> Tensor:
         return stored.float() / (self.samples.largest if self._pixels == "scaled" else 1.0)
 
 
-class _Batches(DistributedSampler[Tensor]):
-    # A whole batch is one slice of the tensors, which is many times faster than single samples. Every process gets all
-    # batches, and the method takes its share of each; Lightning would distribute the batches of any other sampler.
-    def __init__(self, dataset: TensorDataset, batch_size: int, seed: int | None) -> None:
-        super().__init__(dataset, num_replicas=1, rank=0)
-        self._count, self._batch_size, self._seed = len(dataset), batch_size, seed
+class _Index(NamedTuple):
+    # Which samples a batch has, of which epoch, and the place of the first one in the order of the epoch.
+    epoch: int
+    first: int
+    samples: Tensor
+
+
+class _Labeled(Dataset[tuple[Tensor, Tensor]]):
+    # A whole batch is one slice of the tensors, which is many times faster than single samples.
+    def __init__(self, inputs: Tensor, labels: Tensor, change: Callable[[Tensor, int, int], Tensor] | None) -> None:
+        self._inputs, self._labels, self._change = inputs, labels, change
 
     def __len__(self) -> int:
-        return -(-self._count // self._batch_size)
+        return len(self._labels)
 
-    def __iter__(self) -> Iterator[Tensor]:
-        order = torch.arange(self._count)
+    def __getitem__(self, index: _Index) -> tuple[Tensor, Tensor]:
+        inputs, labels = self._inputs[index.samples], self._labels[index.samples]
+        return inputs if self._change is None else self._change(inputs, index.epoch, index.first), labels
+
+
+class _Batches(DistributedSampler[_Index]):
+    # Every process gets all batches, and the method takes its share of each; Lightning would distribute the batches of
+    # any other sampler.
+    def __init__(self, samples: _Labeled, batch_size: int, seed: int | None) -> None:
+        super().__init__(samples, num_replicas=1, rank=0)
+        self.samples, self._batch_size, self._seed = samples, batch_size, seed
+
+    def __len__(self) -> int:
+        return -(-len(self.samples) // self._batch_size)
+
+    def __iter__(self) -> Iterator[_Index]:
+        count = len(self.samples)
+        order = torch.arange(count)
         if self._seed is not None:
-            order = torch.randperm(self._count, generator=stream(self._seed, "order", self.epoch))
-        yield from order.split(self._batch_size)
+            order = torch.randperm(count, generator=stream(self._seed, "order", self.epoch))
+        for first in range(0, count, self._batch_size):
+            yield _Index(self.epoch, first, order[first : first + self._batch_size])
