@@ -195,10 +195,9 @@ def _check_loggers(logger: DictConfig) -> None:
 
 def _check_fit(cfg: DictConfig, choices: dict[str, str]) -> None:
     method, data, needs = choices.get("method"), choices.get("data"), cfg.method.get("needs")
-    if needs == "labels" and not cfg.data.get("labeled"):
-        raise ConfigError(
-            f"method={method} needs labeled samples: data=mnist, data=fashion_mnist or data=digits. Found data={data}."
-        )
+    if needs in ("labels", "samples") and not cfg.data.get("labeled"):
+        found = f"data=mnist, data=fashion_mnist or data=digits. Found data={data}."
+        raise ConfigError(f"method={method} needs labeled samples: {found}")
     if needs != "entries" and data == "ratings":
         raise ConfigError(f"data=ratings has some entries only: method=completion. Found method={method}.")
     if needs != "entries" and choices.get("optimizer") in _OF_RATINGS:
