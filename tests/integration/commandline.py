@@ -70,4 +70,4 @@ def choices(group: str) -> list[str]:
 def has_downloaded(data: str) -> bool:
     """Whether the real data set is at hand."""
     root = os.environ.get(MNIST)
-    return bool(root) and Path(str(root), DOWNLOADED[data], "raw").is_dir()
+    return bool(root) and any(Path(str(root), DOWNLOADED[data], "raw").glob("train-images-idx3-ubyte*"))
