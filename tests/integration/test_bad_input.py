@@ -73,10 +73,7 @@ ARGUMENTS = [
     (["method=svd", "data.observed=0.5"], "such as method=completion. Found data.observed=0.5 with method=svd."),
     (["method=svd", "method.solver=magic", *SMALL, "rank=2"], "exact, gram, randomized. Found 'magic'."),
     (["method=completion", "data.observed=2", *SMALL, "rank=2"], "a fraction in (0, 1], or a mask file. Found 2."),
-    (
-        ["method=classifier", "data=photo"],
-        "needs labeled samples: data=mnist, data=fashion_mnist or data=digits. Found data=photo.",
-    ),
+    (["method=classifier", "data=photo"], "data=mnist, data=fashion_mnist or data=digits. Found data=photo."),
     (["method=classifier", "data=digits", "optimizer=riemannian_cg"], "Found RiemannianCG."),
     (["method=classifier", "data=digits", "data.pixels=big"], "raw, scaled. Found 'big'."),
     (["data.rows=0"], "at least 1. Found 0."),
