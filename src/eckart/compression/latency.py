@@ -292,3 +292,39 @@ def rank_seconds(
             stack.enter_context(evaluating(module))
         whole, *low = seconds([pass_of(module, args) for module in modules])
     return low, whole
+
+
+def measure(
+    dense: nn.Module, low: nn.Module, inputs: Any, sizes: Sequence[int] = (1, 256)
+) -> tuple[dict[str, Any], dict[int, Comparison]]:
+    """Seconds of a pass of a model and of the same model with layers of low rank, for batches of several sizes.
+
+    Both run on the device that the inputs are on, with the threads that torch has, without gradients.
+
+    Args:
+        dense: The dense model.
+        low: The other.
+        inputs: Samples, as of :func:`resized`.
+        sizes: Samples of a batch; a batch of which the dense model would take longer than ``PASS_SECONDS`` is smaller.
+
+    Returns:
+        A summary of plain numbers, ``device``, ``dense`` and ``factorized`` (seconds by the size of the batch), and
+        the comparisons by the size.
+
+    Example:
+        >>> summary, _ = measure(nn.Linear(99, 9), nn.Linear(99, 9), torch.ones(1, 99), sizes=[2])
+        >>> summary["device"], list(summary["dense"]), list(summary["factorized"])
+        ('cpu', ['2'], ['2'])
+    """
+    found: dict[int, Comparison] = {}
+    for size in sizes:
+        size = feasible(dense, inputs, size)
+        if size not in found:
+            found[size] = compare_modules(dense, low, resized(inputs, size))
+    device = next((x.device for x in pytree.tree_leaves(inputs) if isinstance(x, Tensor)), torch.device("cpu"))
+    summary = {
+        "device": device.type,
+        "dense": {str(size): comparison.first for size, comparison in found.items()},
+        "factorized": {str(size): comparison.second for size, comparison in found.items()},
+    }
+    return summary, found
