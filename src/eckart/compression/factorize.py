@@ -21,6 +21,7 @@ from eckart.compression.layers import (
     replace,
     slow_paths,
 )
+from eckart.compression.losses import KINDS, gradients, losses
 from eckart.compression.moments import Forward, gather, plain_forward
 from eckart.linalg.checks import require_one_of
 from eckart.nn.low_rank_attention import ProjectedAttention
@@ -41,6 +42,7 @@ def factorize(
     exclude: str | Sequence[str] = (),
     embeddings: bool = False,
     forward: Forward = plain_forward,
+    sensitivity: str = "auto",
     inplace: bool = False,
     seed: int = 0,
 ) -> Factorized:
@@ -66,8 +68,13 @@ def factorize(
         embeddings: Whether embeddings are factorized as well.
         forward: Calls the model with a batch. By default a tensor is the argument, a sequence starts with it, and a
             mapping has keyword arguments.
+        sensitivity: What a layer's error is worth: ``measured``, the divergence of the model's outputs with one layer at
+            a time at some ranks; ``second_order``, the same predicted from gradients; ``relative``, the error relative
+            to the layer's outputs. ``auto`` measures where that takes few multiply-adds, else predicts, and where the
+            model's outputs are no logits, or no inputs are given, takes the relative error. All but the last also make
+            layers that are best for the model's outputs instead of their own. See :mod:`eckart.compression.losses`.
         inplace: Whether the model itself is changed, instead of a copy.
-        seed: Seed of ``rank="auto"``.
+        seed: Seed of ``rank="auto"`` and of the labels that are drawn for gradients.
 
     Returns:
         The factorized model, and what each layer got.
@@ -87,16 +94,20 @@ def factorize(
         torch.Size([3, 4])
     """
     _check(budget, rank, of, inputs)
+    require_one_of("sensitivity", sensitivity, KINDS)
     model = model if inplace else copy.deepcopy(model)
     originals = _open(model, layers, exclude)
     try:
         found = find(model, layers, exclude, embeddings=embeddings)
         _check_found(model, found)
-        moments, first = (None, None) if inputs is None else gather(model, found.layers, inputs, forward)
-        computed = None if first is None else MultiplyAdds(model, found.layers, one_sample(first), forward)
-        candidates = [Candidate(layer, moments) for layer in found.layers]
+        moments, kept = (None, []) if inputs is None else gather(model, found.layers, inputs, forward)
+        computed = MultiplyAdds(model, found.layers, one_sample(kept[0]), forward) if kept else None
+        slopes, _ = gradients(sensitivity, model, found.layers, kept, forward, seed)
+        candidates = [Candidate(layer, moments, slopes) for layer in found.layers]
         if budget is not None:
-            chosen = _by_budget(model, candidates, budget, of, computed)
+            work = computed and computed.total
+            lost, told = losses(sensitivity, model, candidates, kept, forward, work)
+            chosen = _by_budget(model, candidates, budget, of, computed, lost, told)
         else:
             assert rank is not None
             chosen = [_by_rank(candidate, rank, seed) for candidate in candidates]
@@ -189,12 +200,14 @@ def _check_ranks(rank: Rank, candidates: Sequence[Candidate]) -> None:
 
 
 def _by_budget(
-    model: nn.Module, candidates: Sequence[Candidate], budget: float, of: str, computed: MultiplyAdds | None
+    model: nn.Module,
+    candidates: Sequence[Candidate],
+    budget: float,
+    of: str,
+    computed: MultiplyAdds | None,
+    lost: Sequence[Sequence[float]],
+    told: str,
 ) -> list[Chosen]:
-    losses = []
-    for candidate in candidates:
-        scale = candidate.energy or 1.0
-        losses.append([option.loss / scale for option in candidate.options])
     if of == "parameters":
         total = count_parameters(model)
         costs = [[float(option.parameters) for option in candidate.options] for candidate in candidates]
@@ -204,7 +217,7 @@ def _by_budget(
         costs = [_multiply_adds(candidate, computed) for candidate in candidates]
     fixed = total - sum(cost[0] for cost in costs)
     try:
-        found = allocate(losses, costs, budget * total - fixed)
+        found = allocate(lost, costs, budget * total - fixed)
     except BudgetTooSmall as error:
         least = (error.smallest + fixed) / total
         law = f"The budget must be at least {least:.4g} of the {of.replace('_', '-')}, what the least ranks leave"
@@ -213,7 +226,7 @@ def _by_budget(
     chosen = []
     for candidate, place in zip(candidates, found.options, strict=True):
         option = candidate.options[place]
-        why = f"ranks of least summed loss within {budget:.4g} of the {name}"
+        why = f"ranks of least summed loss within {budget:.4g} of the {name}: {told}"
         if len(candidate.options) == 1:
             why = "dense: no rank has fewer parameters"
         elif option.rank is None:
