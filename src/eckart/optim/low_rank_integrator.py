@@ -96,8 +96,9 @@ class LowRankIntegrator(Optimizer):
         super().__init__(groups, {"lr": lr, "momentum": momentum, "decay": decay})
         with torch.no_grad():
             for layer in self.layers.values():
-                for factor, balanced in zip((layer.left, layer.right), balance(layer.left, layer.right), strict=True):
-                    factor.copy_(balanced)
+                # Signs of singular vectors are arbitrary, and a state that is loaded later is relative to these.
+                if not _is_balanced(layer.left, layer.right):
+                    set_factors(layer, *balance(layer.left, layer.right))
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -156,10 +157,7 @@ class LowRankIntegrator(Optimizer):
         """Keep some of the singular values, and what the direction looks like from there."""
         rows, columns = step.p[..., :, places], step.qh[..., places, :].mT
         root = step.s[..., None, places].sqrt()
-        _replace(layer.left, (step.u @ rows) * root)
-        _replace(layer.right, ((step.v @ columns) * root).mT.contiguous())
-        if hasattr(layer, "rank"):
-            layer.rank = layer.left.shape[-1]
+        set_factors(layer, (step.u @ rows) * root, ((step.v @ columns) * root).mT.contiguous())
         if self.param_groups[0]["momentum"]:
             state = self.state[layer.left]
             state["left"] = step.u @ (step.tangent @ columns)
@@ -231,8 +229,30 @@ def low_rank_layers(model: nn.Module) -> dict[str, Any]:
     }
 
 
+@torch.no_grad()
+def set_factors(layer: Any, left: Tensor, right: Tensor) -> None:
+    """Give a layer other factors, of any rank; the parameters stay the same objects, and ``layer.rank`` follows.
+
+    Args:
+        layer: Module with parameters ``left (…, m, k)`` and ``right (…, k, n)``.
+        left: Shape ``(…, m, r)``.
+        right: Shape ``(…, r, n)``.
+    """
+    _set(layer.left, left)
+    _set(layer.right, right)
+    if hasattr(layer, "rank"):
+        layer.rank = left.shape[-1]
+
+
 def _has_gradients(layer: Any) -> bool:
     return layer.left.grad is not None and layer.right.grad is not None
+
+
+def _is_balanced(left: Tensor, right: Tensor) -> bool:
+    values = left.square().sum(-2)
+    near = torch.finfo(left.dtype).eps ** 0.5 * float(values.max())
+    grams = (left.mT @ left, right @ right.mT)
+    return all(bool((gram - torch.diag_embed(values)).abs().max() <= near) for gram in grams)
 
 
 def _settings(group: dict[str, Any]) -> dict[str, float]:
@@ -246,7 +266,7 @@ def _spectrum(step: _Step) -> Tensor:
     return energies.reshape(-1, energies.shape[-1]).sum(0).sqrt()
 
 
-def _replace(parameter: nn.Parameter, value: Tensor) -> None:
+def _set(parameter: nn.Parameter, value: Tensor) -> None:
     if parameter.shape == value.shape:
         parameter.copy_(value)
         return

@@ -1,4 +1,4 @@
-"""Start values of low-rank layers: the truncated SVD of a random dense weight, which is never formed."""
+"""Start values of low-rank layers; the dense weight that they stand for is never formed."""
 
 import math
 from typing import Any
@@ -44,8 +44,8 @@ def spectral_factors(
     return bases[0] * root, root[:, None] * bases[1].mT
 
 
-def initialize(layer: Any, *, gain: float = 2.0, generator: torch.Generator) -> None:
-    """Draw the factors of a layer as the truncated SVD of a dense weight of variance ``gain / fan_in``; no bias.
+def spectral(layer: Any, *, gain: float = 2.0, generator: torch.Generator) -> None:
+    """Draw the factors of a layer as the truncated SVD of a dense weight of variance ``gain / inputs``; no bias.
 
     Args:
         layer: A :class:`~eckart.nn.low_rank_linear.LowRankLinear` or a low-rank convolution.
@@ -56,22 +56,52 @@ def initialize(layer: Any, *, gain: float = 2.0, generator: torch.Generator) -> 
     Example:
         >>> from eckart.nn.low_rank_linear import LowRankLinear
         >>> layer = LowRankLinear(30, 40, rank=3)
-        >>> initialize(layer, generator=torch.Generator().manual_seed(0))
+        >>> spectral(layer, generator=torch.Generator().manual_seed(0))
         >>> gram = layer.left.mT @ layer.left
         >>> torch.allclose(gram, torch.diag(gram.diag()), atol=1e-5), bool(layer.bias.any())
         (True, False)
     """
-    fan_in = layer.in_features if hasattr(layer, "in_features") else math.prod(layer.shape[1:])
     m, rank, n = layer.left.shape[-2], layer.left.shape[-1], layer.right.shape[-1]
     pairs = [
-        spectral_factors(m, n, rank, deviation=math.sqrt(gain / fan_in), generator=generator)
+        spectral_factors(m, n, rank, deviation=math.sqrt(gain / _inputs(layer)), generator=generator)
         for _ in range(math.prod(layer.left.shape[:-2]))
     ]
-    with torch.no_grad():
-        for factor, values in zip((layer.left, layer.right), zip(*pairs, strict=True), strict=True):
-            factor.copy_(torch.stack(values).reshape(factor.shape))
-        if layer.bias is not None:
-            layer.bias.zero_()
+    _set(layer, *(torch.stack(values).reshape(factor.shape) for values, factor in zip(zip(*pairs, strict=True), (layer.left, layer.right), strict=True)))
+
+
+def normal(layer: Any, *, gain: float = 2.0, generator: torch.Generator) -> None:
+    """Draw the entries of both factors from one normal distribution, so that those of W have variance ``gain / inputs``.
+
+    Args:
+        layer: As of :func:`spectral`, as ``gain`` and ``generator`` are.
+        gain: As of :func:`spectral`.
+        generator: As of :func:`spectral`.
+
+    Example:
+        >>> from eckart.nn.low_rank_linear import LowRankLinear
+        >>> layer = LowRankLinear(300, 400, rank=30)
+        >>> normal(layer, gain=1.0, generator=torch.Generator().manual_seed(0))
+        >>> abs(float((layer.left @ layer.right).detach().var()) * 300 - 1) < 0.1
+        True
+    """
+    rank = layer.left.shape[-1]
+    # The variance of an entry of W is k times that of left times that of right.
+    deviation = (gain / (_inputs(layer) * rank)) ** 0.25
+    shapes = (layer.left.shape, layer.right.shape)
+    _set(layer, *(torch.randn(shape, generator=generator, dtype=torch.float64) * deviation for shape in shapes))
+
+
+def _inputs(layer: Any) -> int:
+    """Inputs of one output."""
+    return int(layer.in_features if hasattr(layer, "in_features") else math.prod(layer.shape[1:]))
+
+
+@torch.no_grad()
+def _set(layer: Any, left: Tensor, right: Tensor) -> None:
+    layer.left.copy_(left)
+    layer.right.copy_(right)
+    if layer.bias is not None:
+        layer.bias.zero_()
 
 
 def _normal_singular_values(rows: int, cols: int, rank: int, generator: torch.Generator) -> Tensor:

@@ -5,7 +5,7 @@ from scipy import stats
 from torch import nn
 
 from eckart.nn.low_rank_linear import LowRankLinear
-from eckart.nn.spectral_initialization import initialize, spectral_factors
+from eckart.nn.start_values import normal, spectral, spectral_factors
 
 
 @pytest.mark.parametrize("shape", [(12, 7), (7, 12), (8, 8), (1, 5)])
@@ -44,7 +44,7 @@ def test_factors_are_balanced_and_follow_the_generator() -> None:
 
 def test_a_layer_keeps_the_variance_of_the_dense_one() -> None:
     layer = LowRankLinear(300, 200, rank=200)
-    initialize(layer, gain=2.0, generator=torch.Generator().manual_seed(0))
+    spectral(layer, gain=2.0, generator=torch.Generator().manual_seed(0))
     assert float((layer.left @ layer.right).detach().std()) == pytest.approx((2 / 300) ** 0.5, rel=0.02)
     assert not layer.bias.any()
 
@@ -57,7 +57,15 @@ def test_a_layer_with_groups() -> None:
             self.bias, self.shape = None, (12, 5, 1, 1)
 
     layer = Grouped()
-    initialize(layer, generator=torch.Generator().manual_seed(0))
+    spectral(layer, generator=torch.Generator().manual_seed(0))
     assert not torch.equal(layer.left[0], layer.left[1])
     gram = layer.left.mT @ layer.left
     torch.testing.assert_close(gram, torch.diag_embed(gram.diagonal(dim1=-2, dim2=-1)), atol=1e-5, rtol=0)
+
+
+def test_normal_factors_give_the_variance_of_the_dense_weight() -> None:
+    layer = LowRankLinear(400, 300, rank=40)
+    normal(layer, gain=2.0, generator=torch.Generator().manual_seed(0))
+    assert float((layer.left @ layer.right).detach().std()) == pytest.approx((2 / 400) ** 0.5, rel=0.02)
+    assert float(layer.left.detach().std()) == pytest.approx(float(layer.right.detach().std()), rel=0.05)
+    assert not layer.bias.any()
