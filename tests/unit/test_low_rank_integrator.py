@@ -1,4 +1,5 @@
 import copy
+import itertools
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,7 @@ def test_factors_stay_balanced(m: int, n: int, rank: int, tolerance: float | Non
 def test_loss_falls_in_every_step_below_the_curvature() -> None:
     made = layer(4)
     losses = descend(LowRankIntegrator(made, lr=0.5, momentum=0.0), made, target := normal(M, N), steps=100)
-    assert all(after < before + 1e-12 for before, after in zip(losses, losses[1:], strict=False))
+    assert all(after < before + 1e-12 for before, after in itertools.pairwise(losses))
     optimum = torch.linalg.svdvals(target)[4:].square().sum() / 2
     assert losses[-1] == pytest.approx(float(optimum), rel=1e-3)
 
@@ -115,7 +116,7 @@ def test_a_truncation_errs_by_the_tolerance_at_most(values: list[float], toleran
 
 
 def test_a_truncation_chooses_for_all_layers() -> None:
-    model = nn.Sequential(LowRankLinear(N, M, 4), LowRankLinear(M, N, 4))
+    model: Any = nn.Sequential(LowRankLinear(N, M, 4), LowRankLinear(M, N, 4))
     seen: list[int] = []
 
     def truncation(spectra: Any) -> list[list[int]]:
@@ -155,12 +156,12 @@ def test_a_singular_value_of_zero_is_replaced_by_a_new_direction() -> None:
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_gradient_that_is_not_finite_is_refused_and_changes_nothing(bad: float) -> None:
-    model = nn.Sequential(LowRankLinear(N, M, 2), LowRankLinear(M, N, 2))
+    model: Any = nn.Sequential(LowRankLinear(N, M, 2), LowRankLinear(M, N, 2))
     optimizer = LowRankIntegrator(model)
     model(torch.ones(3, N)).square().sum().backward()
     model[1].right.grad[0, 0] = bad
     before = copy.deepcopy(model.state_dict())
-    with pytest.raises(FloatingPointError, match="^The gradient must be finite. Found NaN or infinity in 1.$"):
+    with pytest.raises(FloatingPointError, match=r"^The gradient must be finite\. Found NaN or infinity in 1\.$"):
         optimizer.step()
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
@@ -180,7 +181,7 @@ class Largest(TorchDispatchMode):
 
 @pytest.mark.parametrize("tolerance", [None, 0.1])
 def test_no_tensor_of_the_size_of_a_weight_is_made(tolerance: float | None) -> None:
-    model = nn.Sequential(LowRankLinear(97, 89, 3), nn.Tanh(), LowRankLinear(89, 97, 3))
+    model: Any = nn.Sequential(LowRankLinear(97, 89, 3), nn.Tanh(), LowRankLinear(89, 97, 3))
     x = torch.randn(4, 97)
     with Largest() as watch:
         optimizer = LowRankIntegrator(model, tolerance=tolerance)
@@ -197,7 +198,7 @@ def test_no_tensor_of_the_size_of_a_weight_is_made(tolerance: float | None) -> N
 
 def test_other_parameters_descend_like_sgd() -> None:
     torch.manual_seed(0)
-    model = nn.Sequential(LowRankLinear(N, M, 2), nn.Linear(M, 3))
+    model: Any = nn.Sequential(LowRankLinear(N, M, 2), nn.Linear(M, 3))
     x, twin = torch.randn(5, N), copy.deepcopy(model)
     optimizer = LowRankIntegrator(model, lr=0.1, momentum=0.5)
     sgd = torch.optim.SGD(twin[1].parameters(), lr=0.1, momentum=0.5)
@@ -217,10 +218,10 @@ def test_groups_share_a_rank() -> None:
             super().__init__()
             self.left, self.right = nn.Parameter(normal(2, M, 3)), nn.Parameter(normal(2, 3, N))
 
-    model = Grouped()
+    model: Any = Grouped()
     target = torch.stack([normal(M, 1) @ normal(1, N), normal(M, 2, seed=3) @ normal(2, N, seed=4)])
     optimizer = LowRankIntegrator(model, lr=0.5, momentum=0.0, tolerance=1e-4)
-    descend(optimizer, model, target, steps=80)  # type: ignore[arg-type]
+    descend(optimizer, model, target, steps=80)
     assert model.left.shape == (2, M, 2)
     torch.testing.assert_close(model.left @ model.right, target, atol=1e-3, rtol=0)
 
@@ -258,6 +259,6 @@ def test_bad_arguments(wrong: dict[str, Any], message: str) -> None:
 
 
 def test_a_model_without_factors_is_refused() -> None:
-    with pytest.raises(ValueError, match="^The model must have a module with parameters left and right. Found none.$"):
+    with pytest.raises(ValueError, match=r"^The model must have a module with .* left and right\. Found none\.$"):
         LowRankIntegrator(nn.Linear(3, 2))
     assert list(low_rank_layers(nn.Sequential(nn.Linear(2, 2), layer(1)))) == ["1"]

@@ -46,7 +46,7 @@ def test_a_layer_keeps_the_variance_of_the_dense_one() -> None:
     layer = LowRankLinear(300, 200, rank=200)
     spectral(layer, gain=2.0, generator=torch.Generator().manual_seed(0))
     assert float((layer.left @ layer.right).detach().std()) == pytest.approx((2 / 300) ** 0.5, rel=0.02)
-    assert not layer.bias.any()
+    assert layer.bias is not None and not layer.bias.any()
 
 
 def test_a_layer_with_groups() -> None:
@@ -68,4 +68,4 @@ def test_normal_factors_give_the_variance_of_the_dense_weight() -> None:
     normal(layer, gain=2.0, generator=torch.Generator().manual_seed(0))
     assert float((layer.left @ layer.right).detach().std()) == pytest.approx((2 / 400) ** 0.5, rel=0.02)
     assert float(layer.left.detach().std()) == pytest.approx(float(layer.right.detach().std()), rel=0.05)
-    assert not layer.bias.any()
+    assert layer.bias is not None and not layer.bias.any()

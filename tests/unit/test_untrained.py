@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -27,7 +29,7 @@ def test_large_layers_have_low_rank_and_everything_else_is_drawn() -> None:
         asked.append((path, m, n))
         return 2
 
-    net = untrained(convolutions, rank)
+    net: Any = untrained(convolutions, rank)
     assert asked == [("0", 20, 27), ("3", 24, 60), ("5", 17, 192)]
     assert [type(net[place]) for place in (0, 3, 5, 7)] == [LowRankConv2d, LowRankConv2d, LowRankLinear, nn.Linear]
     assert net[0].bias is not None and net[3].bias is None and net[0].stride == (2, 2)
@@ -57,7 +59,7 @@ def test_layers_that_share_a_weight_or_compute_by_themselves_stay_dense() -> Non
         tied[1].weight = tied[0].weight
         return tied
 
-    net = untrained(make, lambda *_: 2)
+    net: Any = untrained(make, lambda *_: 2)
     assert [type(layer) for layer in net] == [nn.Linear, nn.Linear, Own, nn.Conv2d]
     assert net[1].weight is net[0].weight and net[1].bias is not net[0].bias
 

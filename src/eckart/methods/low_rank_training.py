@@ -222,7 +222,9 @@ class LowRankTraining(Network):
         for name, value in (("tolerance", self._tolerance), ("start", start), ("adapting", adapting)):
             above = value is not None and not 0 < value <= 1
             if above or (name == "tolerance" and value == 1):
-                raise ValueError(f"{name} must satisfy 0 < {name} {'<' if name == 'tolerance' else '<='} 1. Found {value}.")
+                raise ValueError(
+                    f"{name} must satisfy 0 < {name} {'<' if name == 'tolerance' else '<='} 1. Found {value}."
+                )
         if self._rank is None and not _integrates(optimizer):
             law = "Ranks that adapt need optimizer=low_rank_integrator; another optimizer needs a rank, as in rank=20"
             raise ValueError(f"{law}. Found {getattr(getattr(optimizer, 'func', optimizer), '__name__', optimizer)}.")

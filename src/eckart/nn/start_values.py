@@ -66,11 +66,17 @@ def spectral(layer: Any, *, gain: float = 2.0, generator: torch.Generator) -> No
         spectral_factors(m, n, rank, deviation=math.sqrt(gain / _inputs(layer)), generator=generator)
         for _ in range(math.prod(layer.left.shape[:-2]))
     ]
-    _set(layer, *(torch.stack(values).reshape(factor.shape) for values, factor in zip(zip(*pairs, strict=True), (layer.left, layer.right), strict=True)))
+    _set(
+        layer,
+        *(
+            torch.stack(values).reshape(factor.shape)
+            for values, factor in zip(zip(*pairs, strict=True), (layer.left, layer.right), strict=True)
+        ),
+    )
 
 
 def normal(layer: Any, *, gain: float = 2.0, generator: torch.Generator) -> None:
-    """Draw the entries of both factors from one normal distribution, so that those of W have variance ``gain / inputs``.
+    """Draw the entries of both factors normal, so that those of their product have variance ``gain / inputs``; no bias.
 
     Args:
         layer: As of :func:`spectral`, as ``gain`` and ``generator`` are.

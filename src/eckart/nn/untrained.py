@@ -44,7 +44,9 @@ def untrained(make: Callable[[], nn.Module], rank: Callable[[str, int, int], int
     with torch.device("meta"):
         model = make()
     shared = _shared(model)
-    places = [(path, module) for path, module in model.named_modules() if _is_large(module) and id(module) not in shared]
+    places = [
+        (path, module) for path, module in model.named_modules() if _is_large(module) and id(module) not in shared
+    ]
     for path, module in places:
         sides = module.weight.shape[0], math.prod(module.weight.shape[1:])
         most = max(1, math.prod(sides) // sum(sides))

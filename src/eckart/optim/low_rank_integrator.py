@@ -151,7 +151,8 @@ class LowRankIntegrator(Optimizer):
         # The projection of the direction D onto the tangent space, D V Vᵀ + U Uᵀ D − U Uᵀ D V Vᵀ, in these bases.
         tangent = k_part @ v_part.mT + u_part @ (l_part - v_part @ (k_step.mT @ u)).mT
         core = (u_part * (root.square() * (1 - lr * decay))) @ v_part.mT - lr * tangent
-        return _Step(*bases, tangent, *torch.linalg.svd(core, full_matrices=False))
+        p, s, qh = torch.linalg.svd(core, full_matrices=False)
+        return _Step(bases[0], bases[1], tangent, p, s, qh)
 
     def _truncate(self, layer: Any, step: "_Step", places: Any) -> None:
         """Keep some of the singular values, and what the direction looks like from there."""
@@ -164,7 +165,7 @@ class LowRankIntegrator(Optimizer):
             state["right"] = (step.v @ (step.tangent.mT @ rows)).mT.contiguous()
 
     def _descend(self, parameters: Sequence[nn.Parameter], lr: float, momentum: float, decay: float) -> None:
-        moving = [parameter for parameter in parameters if parameter.grad is not None]
+        moving: list[Tensor] = [parameter for parameter in parameters if parameter.grad is not None]
         if not moving:
             return
         directions: list[Tensor] = [parameter.grad for parameter in moving]  # type: ignore[misc]
