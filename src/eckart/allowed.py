@@ -36,6 +36,7 @@ class _Law:
 _LAWS = {
     "method": _Law("a method of eckart.methods", ("eckart.methods",), classes=True),
     "data": _Law("a function or class of eckart.data", ("eckart.data",)),
+    "model": _Law("a model of eckart.nn", ("eckart.nn",), classes=True),
     "optimizer": _Law("an optimizer of torch.optim or eckart.optim", ("torch.optim", "eckart.optim"), classes=True),
     "schedule": _Law("a schedule of eckart.optim", ("eckart.optim",)),
     "trainer": _Law("part of Lightning", _LIGHTNING, classes=True),

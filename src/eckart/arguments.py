@@ -10,7 +10,7 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from eckart.config import ConfigError
+from eckart.config import NETS, ConfigError, settings_of
 from eckart.results.terminal import shown
 
 _RESUME = "resume"
@@ -22,9 +22,10 @@ def prepared(arguments: Sequence[str]) -> list[str]:
     Hydra leaves a key out of a job's folder name only if the key is listed. The list added here holds every key that
     is not swept. An experiment can be a sweep without ``-m``, so the list is added to every command. ``resume=`` sets
     the folder to write to. With ``data=operator`` the keys below ``data.arguments`` are those of the user's callable,
-    which no config file lists, so Hydra is told to add them. With ``data=ratings`` the method is ``completion`` and the
-    optimizer ``gibbs``, unless others are named. Loggers below ``logger.lightning`` replace the default
-    logger.
+    which no config file lists, so Hydra is told to add them; those below ``model.arguments`` likewise. With
+    ``data=ratings`` the method is ``completion`` and the optimizer ``gibbs``, unless others are named. A method that
+    trains a net has no rank, and a budget of .1, unless the one or the other is named. Loggers below
+    ``logger.lightning`` replace the default logger.
 
     Raises:
         ConfigError: If there is nothing to resume, or for a flag that would load a pickle.
@@ -35,8 +36,10 @@ def prepared(arguments: Sequence[str]) -> list[str]:
     """
     if any(map(_loads_a_pickle, arguments)):
         raise ConfigError("Hydra's flag --experimental-rerun loads a pickle, which can run any code: it is refused.")
-    if "data=operator" in arguments:
-        arguments = [f"++{word}" if word.startswith("data.arguments.") else word for word in arguments]
+    for choice, arguments_of in (("data=operator", "data.arguments."), ("model=callable", "model.arguments.")):
+        if choice in arguments:
+            arguments = [f"++{word}" if word.startswith(arguments_of) else word for word in arguments]
+    arguments = _with_budget(arguments)
     if "data=ratings" in arguments:
         # A config of data cannot choose what stands behind it in the list of defaults.
         chosen = {"method": "completion", "optimizer": "gibbs"}
@@ -81,6 +84,19 @@ def resuming(arguments: Sequence[str], folder: Path) -> str:
     # Next to the other overrides: Hydra reads no override that follows a flag that follows overrides.
     place = 1 + max((place for place, argument in enumerate(kept) if _is_override(argument)), default=len(kept) - 1)
     return shlex.join([*command, *kept[:place], f"{_RESUME}={_typed(shown(folder))}", *kept[place:]])
+
+
+def _with_budget(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with the budget of a method that trains a net where nothing says how small it is to be."""
+    chosen = next((word.partition("=")[2] for word in arguments if word.startswith("method=")), None)
+    if chosen is None or not all(settings_of("method", name).get("needs") == NETS for name in chosen.split(",")):
+        return list(arguments)
+    taken = {word.lstrip("+").partition("=")[0] for word in arguments}
+    added = [] if "rank" in taken else ["rank=null"]
+    if not taken & {"rank", "budget", "method.tolerance", "experiment"}:
+        added.append("budget=0.1")
+    place = next(place for place, word in enumerate(arguments) if word.startswith("method="))
+    return [*arguments[:place], *added, *arguments[place:]]
 
 
 def _loads_a_pickle(argument: str) -> bool:

@@ -20,7 +20,14 @@ from eckart.printable import printable
 from eckart.results.screen import Screen
 from eckart.results.settings import AUTO
 
-GROUPS = ("method", "data", "selection", "optimizer", "schedule", "trainer", "logger", "callbacks", "experiment")
+GROUPS = (
+    *("method", "data", "model", "selection", "optimizer", "schedule"),
+    *("trainer", "logger", "callbacks", "experiment"),
+)
+
+
+NETS = "samples"
+"""What a method needs that trains a net: labeled samples, a part of them apart for validation."""
 
 
 @dataclass
@@ -28,6 +35,7 @@ class TrainConfig:
     """Schema of the root config; a wrong key or type is refused as Hydra composes."""
 
     rank: Any = 10
+    budget: Any = None
     seed: int = 0
     name: str | None = None
     ckpt: str | None = None
@@ -37,6 +45,7 @@ class TrainConfig:
     objective: Any = "relative_frobenius"
     data: dict[str, Any] = field(default_factory=dict)
     method: dict[str, Any] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
     selection: dict[str, Any] = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)
     schedule: dict[str, Any] = field(default_factory=dict)

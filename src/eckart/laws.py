@@ -11,7 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from eckart.allowed import SETTING, check_target
-from eckart.config import GROUPS, ConfigError, is_a, options, plain, settings_of, type_law
+from eckart.config import GROUPS, NETS, ConfigError, is_a, options, plain, settings_of, type_law
 from eckart.printable import printable
 from eckart.results.result import FIELDS
 from eckart.results.settings import AUTO
@@ -64,9 +64,13 @@ def check(cfg: DictConfig, choices: dict[str, str], *, alone: bool = True) -> No
                 raise ConfigError(f"{group}={choices.get(group)} needs a {key}: {group}.{key}={key.upper()}.")
     check_targets(cfg)
     _check_numbers(cfg)
-    if cfg.rank != AUTO and not is_a(cfg.rank, int):
+    _check_model(cfg, choices)
+    if cfg.rank is None:
+        # A net whose budget decides the ranks of its layers.
+        pass
+    elif cfg.rank != AUTO and not is_a(cfg.rank, int):
         raise ConfigError(type_law("rank", int, cfg.rank).replace("an integer", f"an integer or {AUTO}"))
-    if cfg.rank != AUTO and cfg.rank < 1:
+    elif cfg.rank != AUTO and cfg.rank < 1:
         raise ConfigError(f"The rank must be at least 1. Found rank={cfg.rank}.")
     asked = [cfg.objective] if isinstance(cfg.objective, str) else cfg.objective
     numbers = [name for name, kind in FIELDS.items() if kind in (int, float)]
@@ -158,6 +162,32 @@ def _check_numbers(cfg: DictConfig) -> None:
             raise ConfigError(f"{path} must not be negative. Found {value}.")
 
 
+def _check_model(cfg: DictConfig, choices: dict[str, str]) -> None:
+    method, net = choices.get("method"), cfg.method.get("needs") == NETS
+    if not net:
+        if cfg.model:
+            raise ConfigError(f"model= is for methods that train a net. Found method={method}.")
+        if cfg.budget is not None:
+            raise ConfigError(f"budget= is for methods that train a net. Found method={method}.")
+        if cfg.rank is None:
+            raise ConfigError(type_law("rank", int, cfg.rank).replace("an integer", f"an integer or {AUTO}"))
+        return
+    if not cfg.model:
+        raise ConfigError(f"method={method} needs a model: model=NAME. Found none.")
+    if cfg.budget is not None:
+        if not is_a(cfg.budget, float):
+            raise ConfigError(type_law("budget", float, cfg.budget))
+        if not 0 < cfg.budget <= 1:
+            law = "The budget is the share of the dense model that may be left: above 0, and at most 1"
+            raise ConfigError(f"{law}. Found budget={cfg.budget}.")
+        if cfg.rank is not None:
+            law = f"method={method} takes a budget, which decides the rank of each layer, or a rank"
+            raise ConfigError(f"{law}. Found budget={cfg.budget} and rank={cfg.rank}.")
+    if cfg.trainer.get("devices") != 1:
+        law = f"method={method} is for one process: trainer.devices=1"
+        raise ConfigError(f"{law}. Found trainer.devices={cfg.trainer.get('devices')}.")
+
+
 def _check_selection(cfg: DictConfig, choices: dict[str, str], *, alone: bool) -> None:
     rule, settings = choices.get("selection", "best"), plain(cfg.get("selection"))
     if cfg.rank != AUTO:
@@ -195,10 +225,9 @@ def _check_loggers(logger: DictConfig) -> None:
 
 def _check_fit(cfg: DictConfig, choices: dict[str, str]) -> None:
     method, data, needs = choices.get("method"), choices.get("data"), cfg.method.get("needs")
-    if needs == "labels" and not cfg.data.get("labeled"):
-        raise ConfigError(
-            f"method={method} needs labeled samples: data=mnist, data=fashion_mnist or data=digits. Found data={data}."
-        )
+    if needs in ("labels", NETS) and not cfg.data.get("labeled"):
+        law = f"method={method} needs labeled samples: data=mnist, data=fashion_mnist or data=digits"
+        raise ConfigError(f"{law}. Found data={data}.")
     if needs != "entries" and data == "ratings":
         raise ConfigError(f"data=ratings has some entries only: method=completion. Found method={method}.")
     if needs != "entries" and choices.get("optimizer") in _OF_RATINGS:

@@ -11,6 +11,7 @@ from eckart import config
 SMALL = ("data=uniform", "data.rows=12", "data.cols=9")
 QUIET = ("logger=none", "figures=false")
 MNIST = "ECKART_DATA"
+DOWNLOADED = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
 
 
 class Ended(NamedTuple):
@@ -66,6 +67,7 @@ def choices(group: str) -> list[str]:
     return sorted(path.stem for path in (config.config_dir() / group).glob("[!_]*.yaml"))
 
 
-def has_mnist() -> bool:
+def has_downloaded(data: str) -> bool:
     """Whether the real data set is at hand."""
-    return bool(os.environ.get(MNIST))
+    root = os.environ.get(MNIST)
+    return bool(root) and any(Path(str(root), DOWNLOADED[data], "raw").glob("train-images-idx3-ubyte*"))

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commandline import MNIST, QUIET, Train, choices, has_mnist
+from commandline import DOWNLOADED, MNIST, QUIET, Train, choices, has_downloaded
 from omegaconf import OmegaConf
 
 from eckart import config
@@ -13,15 +13,15 @@ SMALL_SIDES = {"rows": 14, "cols": 11, "rank": 3}
 @pytest.mark.parametrize(
     "data",
     [
-        pytest.param(name, marks=pytest.mark.mnist if name == "mnist" else ())
+        pytest.param(name, marks=pytest.mark.mnist if name in DOWNLOADED else ())
         for name in choices("data")
         # Of ratings some entries are known, and no optimum.
         if name != "ratings"
     ],
 )
 def test_each_source_is_approximated_at_the_optimum(data: str, train: Train, tmp_path: Path) -> None:
-    if data == "mnist" and not has_mnist():
-        pytest.skip(f"MNIST is a download: set {MNIST} to a folder that holds MNIST/raw.")
+    if data in DOWNLOADED and not has_downloaded(data):
+        pytest.skip(f"It is a download: set {MNIST} to a folder that holds {DOWNLOADED[data]}/raw.")
     node = OmegaConf.to_container(OmegaConf.load(config.config_dir() / "data" / f"{data}.yaml"))
     assert isinstance(node, dict)
     sizes = [f"data.{key}={side}" for key, side in SMALL_SIDES.items() if isinstance(node.get(key), int)]

@@ -1,7 +1,7 @@
 import pytest
-from commandline import MNIST, QUIET, Train, has_mnist
+from commandline import MNIST, QUIET, Train, has_downloaded
 
-needs_mnist = pytest.mark.skipif(not has_mnist(), reason=f"MNIST is a download: set {MNIST} to its folder.")
+needs_mnist = pytest.mark.skipif(not has_downloaded("mnist"), reason=f"MNIST is a download: set {MNIST} to its folder.")
 
 
 def test_default_data_reach_the_optimum(train: Train) -> None:

@@ -4,7 +4,7 @@ import json
 import random
 from typing import Any
 
-from eckart.results.aggregate import AVERAGED, HELD_OUT
+from eckart.results.aggregate import AVERAGED, HELD_OUT, OF_NETS
 
 TARGETS = {"adam": "torch.optim.Adam", "sgd": "torch.optim.SGD", "none": None}
 
@@ -41,7 +41,7 @@ def job(
             node = node[group]
         node[last] = value
     rng = random.Random(json.dumps([config, method, data]))
-    measured = [name for name in AVERAGED if name not in ("accuracy", *HELD_OUT)]
+    measured = [name for name in AVERAGED if name not in ("accuracy", *HELD_OUT, *OF_NETS)]
     values = {name: rng.gauss(0, 1) if status == "completed" else None for name in measured}
     return {"status": status, "method": method, "data": data, "rank": rank, "seed": seed, "config": config, **values}
 

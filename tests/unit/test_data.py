@@ -66,8 +66,9 @@ def mask_of(data: MatrixData) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name != "ratings"])
 def test_data_of_the_configs(name: str, tmp_path: Path) -> None:
-    if name == "mnist" and not os.environ.get("ECKART_DATA"):
-        pytest.skip("MNIST is downloaded: set ECKART_DATA to a folder that holds MNIST/raw.")
+    downloaded = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}.get(name)
+    if downloaded and not any(Path(os.environ.get("ECKART_DATA", ""), downloaded, "raw").glob("train-images*")):
+        pytest.skip(f"It is a download: set ECKART_DATA to a folder that holds {downloaded}/raw.")
     first = small(name, tmp_path)
     if name == "operator":
         assert first.operator().shape == (5, 5)

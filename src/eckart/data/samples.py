@@ -15,6 +15,9 @@ from eckart.linalg.checks import require_count, require_one_of
 from eckart.linalg.operators import Operator
 from eckart.linalg.random import stream
 
+HELD_OUT = 1 / 12
+"""Share of the training samples that methods that train a net choose by: 5000 of 60000."""
+
 
 class Samples(NamedTuple):
     """Training and test set: inputs ``(N, pixels)`` as stored, labels ``(N,)``, and the largest value of a pixel.
@@ -107,7 +110,7 @@ class SampleData(MatrixData):
         pixels: ``raw``, the stored values, or ``scaled`` to [0, 1].
         batch_size: Samples in a batch.
         validation: Training samples that are held out to choose by, drawn by the seed: a number, or a share below 1.
-            0: none.
+            None: ``HELD_OUT`` of them from a method that trains a net, and none from others.
         augmentation: What is done to the images of each batch of the training set: a kind of
             :func:`eckart.data.augmentation.augmented`, by draws of the epoch and the batch.
         seed: Seed of the order of each epoch, of the samples held out, of the augmentation, and of the observed
@@ -127,7 +130,7 @@ class SampleData(MatrixData):
         *,
         pixels: str = "raw",
         batch_size: int = 64,
-        validation: float = 0,
+        validation: float | None = None,
         augmentation: str = "none",
         seed: int = 0,
         scale: float = 1.0,
@@ -139,7 +142,7 @@ class SampleData(MatrixData):
         require_one_of("pixels", pixels, ("raw", "scaled"))
         require_one_of("data.augmentation", augmentation, KINDS)
         require_count("batch_size", batch_size)
-        if not validation >= 0 or (validation >= 1 and validation != int(validation)):
+        if validation is not None and not _is_part(validation):
             raise ValueError(f"data.validation must be a number of samples or a share below 1. Found {validation}.")
         matrix: dict[str, Any] = {"scale": scale, "observed": observed, "own_mask": own_mask}
         super().__init__(lambda: self._inputs(self.samples.train_inputs).double(), seed=seed, **matrix)
@@ -150,27 +153,30 @@ class SampleData(MatrixData):
         """Load the samples once, and draw those that are held out."""
         if hasattr(self, "samples"):
             return
-        samples = self._load()
-        count = len(samples.train_labels)
-        held_out = int(self._validation if self._validation >= 1 else round(self._validation * count))
-        if held_out >= count:
-            raise ValueError(f"data.validation must leave some of {count} training samples. Found {self._validation}.")
-        if self._augmentation != "none" and samples.image is None:
+        self.samples = self._load()
+        if self._augmentation != "none" and self.samples.image is None:
             raise ValueError(f"data.augmentation must be none: samples are no images. Found {self._augmentation}.")
+        self._hold_out(0 if self._validation is None else self._validation)
+
+    def _hold_out(self, part: float) -> None:
+        count = len(self.samples.train_labels)
+        held_out = int(part if part >= 1 else round(part * count))
+        if held_out >= count:
+            raise ValueError(f"data.validation must leave some of {count} training samples. Found {part}.")
         order = torch.randperm(count, generator=stream(self._draws, "held out"))
         # The parts keep the order of the set, so that nothing but the choice of samples depends on the draws.
         self._held_out, self._trained = order[:held_out].sort().values, order[held_out:].sort().values
-        self.samples = samples
 
     def supply(self, needs: str) -> dict[str, Any]:
         """What a method is built from.
 
         Args:
             needs: ``labels``: inputs ``(N, pixels)`` and labels of the whole training set; ``samples``: the same of
-                the part that is not held out; otherwise the training inputs as a target.
+                the part that is not held out, and the shape of an image; otherwise the training inputs as a target.
 
         Raises:
-            ValueError: If samples are held out from a method that is trained on the whole training set.
+            ValueError: If samples are held out from a method that is trained on the whole training set, or none from
+                one that is not.
         """
         if needs == "labels":
             if len(self._held_out):
@@ -180,8 +186,14 @@ class SampleData(MatrixData):
                 )
             return {"inputs": self._inputs(self.samples.train_inputs), "labels": self.samples.train_labels}
         if needs == "samples":
+            if self._validation is None:
+                self._hold_out(HELD_OUT)
+            if not len(self._held_out):
+                # The test set is read once, when nothing is left to be chosen.
+                law = "data.validation must hold out some training samples, which a net is chosen by"
+                raise ValueError(f"{law}. Found {self._validation}.")
             inputs, labels = self.part("train")
-            return {"inputs": self._inputs(inputs), "labels": labels}
+            return {"inputs": self._inputs(inputs), "labels": labels, "image": self.image}
         self._make_target()
         return super().supply(needs)
 
@@ -232,6 +244,12 @@ class SampleData(MatrixData):
 
     def _inputs(self, stored: Tensor) -> Tensor:
         return stored.float() / (self.samples.largest if self._pixels == "scaled" else 1.0)
+
+
+def _is_part(validation: object) -> bool:
+    if isinstance(validation, bool) or not isinstance(validation, int | float):
+        return False
+    return 0 <= validation < 1 or (validation >= 1 and validation == int(validation))
 
 
 class _Index(NamedTuple):

@@ -33,6 +33,8 @@ class Method(LightningModule):
         saves_between_blocks: Whether its state can be kept after each batch, and not only after an epoch.
         block_steps: Optimizer steps in one training step of Lightning; None leaves it to the method.
         one_thread: Whether a second thread costs more than it saves.
+        of_matrices: Whether it learns approximations of matrices, which are measured against them; a method that trains
+            a net does not, and asks for the test set once, after the training.
     """
 
     ranks: list[int]
@@ -49,6 +51,7 @@ class Method(LightningModule):
     saves_between_blocks = True
     block_steps: int | None = None
     one_thread = True
+    of_matrices = True
 
     def __init__(self, ranks: Sequence[int], seeds: Sequence[int]) -> None:
         super().__init__()
@@ -109,6 +112,14 @@ class Method(LightningModule):
     def factors(self) -> tuple[Tensor, Tensor]:
         """Approximations of the targets: ``left (J, m, k)`` and ``right (J, k, n)``, zero beyond a member's columns."""
         raise NotImplementedError
+
+    def result_tensors(self) -> dict[str, Tensor]:
+        """The weights that a net leaves, by the path of their layer."""
+        raise NotImplementedError
+
+    def enter(self, epoch: int) -> bool:
+        """Do what a net has to do before an epoch; behind the last one, what is left to do."""
+        return False
 
     def undetermined(self, member: int) -> tuple[Tensor, Tensor] | None:
         """Rows and columns of which nothing was seen, boolean, ``(m,)`` and ``(n,)``; they are given back as NaN.

@@ -53,6 +53,11 @@ class LowRankLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(out_features, device=device, dtype=dtype)) if bias else None
         self.reset_parameters()
 
+    @property
+    def weight(self) -> Tensor:
+        """The dense weight ``B A``, computed from the factors, for code that reads it."""
+        return self.left @ self.right
+
     def reset_parameters(self) -> None:
         """Draw the weights so that the outputs have the same variance as those of a new ``nn.Linear``."""
         bound = 1 / math.sqrt(self.in_features)
@@ -97,7 +102,7 @@ class LowRankLinear(nn.Module):
             self.in_features, self.out_features, self.bias is not None, self.left.device, self.left.dtype
         )
         with torch.no_grad():
-            linear.weight.copy_(self.left @ self.right)
+            linear.weight.copy_(self.weight)
             if self.bias is not None:
                 linear.bias.copy_(self.bias)
         return linear

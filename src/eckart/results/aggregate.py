@@ -9,7 +9,11 @@ from typing import Any, NamedTuple
 from eckart.results.settings import AUTO, CHOICES, LEADING, decides, differing, hashable, is_chosen, settings
 
 HELD_OUT = ("rmse", "mae")
-AVERAGED = ("relative_2norm", "relative_frobenius", "excess_2norm", "excess_frobenius", "accuracy", *HELD_OUT)
+OF_NETS = ("validation_accuracy", "accuracy_dense", "accuracy_factorized", "parameters")
+AVERAGED = (
+    *("relative_2norm", "relative_frobenius", "excess_2norm", "excess_frobenius", "accuracy"),
+    *(*HELD_OUT, *OF_NETS),
+)
 """Fields of ``result.json`` that are averaged over seeds."""
 _FOLLOWS_SEED = "${seed}"
 FOLD = "data.fold"
@@ -31,7 +35,8 @@ class Row:
         data: Name of the data.
         method: Name of the method.
         settings: Values of the other settings in which the jobs of the whole table differ, by their path.
-        rank: The rank; None where a rule chose one for each job.
+        rank: The rank; None where a rule chose one for each job, and of nets whose budget decides the ranks.
+        auto: Whether a rule chose the rank.
         chosen: The ranks that the rule chose, one for each completed job; empty for a rank that was given.
         completed: Number of completed jobs; the means are over these.
         failed: Number of failed jobs.
@@ -44,6 +49,7 @@ class Row:
     method: str
     settings: dict[str, Any]
     rank: int | None
+    auto: bool
     chosen: tuple[int, ...]
     completed: int
     failed: int
@@ -60,7 +66,8 @@ class Group:
         data: Name of the data.
         method: Name of the method.
         settings: Values of the other settings in which the jobs of all groups differ, by their path.
-        rank: The rank; None where a rule chose one for each job.
+        rank: The rank; None where a rule chose one for each job, and of nets whose budget decides the ranks.
+        auto: Whether a rule chose the rank.
         results: Their results, one for each seed.
     """
 
@@ -68,6 +75,7 @@ class Group:
     method: str
     settings: dict[str, Any]
     rank: int | None
+    auto: bool
     results: list[Mapping[str, Any]]
 
 
@@ -143,9 +151,9 @@ def _is_seed(name: str) -> bool:
 
 def _group(job: Mapping[str, Any], names: Sequence[str], results: list[Mapping[str, Any]]) -> Group:
     chosen = {name: job.get(name) for name in names}
-    rank = None if job["rank"] == AUTO else job["rank"]
-    rank = None if job["rank"] == AUTO else job["rank"]
-    return Group(data=job["data"], method=job["method"], settings=chosen, rank=rank, results=results)
+    auto = job["rank"] == AUTO
+    rank = None if auto else job["rank"]
+    return Group(data=job["data"], method=job["method"], settings=chosen, rank=rank, auto=auto, results=results)
 
 
 def _row(group: Group) -> Row:
@@ -161,6 +169,7 @@ def _row(group: Group) -> Row:
         method=group.method,
         settings=group.settings,
         rank=group.rank,
+        auto=group.auto,
         chosen=tuple(result["rank"] for result in completed if result["rank"] is not None and group.rank is None),
         completed=len(completed),
         failed=sum(result["status"] == "failed" for result in group.results),

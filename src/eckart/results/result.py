@@ -14,6 +14,7 @@ from eckart.results.atomic import replacing
 
 RESULT = "result.json"
 FACTORS = "factors.safetensors"
+MODEL = "model.safetensors"
 CHECKPOINT = "last.ckpt"
 FIGURES = "figures"
 
@@ -29,6 +30,7 @@ FIELDS: dict[str, type] = {
     "rank_rule": str,
     "rank_reason": str,
     "rank_choices": dict,
+    "budget": float,
     "seed": int,
     "shape": list,
     "loss": float,
@@ -60,6 +62,13 @@ FIELDS: dict[str, type] = {
     "fit_seconds": float,
     "total_seconds": float,
     "accuracy": float,
+    "accuracy_dense": float,
+    "accuracy_factorized": float,
+    "validation_accuracy": float,
+    "multiply_adds": int,
+    "dense_multiply_adds": int,
+    "latency": dict,
+    "layers": list,
     "train_loss_sum_per_epoch": list,
     "confusion": list,
     "wandb_run": str,

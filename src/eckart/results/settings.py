@@ -9,14 +9,18 @@ AUTO = "auto"
 CHOICES = ("method", "data")
 LEADING = (*CHOICES, "rank", "seed")
 """Settings that stand first wherever settings are listed."""
-_DECIDING = ("method", "data", "selection", "optimizer", "schedule", "callbacks", "rank", "seed", "ckpt")
+_DECIDING = (
+    *("method", "data", "model", "selection", "optimizer", "schedule", "callbacks"),
+    *("rank", "budget", "seed", "ckpt"),
+)
 
 
 def decides(name: str) -> bool:
     """Whether a setting decides the result: two jobs that are equal in all of these have the same result.
 
-    Loggers, folders, progress bars and the device do not decide. Everything of the method, the data, the optimizer, the
-    schedule and the callbacks, which can stop a training, does; so do rank, seed, the checkpoint and the precision.
+    Loggers, folders, progress bars and the device do not decide. Everything of the method, the data, the model, the
+    optimizer, the schedule and the callbacks, which can stop a training, does; so do rank, budget, seed, the checkpoint
+    and the precision.
 
     Args:
         name: Name of the setting, as on the command line.

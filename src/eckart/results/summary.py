@@ -110,13 +110,22 @@ def _numbers(rows: Sequence[Row], screen: Screen, *, full: bool) -> list[list[Co
         excesses.append(Column(header, cells, "excess" if full else "mean excess"))
     groups = [[Column("rank", [_rank(row) for row in rows])], counts]
     held_out = any("rmse" in row.spreads for row in rows)
-    if not held_out or any("relative_2norm" in row.spreads for row in rows):
+    nets = any("accuracy" in row.spreads and "relative_frobenius" not in row.spreads for row in rows)
+    if not (held_out or nets) or any("relative_2norm" in row.spreads for row in rows):
         groups += [errors, excesses]
     if held_out:
         named = (("rmse", "RMSE"), ("mae", "MAE"))
         groups += [[Column(header, spread(name, error), "held-out ratings")] for name, header in named]
     if any("accuracy" in row.spreads for row in rows):
-        groups.append([Column("accuracy", spread("accuracy", _accuracy))])
+        groups.append([Column("accuracy", spread("accuracy", _fine_accuracy if nets else _accuracy))])
+    if nets:
+        kinds = (("accuracy_dense", "dense"), ("accuracy_factorized", "factorized"))
+        groups += [
+            [Column(header, spread(name, _fine_accuracy))]
+            for name, header in kinds
+            if any(name in row.spreads for row in rows)
+        ]
+        groups.append([Column("parameters", [_count(row.spreads.get("parameters")) for row in rows])])
     return groups
 
 
@@ -173,9 +182,11 @@ def _text(name: str, value: Any) -> str:
 
 
 def _rank(row: Row) -> str:
-    """The rank, or the ranks that were chosen, as in ``auto 7`` and ``auto 7–9``."""
+    """The rank, or the ranks that were chosen, as in ``auto 7`` and ``auto 7–9``; a dash where there is none."""
     if row.rank is not None:
         return str(row.rank)
+    if not row.auto:
+        return NONE
     return f"{AUTO} {'–'.join(map(str, sorted({min(row.chosen), max(row.chosen)})))}" if row.chosen else AUTO
 
 
@@ -205,6 +216,14 @@ def _excess(spread: Spread) -> tuple[str, str]:
 
 def _accuracy(spread: Spread) -> tuple[str, str]:
     return f"{spread.mean:.3f}", NONE if spread.deviation is None else f"{spread.deviation:.3f}"
+
+
+def _fine_accuracy(spread: Spread) -> tuple[str, str]:
+    return f"{spread.mean:.4f}", NONE if spread.deviation is None else f"{spread.deviation:.4f}"
+
+
+def _count(spread: Spread | None) -> str:
+    return NONE if spread is None else f"{spread.mean:,.0f}"
 
 
 def _mean(spread: Spread | None) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from eckart.printable import visible
+from eckart.results import nets
 from eckart.results.numbers import NONE, fixed, scientific
 from eckart.results.result import FIGURES
 from eckart.results.screen import PAGE, Screen, left, length, right
@@ -41,6 +42,8 @@ def table(result: Mapping[str, Any], folder: Path | None, screen: Screen = PAGE)
     Returns:
         The lines, to be printed as they are. All but that of the folder fit a screen of at least 60 characters.
     """
+    if nets.is_net(result):
+        return _of_net(result, folder, screen)
     (rows, cols), wide = result["shape"], screen.width >= 72
     digits, widths = (10, (28, 16, 16, 12)) if wide else (6, (26, 13, 11, 10))
     what = " on ".join(visible(result[name]) for name in ("method", "data") if result[name] is not None)
@@ -71,10 +74,24 @@ def table(result: Mapping[str, Any], folder: Path | None, screen: Screen = PAGE)
         blocks.append(choices(result, screen))
     if result["accuracy"] is not None:
         blocks.append([f"test accuracy {result['accuracy']:.4f}", *_losses(result, screen)])
-    blocks.append([*_verdict(result, screen), *_end(result, screen), *_took(result, screen)])
+    return _whole([*blocks, [*_verdict(result, screen), *_ending(result, folder, screen)]])
+
+
+def _of_net(result: Mapping[str, Any], folder: Path | None, screen: Screen) -> str:
+    blocks = [[screen.paint(line, "bold") for line in screen.wrap(nets.title(result))], nets.figures(result, screen)]
+    blocks += [own] if (own := nets.layers(result, screen)) else []
+    return _whole([*blocks, _losses(result, screen), _ending(result, folder, screen)])
+
+
+def _whole(blocks: Sequence[Sequence[str]]) -> str:
+    return "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks if block)
+
+
+def _ending(result: Mapping[str, Any], folder: Path | None, screen: Screen) -> list[str]:
+    lines = [*_end(result, screen), *_took(result, screen)]
     if folder is not None:
-        blocks[-1] += [visible(shown(folder)), *(f"  {line}" for line in _files(folder, screen))]
-    return "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks)
+        lines += [visible(shown(folder)), *(f"  {line}" for line in _files(folder, screen))]
+    return lines
 
 
 def choices(result: Mapping[str, Any], screen: Screen = PAGE) -> list[str]:
@@ -116,6 +133,8 @@ def line(result: Mapping[str, Any], folder: Path, screen: Screen = PAGE) -> str:
     )
     if result.get("accuracy") is not None:
         figures = f"accuracy {result['accuracy']:.4f}, Frobenius error {fixed(result['relative_frobenius'], 6)}"
+    if nets.is_net(result):
+        figures = f"accuracy {fixed(result['accuracy'], 4)}, {_count(result['parameters'])} parameters"
     if result.get("rank_rule"):
         figures = f"rank {result['rank']}, {figures}"
     text = f"{result['status']}: {figures}, {_steps(result)}, {result['total_seconds']:.1f} s"
@@ -203,7 +222,9 @@ def _further(result: Mapping[str, Any], digits: int) -> list[tuple[str, str]]:
 
 
 def _losses(result: Mapping[str, Any], screen: Screen) -> list[str]:
-    losses = [f"{value:.2f}" for value in result["train_loss_sum_per_epoch"]]
+    losses = [f"{value:.2f}" for value in result["train_loss_sum_per_epoch"] or []]
+    if not losses:
+        return []
     if len(losses) > _EPOCHS:
         half = _EPOCHS // 2
         losses = [*losses[:half], f"({len(losses) - 2 * half} more)", *losses[-half:]]

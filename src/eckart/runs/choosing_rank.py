@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from eckart.config import is_a, plain, settings_of, type_law
+from eckart.config import NETS, is_a, plain, settings_of, type_law
 from eckart.errors import prefixed
 from eckart.linalg.entries import Entries
 from eckart.linalg.reference import ObservedReference, Reference
@@ -45,13 +45,14 @@ class Chosen:
     reason: str
     others: Mapping[str, Mapping[str, Any]]
 
-    def fields(self, reference: Reference | ObservedReference) -> dict[str, Any]:
+    def fields(self, reference: Reference | ObservedReference | None) -> dict[str, Any]:
         """Fields of ``result.json``; the error of each choice is that of the truncated SVD, where that is known.
 
         Args:
             reference: What the run is measured against, which the choice did not see.
         """
         # What completion could reach on the whole matrix says nothing of what it reaches from some entries.
+        assert reference is not None
         partly = reference.observed is not None and not bool(reference.observed.all())
         spectrum = None if partly else reference.spectrum
         choices = {}
@@ -72,10 +73,10 @@ def with_ranks(stack: Stack, build: Callable[[Stack], Method]) -> tuple[Stack, M
 
     Args:
         stack: The jobs; one whose rank is to be chosen is alone.
-        build: Makes the method of a stack whose ranks are known.
+        build: Makes the method of a stack whose ranks are known. A net chooses a rank for each of its layers by itself.
     """
     job = stack.jobs[0]
-    if job.rank is not None:
+    if job.rank is not None or job.config.method.needs == NETS:
         return stack, build(stack)
     first = build(dataclasses.replace(stack, jobs=[dataclasses.replace(job, chosen=Chosen(1, "", "", {}))]))
     hidden = None if job.config.trainer.enable_progress_bar else True

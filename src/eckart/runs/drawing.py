@@ -41,7 +41,9 @@ class Subject:
     computed: bool = False
 
 
-def write_preview(folder: Path, result: dict[str, Any], subject: Subject, left: Tensor, right: Tensor) -> None:
+def write_preview(
+    folder: Path, result: dict[str, Any], subject: Subject, left: Tensor | None, right: Tensor | None
+) -> None:
     """Write the small picture of a result; none where the entries of the target are not known.
 
     Args:
@@ -52,7 +54,7 @@ def write_preview(folder: Path, result: dict[str, Any], subject: Subject, left: 
         right: Trained factor, shape ``(k, n)``.
     """
     target, rank = subject.target, result["rank"]
-    if target is None or "approximation" not in subject.pictures:
+    if target is None or left is None or right is None or "approximation" not in subject.pictures:
         return
     trained = _drawn(left), _drawn(right)
     best = trained if subject.computed else panels.best(target, rank, trained, result["optimum_frobenius"])
@@ -69,8 +71,8 @@ def draw(
     result: dict[str, Any],
     history: History,
     subject: Subject,
-    left: Tensor,
-    right: Tensor,
+    left: Tensor | None,
+    right: Tensor | None,
     suffix: str = ".png",
 ) -> list[Path]:
     """Draw the figures of a result.
@@ -83,8 +85,8 @@ def draw(
         result: The result, as in ``result.json``.
         history: The measurements of the run.
         subject: What is drawn.
-        left: Trained factor, shape ``(m, k)``.
-        right: Trained factor, shape ``(k, n)``.
+        left: Trained factor, shape ``(m, k)``; None of a net.
+        right: Trained factor, shape ``(k, n)``; None of a net.
         suffix: ``.png`` or ``.svg``.
 
     Returns:
@@ -95,14 +97,14 @@ def draw(
         return folder / f"{name}{suffix}"
 
     drawn = []
-    left, right = _drawn(left), _drawn(right)
     pictures, spectrum = subject.pictures, subject.spectrum
-    if subject.target is not None and "approximation" in pictures:
-        drawn.append(_approximation(named("approximation"), result, subject, subject.target, (left, right)))
+    factors = None if left is None or right is None else (_drawn(left), _drawn(right))
+    if factors is not None and subject.target is not None and "approximation" in pictures:
+        drawn.append(_approximation(named("approximation"), result, subject, subject.target, factors))
         if subject.image is not None:
-            drawn.append(_components(named("components"), subject.target, (left, right), subject.image))
-    if spectrum is not None and "singular_values" in pictures:
-        trained = factor_singular_values(left, right)
+            drawn.append(_components(named("components"), subject.target, factors, subject.image))
+    if factors is not None and spectrum is not None and "singular_values" in pictures:
+        trained = factor_singular_values(*factors)
         drawn.append(figures.singular_values(named("singular_values"), spectrum, trained, result["rank"]))
     epochs, accuracy = history.column("accuracy")
     steps, loss = history.column("train/loss")

@@ -13,17 +13,22 @@ from eckart.linalg.svd import factor_singular_values
 from eckart.methods.method import Method
 
 
-def measure(method: Method, reference: Reference | ObservedReference) -> list[tuple[dict[str, Any], dict[str, Tensor]]]:
+def measure(
+    method: Method, reference: Reference | ObservedReference | None
+) -> list[tuple[dict[str, Any], dict[str, Tensor]]]:
     """Measure each member of a trained stack.
 
     Args:
         method: The method.
-        reference: Its targets.
+        reference: Its targets; None for a method that learns none.
 
     Returns:
         For each member the fields of ``result.json`` that follow from the training, and the factors that they were
-        computed from: ``left (m, k)`` and ``right (k, n)``, NaN in rows and columns that the method cannot know.
+        computed from: ``left (m, k)`` and ``right (k, n)``, NaN in rows and columns that the method cannot know. Of a
+        net, its weights.
     """
+    if reference is None:
+        return [({"fit_seconds": method.fit_seconds, **method.fields(0)}, method.result_tensors())]
     errors = {name: values.tolist() for name, values in reference.errors(*method.factors()).items()}
     left, right = (factor.detach().cpu() for factor in method.factors())
     return [
@@ -32,8 +37,10 @@ def measure(method: Method, reference: Reference | ObservedReference) -> list[tu
     ]
 
 
-def floors(reference: Reference | ObservedReference) -> list[dict[str, float]]:
+def floors(reference: Reference | ObservedReference | None) -> list[dict[str, float]]:
     """The least errors that any approximation of each member's rank can have, by name, where they are known."""
+    if reference is None:
+        return [{}]
     known = zip(*(values.tolist() for values in reference.optimum), strict=True)
     names = ("optimum_2norm", "optimum_frobenius")
     return [{name: value for name, value in zip(names, pair, strict=True) if math.isfinite(value)} for pair in known]

@@ -13,7 +13,7 @@ from eckart.errors import concerns_all, one_line
 from eckart.results.atomic import replacing
 from eckart.results.history import History
 from eckart.results.preview import PREVIEW
-from eckart.results.result import FACTORS, FIGURES, write_result
+from eckart.results.result import FIGURES, write_result
 from eckart.runs.drawing import Subject, draw, write_preview
 from eckart.runs.loggers import Tracker, say_once
 from eckart.runs.stack import Stack
@@ -39,16 +39,22 @@ class Outcome:
         self.results: list[dict[str, Any] | None] = [None] * len(self.jobs)
         self._said: set[str] = set()
 
-    def write(self, member: int, fields: Mapping[str, Any], factors: Mapping[str, Tensor]) -> None:
-        """Write the factors and the result of a job.
+    def write(self, member: int, fields: Mapping[str, Any], tensors: Mapping[str, Tensor], name: str) -> None:
+        """Write the factors, or the weights of a net, and the result of a job.
+
+        Args:
+            member: The job, by its place in the stack.
+            fields: Fields of the result.
+            tensors: Factors or weights by their names.
+            name: Name of their file.
 
         Raises:
             OSError: If no other job could be written either.
         """
         job = self.jobs[member]
         try:
-            with replacing(job.folder / FACTORS) as partial:
-                partial.write_bytes(save({name: factor.contiguous() for name, factor in factors.items()}))
+            with replacing(job.folder / name) as partial:
+                partial.write_bytes(save({key: tensor.contiguous() for key, tensor in tensors.items()}))
             identity = job.identity()
             self.results[member] = write_result(
                 job.folder, identity | dict(fields) | {"total_seconds": self._seconds()}
@@ -59,20 +65,21 @@ class Outcome:
             # The folder of one job is no reason to lose the others.
             self.results[member] = job.fail(one_line(error))
 
-    def present(self, member: int, factors: Mapping[str, Tensor], history: History, subject: Subject) -> None:
+    def present(self, member: int, tensors: Mapping[str, Tensor], history: History, subject: Subject) -> None:
         """Draw the pictures of a job and end its trackers; if that fails, its result stays as it is."""
         job, own, result = self.jobs[member], self.trackers[member], self.results[member]
         if result is None or result["status"] == "failed":
             return
+        factors = tensors.get("left"), tensors.get("right")
         if job.previews:
             with self._whole("its preview"):
-                write_preview(job.folder, result, subject, **factors)
+                write_preview(job.folder, result, subject, *factors)
         if not (job.draws or own):
             return
         drawn = []
         if job.draws:
             with self._whole("its figures"):
-                drawn = draw(job.folder / FIGURES, result, history, subject, **factors, suffix=job.suffix)
+                drawn = draw(job.folder / FIGURES, result, history, subject, *factors, suffix=job.suffix)
         # No tracker shows an SVG as an image.
         pixels = [path for path in drawn if path.suffix == ".png"]
         if not pixels and job.previews and (preview := job.folder / PREVIEW).is_file():

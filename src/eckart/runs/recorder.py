@@ -13,17 +13,18 @@ class Recorder(Callback):
     """Measures what a method records, hands it to the loggers, and stops members by the excess where that was asked.
 
     Args:
-        reference: The targets.
+        reference: The targets; None for a method that learns none.
     """
 
-    def __init__(self, reference: Reference | ObservedReference) -> None:
+    def __init__(self, reference: Reference | ObservedReference | None) -> None:
         self._reference = reference
         self._measured = False
         self.last: dict[str, Any] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Measure on the device that is trained on."""
-        self._reference.to(trainer.strategy.root_device)
+        if self._reference is not None:
+            self._reference.to(trainer.strategy.root_device)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the state that training starts from."""
@@ -57,7 +58,7 @@ class Recorder(Callback):
         if recorded is None:
             return None
         errors: dict[str, Any] = {}
-        if method.trains_factors or not self._measured:
+        if self._reference is not None and (method.trains_factors or not self._measured):
             errors = dict(self._reference.errors(*method.factors(), tolerance=max(method.tolerance / 10, 1e-12)))
             method.processes.follow_first(errors.values())
             self._measured = True

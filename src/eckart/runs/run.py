@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from hydra.utils import instantiate
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer
 
-from eckart.config import plain
+from eckart.config import NETS, plain
 from eckart.data.matrix import MatrixData
 from eckart.data.ratings import RatingsData
+from eckart.data.samples import SampleData
 from eckart.data.together import together
 from eckart.errors import concerns_all, prefixed
 from eckart.linalg.held_out import HeldOutReference
@@ -22,6 +23,7 @@ from eckart.methods.method import Method
 from eckart.methods.optimizers import on_cpu
 from eckart.results.history import HISTORY, History
 from eckart.results.ids import write_ids
+from eckart.results.result import FACTORS, MODEL
 from eckart.runs.callbacks import Interruption, LastState
 from eckart.runs.checkpoint import check, form_of, read_checkpoint
 from eckart.runs.choosing_rank import with_ranks
@@ -36,6 +38,7 @@ from eckart.runs.progress import Progress
 from eckart.runs.recorder import Recorder
 from eckart.runs.stack import Stack
 from eckart.runs.user_callbacks import sees_steps, trainer_options
+from eckart.runs.weights import read_weights
 from eckart.tracking import live
 
 _DTYPES = {"64": torch.float64, "64-true": torch.float64}
@@ -93,6 +96,8 @@ def _train(stack: Stack, outcome: Outcome) -> list[dict[str, Any]]:
         trainer.fit(method, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
     if not trainer.is_global_zero:
         return []
+    if not method.of_matrices:
+        _test(method, trainer, data[0])
     measured = measure(method, reference)
     # What was computed is on disk before anything is drawn or sent, which can fail.
     for member, (fields, factors) in enumerate(measured):
@@ -100,13 +105,23 @@ def _train(stack: Stack, outcome: Outcome) -> list[dict[str, Any]]:
         own = data[member]
         if isinstance(own, RatingsData):
             write_ids(stack.jobs[member].folder, own.row_ids, own.col_ids)
-        outcome.write(member, fields | (chosen.fields(reference) if chosen else {}), factors)
+        name = FACTORS if method.of_matrices else MODEL
+        outcome.write(member, fields | (chosen.fields(reference) if chosen else {}), factors, name)
     for member, (_, factors) in enumerate(measured):
         outcome.present(member, factors, histories[member], _subject(member, method, reference, data[member]))
     if stack.jobs[0].sweep is not None and method.saves_between_blocks:
         # The factors of a job are all that a sweep is for; a single run can be resumed.
         stack.forget()
     return [result for result in outcome.results if result is not None]
+
+
+def _test(method: Method, trainer: Trainer, data: MatrixData | RatingsData) -> None:
+    """Read the test set, once, with the net as it is at the end."""
+    assert isinstance(data, SampleData)
+    result = method.fields(0)
+    if result["status"] == "completed":
+        method.enter(method.max_epochs)
+    trainer.test(method, dataloaders=data.test_dataloader(), verbose=False)
 
 
 def _data(stack: Stack) -> list[MatrixData | RatingsData]:
@@ -141,11 +156,14 @@ def _method(stack: Stack, data: Sequence[MatrixData | RatingsData]) -> Method:
     node = config.method
     with prefixed("data", config.data):
         supplies: list[Mapping[str, Any]] = [part.supply(node.needs) for part in data]
-    stacked = {name: together([supply[name] for supply in supplies]) for name in supplies[0]}
-    keywords: dict[str, Any] = {
-        "ranks": [job.rank for job in stack.jobs],
-        "seeds": [job.config.seed for job in stack.jobs],
-    }
+    keywords: dict[str, Any] = {"seeds": [job.config.seed for job in stack.jobs]}
+    if node.needs == NETS:
+        # A net is trained alone, and makes of its rank or budget the ranks of its layers.
+        (stacked,) = supplies
+        keywords |= {"ranks": [config.rank], "budget": config.budget, **_model(config)}
+    else:
+        stacked = {name: together([supply[name] for supply in supplies]) for name in supplies[0]}
+        keywords["ranks"] = [job.rank for job in stack.jobs]
     if config.optimizer.get("_target_") is not None:
         with prefixed("optimizer", config.optimizer):
             keywords["optimizer"] = instantiate(config.optimizer, _convert_="all")
@@ -169,7 +187,21 @@ def _method(stack: Stack, data: Sequence[MatrixData | RatingsData]) -> Method:
     return method
 
 
-def _reference(stack: Stack, method: Method, data: Sequence[MatrixData | RatingsData]) -> Reference | ObservedReference:
+def _model(config: DictConfig) -> dict[str, Any]:
+    """What makes the net of a method, and the weights that it begins with."""
+    settings = plain(config.model)
+    checkpoint, arguments = settings.pop("checkpoint", None), settings.pop("arguments", None) or {}
+    with prefixed("model", config.model):
+        model = instantiate({**settings, **arguments, "_partial_": True})
+    weights = None if checkpoint is None else read_weights(Path(checkpoint))
+    return {"model": model, "weights": weights}
+
+
+def _reference(
+    stack: Stack, method: Method, data: Sequence[MatrixData | RatingsData]
+) -> Reference | ObservedReference | None:
+    if not method.of_matrices:
+        return None
     ratings = [part for part in data if isinstance(part, RatingsData)]
     if ratings:
         seen, hidden = [part.supply("entries")["entries"] for part in ratings], [part.held_out for part in ratings]
@@ -183,8 +215,10 @@ def _reference(stack: Stack, method: Method, data: Sequence[MatrixData | Ratings
 
 
 def _subject(
-    member: int, method: Method, reference: Reference | ObservedReference, data: MatrixData | RatingsData
+    member: int, method: Method, reference: Reference | ObservedReference | None, data: MatrixData | RatingsData
 ) -> Subject:
+    if reference is None:
+        return Subject(target=None, spectrum=None, pictures=method.pictures)
     return Subject(
         target=None if reference.matrix is None else reference.matrix[member].cpu(),
         spectrum=None if reference.spectrum is None else reference.spectrum[member].cpu(),
@@ -195,7 +229,9 @@ def _subject(
     )
 
 
-def _conductor(stack: Stack, method: Method, reference: Reference | ObservedReference, outcome: Outcome) -> _Conductor:
+def _conductor(
+    stack: Stack, method: Method, reference: Reference | ObservedReference | None, outcome: Outcome
+) -> _Conductor:
     config = stack.jobs[0].config
     node, precision = config.trainer, str(config.trainer.precision or method.precision)
     device = accelerator(node.accelerator, precision, on_cpu=on_cpu(getattr(method, "make_optimizer", None)))

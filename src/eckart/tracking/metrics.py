@@ -81,6 +81,7 @@ METRICS = {
         Metric("largest_output_difference", "Largest output difference", unit="units of the outputs", log=True),
         # Its largest value would be that of an epoch chosen by the test set.
         Metric("accuracy", "Test accuracy", unit="fraction correct", axes=(EPOCH,)),
+        Metric("validation_accuracy", "Accuracy on the held-out training samples", unit="fraction", axes=(EPOCH,)),
         Metric("train/loss_sum", "Training cross-entropy, summed over batches", unit="nats", axes=(EPOCH,)),
     )
 }

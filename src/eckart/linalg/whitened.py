@@ -1,0 +1,161 @@
+"""The best low-rank matrix for given inputs."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from eckart.linalg.ranks import check_rank
+from eckart.linalg.svd import balance, gram_svd
+
+
+@dataclass(frozen=True)
+class Whitened:
+    r"""The best matrices of every rank for given inputs, computed once; see :func:`whitened`.
+
+    Attributes:
+        losses: ``E‖G^½ (W - W_k) x‖²`` of the best ``W_k`` for k = 0, 1, …, r: sums of the smallest squared singular
+            values of ``G^½ W C^½``. Shape ``(…, r + 1)``, nonincreasing, with ``r = min(m, n)``.
+        left: Shape ``(…, m, r)``; its first k columns and
+        right: Shape ``(…, r, n)``; its first k rows are factors of ``W_k``.
+    """
+
+    losses: Tensor
+    left: Tensor
+    right: Tensor
+    _lost: Tensor | None = None
+
+    def factors(self, rank: int) -> tuple[Tensor, Tensor]:
+        """Balanced factors of the best matrix of a rank.
+
+        Args:
+            rank: The rank, ``1 <= rank <= min(m, n)``.
+
+        Raises:
+            ValueError: If ``rank`` is outside ``[1, min(m, n)]``.
+        """
+        check_rank(rank, (self.right.shape[-2],))
+        left, right = self.left[..., :rank], self.right[..., :rank, :]
+        if self._lost is not None:
+            # The metric says nothing of these outputs: they are fitted by the coefficients that there are.
+            left = left + self._lost @ torch.linalg.pinv(right)
+        return balance(left, right)
+
+
+def whitened(weight: Tensor, moment: Tensor | None = None, metric: Tensor | None = None) -> Whitened:
+    r"""Best approximations of a matrix for inputs of a given second moment.
+
+    ``E‖G^½ (W - Ŵ) x‖²`` over all ``Ŵ`` of rank k is least at ``Ŵ = G^-½ [G^½ W C^½]_k C^-½``, where ``[·]_k`` is the
+    truncated SVD. With U the leading left singular vectors of ``G^½ W C^½`` that is ``G^-½ U Uᵀ G^½ W``: the inverse of
+    ``C^½`` cancels, so a singular C is handled exactly. Of all the best matrices this one is closest to W where the
+    inputs never go, outside the range of C. If k exceeds the rank of ``G^½ W C^½``, the further directions are the best
+    ones for what is left of W there. In the same way, outputs of which a singular G says nothing are fitted by the rest.
+
+    Args:
+        weight: W, real floating point, shape ``(…, m, n)``; leading dimensions are a batch. All is computed in float64.
+        moment: C, symmetric positive semidefinite, shape ``(…, n, n)``: the second moment ``E[x xᵀ]`` of the inputs, or
+            their covariance, if a bias absorbs their mean. None stands for the identity: the plain SVD of W.
+        metric: G, symmetric positive semidefinite, shape ``(…, m, m)``, such as the second moment of the loss's
+            gradient at the outputs. None stands for the identity.
+
+    Returns:
+        The losses at every rank, and the factors, in float64.
+
+    Note:
+        The losses are accurate to roundoff of the whole, ``losses[..., 0]``, not to that of the smallest.
+
+    Example:
+        >>> weight, moment = torch.diag(torch.tensor([3.0, 2.0])), torch.diag(torch.tensor([1.0, 9.0]))
+        >>> best = whitened(weight, moment)
+        >>> best.losses
+        tensor([45., 9., 0.], dtype=torch.float64)
+        >>> left, right = best.factors(1)
+        >>> left @ right
+        tensor([[0., 0.],
+                [0., 2.]], dtype=torch.float64)
+
+    References:
+        Izenman, J. Multivariate Analysis 5, 1975 (reduced-rank regression); Wang, Zheng, Wan & Zhang, ICLR 2025
+        (SVD-LLM, which needs C to be regular).
+    """
+    w = weight.detach().double()
+    if w.dim() > 2:
+        given = [None if given is None else given.expand(*w.shape[:-2], -1, -1) for given in (moment, metric)]
+        flat = [None if given is None else given.flatten(0, -3) for given in given]
+        each = [
+            whitened(one, *(None if moments is None else moments[place] for moments in flat))
+            for place, one in enumerate(w.flatten(0, -3))
+        ]
+        batch = w.shape[:-2]
+        lost = None if metric is None else torch.stack([one._lost for one in each if one._lost is not None])
+        return Whitened(
+            *(torch.stack([getattr(one, n) for one in each]).unflatten(0, batch) for n in ("losses", "left", "right")),
+            None if lost is None else lost.unflatten(0, batch),
+        )
+    root = back = None
+    if metric is not None:
+        values, vectors = _spectrum(metric.double())
+        root = (vectors * values.sqrt()) @ vectors.mT
+        kept = values > 0
+        back = (vectors[:, kept] * values[kept].rsqrt()) @ vectors[:, kept].mT
+    seen = w if root is None else root @ w
+    left, squares = _directions(seen, None if moment is None else moment.double())
+    right = left.mT @ seen
+    losses = torch.cat([squares.flip(-1).cumsum(-1).flip(-1), squares.new_zeros(1)])
+    if back is None or root is None:
+        return Whitened(losses, left, right)
+    return Whitened(losses, back @ left, right, w - back @ seen)
+
+
+def loss_on_inputs(difference: Tensor, moment: Tensor | None = None, metric: Tensor | None = None) -> Tensor:
+    r"""``E‖G^½ D x‖² = tr(G D C Dᵀ)``, from the entries of D.
+
+    Args:
+        difference: D, such as ``W - left @ right``, shape ``(…, m, n)``.
+        moment: C as of :func:`whitened`.
+        metric: G as of :func:`whitened`.
+
+    Returns:
+        Shape ``(…)``, float64.
+
+    Example:
+        >>> loss_on_inputs(torch.ones(1, 2), 3 * torch.eye(2))
+        tensor(6., dtype=torch.float64)
+    """
+    d = difference.detach().double()
+    image = d if moment is None else d @ moment.double()
+    image = image if metric is None else metric.double() @ image
+    return (image * d).sum((-2, -1))
+
+
+def _spectrum(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues and vectors of a semidefinite matrix; values that are roundoff are zero."""
+    values, vectors = torch.linalg.eigh((matrix + matrix.mT) / 2)
+    roundoff = len(matrix) * torch.finfo(matrix.dtype).eps * values[-1:].clamp(min=0)
+    return torch.where(values > roundoff, values, 0), vectors
+
+
+def _directions(w: Tensor, moment: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Left singular vectors of ``W C^½``, orthonormal, ``(m, r)``, and its squared singular values, ``(r,)``."""
+    m, n = w.shape
+    rank = min(m, n)
+    if moment is not None and m < n:
+        # The smaller Gram matrix, from C itself, which is as accurate as C is.
+        gram = w @ moment @ w.mT
+        values, vectors = torch.linalg.eigh((gram + gram.mT) / 2)
+        u, squares = vectors.flip(-1), values.flip(-1).clamp(min=0)
+    else:
+        image = w
+        if moment is not None:
+            values, vectors = _spectrum(moment)
+            image = w @ (vectors * values.sqrt())
+        u, s, _ = gram_svd(image, rank)
+        squares = s.square()
+    found = int((squares > max(m, n) * torch.finfo(w.dtype).eps * squares[:1]).sum())
+    if moment is not None and found < rank:
+        u = u[:, :found]
+        rest = w - u @ (u.mT @ w)
+        further, _, _ = gram_svd(rest, rank - found)
+        u = torch.linalg.qr(torch.cat([u, further], dim=1)).Q
+        squares = torch.cat([squares[:found], squares.new_zeros(rank - found)])
+    return u, squares
