@@ -1,6 +1,7 @@
 """A layer together with its inputs: what each rank would lose and cost, and the factors."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -13,8 +14,11 @@ from eckart.compression.moments import Moments
 from eckart.compression.two_sided import TwoSided, two_sided
 from eckart.linalg.svd import singular_values
 from eckart.linalg.whitened import Whitened, loss_on_inputs, whitened
-from eckart.nn.low_rank_conv import unfolded
+from eckart.nn.low_rank_conv import folded, unfolded
 
+TINY = torch.finfo(torch.float64).tiny
+# Of the mean of a metric's diagonal, added to it.
+DAMPING = 0.01
 # Columns of a convolution's matrix up to which all forms are tried; of larger ones the two of the literature.
 ALL_FORMS = 1200
 
@@ -63,36 +67,62 @@ class Candidate:
     Args:
         layer: The layer, dense.
         moments: Moments of the inputs of each of its modules, by path; None for the plain SVD of the weight.
+        gradients: Second moments of the loss's gradients at the outputs of each of its modules, by path: what the loss
+            minds. None for outputs that all count alike.
     """
 
-    def __init__(self, layer: Layer, moments: Mapping[str, Moments] | None) -> None:
+    def __init__(
+        self, layer: Layer, moments: Mapping[str, Moments] | None, gradients: Mapping[str, Tensor] | None = None
+    ) -> None:
         self.layer = layer
         self.dense = layer.weight.detach().double().clone()
         biases = [module._parameters.get("bias") for module in layer.modules]
         self.biases = [None if bias is None else bias.detach().double().clone() for bias in biases]
         self._moments = None if moments is None else [moments[path] for path in layer.module_paths]
-        self.moment, self.metric = self._metrics()
+        given = None if gradients is None else [gradients[path].to(self.dense.device) for path in layer.module_paths]
+        self.moment, self.metric = self._metrics(given)
 
-    def _metrics(self) -> tuple[Tensor | None, Tensor | None]:
-        """Second moment of the inputs, and of the outputs for embeddings, that the loss is taken in."""
+    def _metrics(self, gradients: Sequence[Tensor] | None) -> tuple[Tensor | None, Tensor | None]:
+        """Second moments of the inputs and of the outputs that the loss is taken in."""
         if self._moments is None:
             return None, None
-        kinds = [isinstance(module, nn.Embedding) for module in self.layer.modules]
-        if all(kinds):
-            shares = torch.stack([moments.mean() for moments in self._moments]).sum(0)
-            return None, shares
-        seen = [
-            moments.second() if bias is None else moments.covariance()
-            for moments, bias, embedding in zip(self._moments, self.biases, kinds, strict=True)
-            if not embedding
-        ]
-        moment = torch.stack(seen).sum(0)
-        if any(kinds):
-            # Every token counts alike, and both layers count alike, relative to their outputs.
-            energy = loss_on_inputs(self.dense, moment)
-            eye = torch.eye(len(moment), dtype=moment.dtype, device=moment.device)
-            moment = moment / energy + eye / self.dense.square().sum() if energy > 0 else eye
-        return moment, None
+        several, m = len(self.layer.modules) > 1, self.dense.shape[0]
+        moment: Any = 0
+        metric = None
+        self._scales = [1.0] * len(self.layer.modules)
+        for place, module in enumerate(self.layer.modules):
+            gradient = None if gradients is None else gradients[place]
+            if isinstance(module, nn.Embedding):
+                shares = self._moments[place].mean()
+                if not several:
+                    # A row for each token, and its entries are the outputs.
+                    return gradient, shares
+                # Beside another layer every token counts alike.
+                eye = torch.eye(self.dense.shape[1], dtype=torch.float64, device=self.dense.device)
+                moment = moment + (eye / self.dense.square().sum() if gradient is None else gradient / m)
+                continue
+            plain = self._moments[place]
+            seen = plain.second() if self.biases[place] is None else plain.covariance()
+            if gradient is None and several:
+                # Layers with one weight count alike, relative to their outputs.
+                energy = loss_on_inputs(self._as_matrix(self.dense), seen).sum()
+                self._scales[place] = 1 / float(energy.clamp(min=TINY))
+            elif gradient is not None and several:
+                self._scales[place] = float(gradient.trace()) / m
+            elif gradient is not None:
+                metric = self._damped(gradient)
+            moment = moment + seen * self._scales[place]
+        return moment, metric
+
+    def _damped(self, gradient: Tensor) -> Tensor:
+        """A metric of the outputs, of each group; the mean over a sample says little of directions that it has not."""
+        eye = torch.eye(len(gradient), dtype=gradient.dtype, device=gradient.device)
+        metric = gradient + DAMPING * gradient.diagonal().mean() * eye
+        groups = self.layer.groups
+        if groups == 1:
+            return metric
+        size = len(metric) // groups
+        return torch.stack([metric[g * size : (g + 1) * size, g * size : (g + 1) * size] for g in range(groups)])
 
     @cached_property
     def best(self) -> dict[Form, Whitened | TwoSided | list[TwoSided]]:
@@ -108,8 +138,9 @@ class Candidate:
             else:
                 assert form is not None and self.moment is not None
                 moments = self.moment if layer.groups > 1 else self.moment[None]
-                parts = zip(self.dense.chunk(layer.groups), moments, strict=True)
-                found[form] = [two_sided(weight, form, moment) for weight, moment in parts]
+                metrics = [None] * len(moments) if self.metric is None else self.metric.expand(len(moments), -1, -1)
+                parts = zip(self.dense.chunk(layer.groups), moments, metrics, strict=True)
+                found[form] = [two_sided(weight, form, moment, metric) for weight, moment, metric in parts]
         return found
 
     def losses(self, form: Form) -> Tensor:
@@ -157,21 +188,47 @@ class Candidate:
             module.left.copy_(left)
             module.right.copy_(right)
             if (bias := self.biases[place]) is not None:
-                module.bias.copy_(bias + self._shift(module, place))
+                module.bias.copy_(bias + self._shift(self._lost(module), place))
 
-    def _shift(self, module: nn.Module, place: int) -> Tensor:
-        """What the layer loses at the mean of its inputs, ``(out,)``."""
+    @contextlib.contextmanager
+    def trying(self, form: Form) -> Iterator[Callable[[int], Tensor]]:
+        """Gives the dense weight of a rank, and shifts the biases of the layers for it; restores them at the end."""
+        biases = [module._parameters.get("bias") for module in self.layer.modules]
+        before = [None if bias is None else bias.detach().clone() for bias in biases]
+
+        @torch.no_grad()
+        def truncated(rank: int) -> Tensor:
+            left, right = self.factors(Option(rank, form, 0.0, 0))
+            weight = left @ right
+            if form is not None:
+                weight = folded(weight, self.dense.shape, form, self.layer.groups)
+            for place, bias in enumerate(biases):
+                if bias is not None and (old := before[place]) is not None:
+                    bias.copy_(old + self._shift(self._as_matrix(self.dense - weight), place))
+            return weight
+
+        try:
+            yield truncated
+        finally:
+            with torch.no_grad():
+                for bias, value in zip(biases, before, strict=True):
+                    if bias is not None and value is not None:
+                        bias.copy_(value)
+
+    def _shift(self, lost: Tensor, place: int) -> Tensor:
+        """What a part of the weight gives for the mean of the inputs, ``(out,)``."""
         if self._moments is None:
             return torch.zeros(len(self.dense), dtype=torch.float64, device=self.dense.device)
-        lost = self._lost(module)
         return (lost @ self._moments[place].mean()[..., None]).flatten()
 
     def _lost(self, module: Any) -> Tensor:
         """Dense weight minus that of a layer, as the matrix that patches are multiplied with."""
         # The product of the factors that the layer has, not rounded once more.
-        lost = self.dense - dense_weight(module, module.left.double(), module.right.double())
+        return self._as_matrix(self.dense - dense_weight(module, module.left.double(), module.right.double()))
+
+    def _as_matrix(self, weight: Tensor) -> Tensor:
         first = self.layer.forms()[0]
-        return lost if first is None else unfolded(lost, first, self.layer.groups)
+        return weight if first is None else unfolded(weight, first, self.layer.groups)
 
     @torch.no_grad()
     def certificate(self, replaced: list[Any], option: Option) -> Certificate:
@@ -179,7 +236,11 @@ class Candidate:
         lost = float(loss_on_inputs(self._lost(replaced[0]), self.moment, self.metric).sum())
         for place, module in enumerate(replaced):
             if self._moments is not None and (bias := self.biases[place]) is not None:
-                lost += float((bias + self._shift(module, place) - module.bias.double()).square().sum())
+                rest = (bias + self._shift(self._lost(module), place) - module.bias.double()).unflatten(
+                    0, (self.layer.groups, -1)
+                )
+                rest = rest[..., None] if self.layer.groups > 1 else rest[0, :, None]
+                lost += self._scales[place] * float(loss_on_inputs(rest, None, self.metric).sum())
         least, exact = self._least(option)
         energy = self.energy
         if energy == 0:

@@ -1,19 +1,21 @@
 """Any model made low-rank: the front door."""
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from eckart.compression.allocation import BudgetTooSmall, allocate
 from eckart.compression.candidate import Candidate, Certificate, Option
-from eckart.compression.costs import MultiplyAdds, one_sample
-from eckart.compression.counting import count_parameters
+from eckart.compression.costs import Called, Costs, MultiplyAdds, Parameters, Seconds
+from eckart.compression.counting import count_parameters, evaluating
 from eckart.compression.factorized import Factorized, LayerReport, Place
 from eckart.compression.layers import (
     DENSE,
     Found,
+    Layer,
     find,
     low_rank_like,
     matches,
@@ -21,13 +23,19 @@ from eckart.compression.layers import (
     replace,
     slow_paths,
 )
-from eckart.compression.moments import Forward, gather, plain_forward
+from eckart.compression.moments import Forward, Moments, gather, plain_forward, to_device
+from eckart.compression.ranks import (
+    Chosen,
+    Rank,
+    by_budget,
+    by_rank,
+    measured_losses,
+    predicted_losses,
+    relative_losses,
+)
+from eckart.compression.sensitivity import Divergence, output_moments
 from eckart.linalg.checks import require_one_of
 from eckart.nn.low_rank_attention import ProjectedAttention
-from eckart.selection.choosing import choose
-
-Rank = int | str | Mapping[str, int | str]
-Chosen = tuple[Option, str]
 
 
 def factorize(
@@ -40,7 +48,10 @@ def factorize(
     layers: str | Sequence[str] = "*",
     exclude: str | Sequence[str] = (),
     embeddings: bool = False,
+    sensitivity: str | None = None,
+    loss: Callable[[nn.Module, Any], Tensor] | None = None,
     forward: Forward = plain_forward,
+    keep_slower: bool = False,
     inplace: bool = False,
     seed: int = 0,
 ) -> Factorized:
@@ -57,15 +68,25 @@ def factorize(
             in float64 and rounded to the type of the weights.
         budget: Share of the whole dense model that is left, in (0, 1]: ranks are chosen so that the summed loss is
             least. One of ``budget`` and ``rank`` must be given.
-        inputs: Batches, such as a ``DataLoader``; taken once, whole. None gives the plain truncated SVD of the weights.
-        of: What the budget is a share of: ``parameters`` (with all biases) or ``multiply_adds``.
+        inputs: Batches, such as a ``DataLoader``, that represent what the model is used for. None gives the plain
+            truncated SVD of the weights.
+        of: What the budget is a share of: ``parameters`` (with all biases), ``multiply_adds`` for one sample, or
+            ``latency``, measured at the size of the first batch.
         rank: Instead of a budget: a rank for all layers; ``"auto"``, chosen for each from its weight by the default
             rule of ``rank=auto``; or ranks by patterns of paths, the first that matches.
         layers: Patterns of paths of the layers that may be factorized, as of ``fnmatch``.
         exclude: Patterns of paths of layers that are left as they are.
         embeddings: Whether embeddings are factorized as well.
+        sensitivity: What the budget's summed loss is made of. ``second_order``, the default if there are inputs: the
+            loss of the model to second order, with the gradients of its outputs read as logits; layers are then the
+            best ones in that metric. ``measured``: the change of ``loss``, or without one the divergence of the logits,
+            measured at some ranks of one layer at a time. ``relative``: errors of layers relative to their outputs,
+            for models without logits.
+        loss: Loss of the model on a batch, for ``measured``: called with the model and the batch, gives a scalar.
         forward: Calls the model with a batch. By default a tensor is the argument, a sequence starts with it, and a
             mapping has keyword arguments.
+        keep_slower: Whether layers stay of low rank that are slower than the dense ones, measured at the size of the
+            first batch. Otherwise they stay dense, which depends on the machine.
         inplace: Whether the model itself is changed, instead of a copy.
         seed: Seed of ``rank="auto"``.
 
@@ -80,49 +101,162 @@ def factorize(
     Example:
         >>> import torch
         >>> model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
-        >>> factorized = factorize(model, budget=0.5, inputs=[torch.eye(8)])
+        >>> factorized = factorize(model, budget=0.5, inputs=[torch.eye(8)], keep_slower=True)
         >>> factorized.dense_parameters, factorized.parameters <= 106
         (212, True)
         >>> factorized.model(torch.ones(3, 8)).shape
         torch.Size([3, 4])
     """
-    _check(budget, rank, of, inputs)
+    _check(budget, rank, of, sensitivity, inputs)
+    if inputs is not None and iter(inputs) is inputs:
+        # A generator gives its batches once, and they are needed more than once.
+        inputs = list(inputs)
     model = model if inplace else copy.deepcopy(model)
     originals = _open(model, layers, exclude)
     try:
         found = find(model, layers, exclude, embeddings=embeddings)
         _check_found(model, found)
-        moments, first = (None, None) if inputs is None else gather(model, found.layers, inputs, forward)
-        computed = None if first is None else MultiplyAdds(model, found.layers, one_sample(first), forward)
-        candidates = [Candidate(layer, moments) for layer in found.layers]
-        if budget is not None:
-            chosen = _by_budget(model, candidates, budget, of, computed)
-        else:
-            assert rank is not None
-            chosen = [_by_rank(candidate, rank, seed) for candidate in candidates]
-            _check_ranks(rank, candidates)
+        known = _Known(model, found.layers, inputs, forward)
+        mode = (sensitivity or "second_order") if budget is not None and inputs is not None else "relative"
+        gradients = known.gradients(seed) if mode == "second_order" else None
+        candidates = [Candidate(layer, known.moments, gradients) for layer in found.layers]
+        losses = known.losses(candidates, mode, loss)
+        chosen = _chosen(candidates, losses, budget, rank, known, of, keep_slower, seed)
     except BaseException:
         _put_back(model, originals)
         raise
     dense_parameters = count_parameters(model)
-    built = [_build(model, candidate, *choice, computed) for candidate, choice in zip(candidates, chosen, strict=True)]
+    built = [_build(model, candidate, *choice, known) for candidate, choice in zip(candidates, chosen, strict=True)]
     _put_back(model, originals)
     slow_paths(model)
+    computed = known.multiply_adds
     counts: dict[str, int | None] = {"dense_parameters": dense_parameters, "parameters": count_parameters(model)}
-    counts["dense_multiply_adds"] = None if computed is None else computed.total
+    counts["dense_multiply_adds"] = None if computed is None else int(computed.total)
     counts["multiply_adds"] = None if computed is None else computed.of_model(model)
     places = [place for _, several in built for place in several]
     return Factorized(model, places, [report for report, _ in built], counts, found.refused)
 
 
-def _check(budget: float | None, rank: Rank | None, of: str, inputs: Iterable[Any] | None) -> None:
+class _Known:
+    """What the inputs say of a dense model and its layers; nothing without inputs."""
+
+    def __init__(
+        self, model: nn.Module, layers: Sequence[Layer], inputs: Iterable[Any] | None, forward: Forward
+    ) -> None:
+        self.model, self.layers, self.inputs, self.forward = model, layers, inputs, forward
+        self.moments: dict[str, Moments] | None = None
+        self.multiply_adds: MultiplyAdds | None = None
+        if inputs is not None:
+            self.moments, self.batch = gather(model, layers, inputs, forward)
+            self.multiply_adds = MultiplyAdds(model, layers, self.batch, forward)
+        self.ratios: dict[tuple[str, Option], float] = {}
+
+    @cached_property
+    def seconds(self) -> Seconds:
+        """Measured times, for batches like the first one."""
+        return Seconds(self.model, self.layers, self.batch, self.forward)
+
+    def gradients(self, seed: int) -> dict[str, Tensor]:
+        """Second moments of the gradients at the outputs of layers."""
+        modules = {
+            path: module
+            for layer in self.layers
+            for path, module in zip(layer.module_paths, layer.modules, strict=True)
+        }
+        return output_moments(Called(self.model, self.forward), modules, self._batches(), seed=seed)
+
+    def losses(
+        self, candidates: Sequence[Candidate], mode: str, loss: Callable[[nn.Module, Any], Tensor] | None
+    ) -> list[list[float]]:
+        """What each option of each layer adds to the loss of the model."""
+        if mode == "second_order":
+            return predicted_losses(candidates)
+        if mode == "relative":
+            return relative_losses(candidates)
+        if loss is None:
+            return measured_losses(candidates, Divergence(Called(self.model, self.forward), self._batches()))
+        return measured_losses(candidates, lambda: self._mean(loss))
+
+    def slower(self, candidate: Candidate, option: Option) -> bool:
+        """Whether an option is slower than the dense layer, beyond the noise; measured once."""
+        key = candidate.layer.path, option
+        if key not in self.ratios:
+            compared = self.seconds.compare(candidate.layer, option)
+            self.ratios[key] = compared.ratio
+            self._slower[key] = compared.slower
+        return self._slower[key]
+
+    @cached_property
+    def _slower(self) -> dict[tuple[str, Option], bool]:
+        return {}
+
+    def _batches(self) -> Iterator[tuple[Any]]:
+        assert self.inputs is not None
+        device = next(self.model.parameters()).device
+        return ((to_device(batch, device),) for batch in self.inputs)
+
+    def _mean(self, loss: Callable[[nn.Module, Any], Tensor]) -> float:
+        with evaluating(self.model), torch.no_grad():
+            values = [float(loss(self.model, batch)) for (batch,) in self._batches()]
+        return sum(values) / len(values)
+
+
+def _chosen(
+    candidates: Sequence[Candidate],
+    losses: Sequence[Sequence[float]],
+    budget: float | None,
+    rank: Rank | None,
+    known: _Known,
+    of: str,
+    keep_slower: bool,
+    seed: int,
+) -> list[Chosen]:
+    """Ranks with reasons; where no layer may be slower, again without those that are until none is."""
+    dense: dict[int, str] = {}
+    costs, prices = None, list[list[float]]()
+    if budget is not None:
+        costs = _costs(known, of)
+        prices = [costs.options(candidate) for candidate in candidates]
+    while True:
+        if costs is not None and budget is not None:
+            chosen = by_budget(candidates, losses, budget, costs, dense, prices)
+        else:
+            assert rank is not None
+            chosen = by_rank(candidates, rank, seed)
+            chosen = [(candidates[i].options[0], dense[i]) if i in dense else c for i, c in enumerate(chosen)]
+        if keep_slower or known.inputs is None:
+            return chosen
+        slow = {
+            place: f"dense: slower at rank {option.rank}"
+            for place, (option, _) in enumerate(chosen)
+            if option.rank is not None and known.slower(candidates[place], option)
+        }
+        if not slow:
+            return chosen
+        dense |= slow
+
+
+def _costs(known: _Known, of: str) -> Costs:
+    if of == "parameters":
+        return Parameters(known.model)
+    if of == "latency":
+        return known.seconds
+    assert known.multiply_adds is not None
+    return known.multiply_adds
+
+
+def _check(
+    budget: float | None, rank: Rank | None, of: str, sensitivity: str | None, inputs: Iterable[Any] | None
+) -> None:
     if (budget is None) == (rank is None):
         raise ValueError(f"One of budget and rank must be given. Found budget={budget}, rank={rank}.")
     if budget is not None and not 0 < budget <= 1:
         raise ValueError(f"The budget must be a share of the dense model, 0 < budget <= 1. Found {budget}.")
-    require_one_of("of", of, ["parameters", "multiply_adds"])
+    require_one_of("of", of, ["parameters", "multiply_adds", "latency"])
     if of != "parameters" and inputs is None:
         raise ValueError(f"A budget of {of} needs inputs. Found None.")
+    if sensitivity is not None:
+        require_one_of("sensitivity", sensitivity, ["second_order", "measured", "relative"])
     for name, value in (rank if isinstance(rank, Mapping) else {"*": rank}).items():
         whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
         if rank is not None and not whole and value != "auto":
@@ -159,81 +293,12 @@ def _put_back(model: nn.Module, originals: Mapping[str, nn.Module]) -> None:
             replace(model, [path], module)
 
 
-def _by_rank(candidate: Candidate, rank: Rank, seed: int) -> Chosen:
-    layer = candidate.layer
-    dense = candidate.options[0]
-    if isinstance(rank, Mapping):
-        pattern = next((pattern for pattern in rank if any(matches(path, pattern) for path in layer.paths)), None)
-        if pattern is None:
-            return dense, "dense: no pattern of rank= names it"
-        rank = rank[pattern]
-    form, why = layer.forms()[0], "the rank that was asked for"
-    if rank == "auto":
-        parts = layer.matrix(form).double()
-        choices = [choose(part, seed=seed) for part in (parts if parts.dim() > 2 else parts[None])]
-        choice = max(choices, key=lambda choice: choice.rank)
-        rank, why = choice.rank, f"rank {choice.rank} of its weight: {choice.reason}"
-    option = next((option for option in candidate.options if (option.rank, option.form) == (rank, form)), None)
-    if option is None:
-        m, n = layer.sides(form)
-        return dense, f"dense: rank {rank} has no fewer parameters than {m}×{n}"
-    return option, why
-
-
-def _check_ranks(rank: Rank, candidates: Sequence[Candidate]) -> None:
-    if isinstance(rank, Mapping):
-        paths = [path for candidate in candidates for path in candidate.layer.paths]
-        for pattern in rank:
-            if not any(matches(path, pattern) for path in paths):
-                raise ValueError(f"Each pattern of rank must match a layer. Found {pattern!r}, which matches none.")
-
-
-def _by_budget(
-    model: nn.Module, candidates: Sequence[Candidate], budget: float, of: str, computed: MultiplyAdds | None
-) -> list[Chosen]:
-    losses = []
-    for candidate in candidates:
-        scale = candidate.energy or 1.0
-        losses.append([option.loss / scale for option in candidate.options])
-    if of == "parameters":
-        total = count_parameters(model)
-        costs = [[float(option.parameters) for option in candidate.options] for candidate in candidates]
-    else:
-        assert computed is not None
-        total = computed.total
-        costs = [_multiply_adds(candidate, computed) for candidate in candidates]
-    fixed = total - sum(cost[0] for cost in costs)
-    try:
-        found = allocate(losses, costs, budget * total - fixed)
-    except BudgetTooSmall as error:
-        least = (error.smallest + fixed) / total
-        law = f"The budget must be at least {least:.4g} of the {of.replace('_', '-')}, what the least ranks leave"
-        raise ValueError(f"{law}. Found {budget}.") from None
-    name = of.replace("_", "-")
-    chosen = []
-    for candidate, place in zip(candidates, found.options, strict=True):
-        option = candidate.options[place]
-        why = f"ranks of least summed loss within {budget:.4g} of the {name}"
-        if len(candidate.options) == 1:
-            why = "dense: no rank has fewer parameters"
-        elif option.rank is None:
-            why = f"dense: fits into {budget:.4g} of the {name}"
-        chosen.append((option, why))
-    return chosen
-
-
-def _multiply_adds(candidate: Candidate, computed: MultiplyAdds) -> list[float]:
-    layer = candidate.layer
-    unit = {form: computed.of_layer(layer, 1, form) for form in {option.form for option in candidate.options[1:]}}
-    dense = float(computed.of_layer(layer, None))
-    return [dense if o.rank is None else float(o.rank * unit[o.form]) for o in candidate.options]
-
-
 def _build(
-    model: nn.Module, candidate: Candidate, option: Option, why: str, computed: MultiplyAdds | None
+    model: nn.Module, candidate: Candidate, option: Option, why: str, known: _Known
 ) -> tuple[LayerReport, list[Place]]:
     """Put layers of low rank into the model, and measure them."""
     layer, places = candidate.layer, list[Place]()
+    computed = known.multiply_adds
     certificate = Certificate(0.0, 0.0, True)
     dense = None if computed is None else computed.of_layer(layer, None)
     now = None if computed is None else computed.of_layer(layer, option.rank, option.form)
@@ -264,6 +329,7 @@ def _build(
         certificate.error,
         certificate.optimum,
         certificate.exact,
+        known.ratios.get((layer.path, option)),
         why,
     )
     return report, places

@@ -1,6 +1,5 @@
 """Second moments of the inputs of layers, in one pass over the data, without keeping an activation."""
 
-import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from eckart.compression.counting import evaluating
 from eckart.compression.layers import Layer
 
 Forward = Callable[[nn.Module, Any], Any]
@@ -142,18 +142,6 @@ def to_device(batch: Any, device: torch.device) -> Any:
     if isinstance(batch, list | tuple) and not hasattr(batch, "_fields"):
         return type(batch)(to_device(value, device) for value in batch)
     return batch
-
-
-@contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """A model in evaluation mode; the mode of each module is restored."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def gather(
