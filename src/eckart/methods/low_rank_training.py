@@ -202,11 +202,9 @@ class LowRankTraining(Network):
             ],
         }
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Continue with the ranks of the checkpoint."""
-        super().on_load_checkpoint(checkpoint)
+    def shape_like(self, own: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
+        """Give the layers the ranks of a checkpoint."""
         prefix = "net."
-        state = checkpoint["state_dict"]
         self._shape_like({k.removeprefix(prefix): value for k, value in state.items() if k.startswith(prefix)})
 
     def _check(
