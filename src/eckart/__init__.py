@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from eckart.api.fit import fit as fit
     from eckart.api.result import Result as Result
     from eckart.api.run import run as run
+    from eckart.compression.factorize import factorize as factorize
+    from eckart.compression.factorized import Factorized as Factorized
     from eckart.data.files.reading import read_matrix as read_matrix
     from eckart.linalg.krylov import randomized_svd as randomized_svd
     from eckart.linalg.optimality import excess as excess
@@ -27,12 +29,14 @@ if TYPE_CHECKING:
     from eckart.optim.scaled_gd import ScaledGD as ScaledGD
 
 _HOME = {
+    "Factorized": "compression.factorized",
     "LowRankApproximation": "api.estimators",
     "LowRankLinear": "nn.low_rank_linear",
     "MatrixCompletion": "api.estimators",
     "Result": "api.result",
     "ScaledGD": "optim.scaled_gd",
     "excess": "linalg.optimality",
+    "factorize": "compression.factorize",
     "fit": "api.fit",
     "optimum": "linalg.optimality",
     "randomized_svd": "linalg.krylov",

@@ -55,7 +55,7 @@ ARGUMENTS = [
     (["method=botleneck"], "Unknown choice method=botleneck. Did you mean bottleneck?"),
     (["data=fhoto"], "Unknown choice data=fhoto. Did you mean photo?"),
     (["data=elephant"], "Unknown choice data=elephant. It is one of: color_wheel, "),
-    (["metod=svd"], "Unknown key metod. Did you mean method?"),
+    (["metod=svd"], "Unknown key metod. Did you mean method or model?"),
     (["method.hiden=3"], "Unknown key method.hiden. Did you mean hidden?"),
     (["optimizer.lr=3"], "Unknown key optimizer.lr. It is one of: damping, warm_up."),
     (["method.max_steps=ten"], "method.max_steps must be an integer. Found 'ten'."),

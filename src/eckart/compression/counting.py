@@ -117,19 +117,39 @@ def _parameters(model: nn.Module) -> Counter[str]:
 
 
 def _multiply_adds(model: nn.Module, inputs: Any) -> Counter[str]:
-    modes = {module: module.training for module in model.modules()}
     counting = _Products()
     handles = [handle for path, module in model.named_modules() for handle in counting.follow(path, module)]
     try:
-        model.eval()
-        with torch.no_grad(), _plain_kernels(), counting:
+        with evaluating(model), torch.no_grad(), _plain_kernels(), counting:
             call(model, inputs)
     finally:
         for handle in handles:
             handle.remove()
+    return counting.found
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside of the block, and after it for each module the mode that it had.
+
+    Args:
+        model: Any module.
+
+    Example:
+        >>> dropout = nn.Dropout()
+        >>> with evaluating(dropout):
+        ...     dropout.training
+        False
+        >>> dropout.training
+        True
+    """
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
         for module, mode in modes.items():
             module.training = mode
-    return counting.found
 
 
 def call(model: nn.Module, inputs: Any) -> Any:

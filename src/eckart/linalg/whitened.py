@@ -18,12 +18,13 @@ class Whitened:
             values of ``G^½ W C^½``. Shape ``(…, r + 1)``, nonincreasing, with ``r = min(m, n)``.
         left: Shape ``(…, m, r)``; its first k columns and
         right: Shape ``(…, r, n)``; its first k rows are factors of ``W_k``.
+        lost: The part of W of which a metric says nothing, ``(…, m, n)``; None without a metric.
     """
 
     losses: Tensor
     left: Tensor
     right: Tensor
-    _lost: Tensor | None = None
+    lost: Tensor | None = None
 
     def factors(self, rank: int) -> tuple[Tensor, Tensor]:
         """Balanced factors of the best matrix of a rank.
@@ -36,9 +37,9 @@ class Whitened:
         """
         check_rank(rank, (self.right.shape[-2],))
         left, right = self.left[..., :rank], self.right[..., :rank, :]
-        if self._lost is not None:
+        if self.lost is not None:
             # The metric says nothing of these outputs: they are fitted by the coefficients that there are.
-            left = left + self._lost @ torch.linalg.pinv(right)
+            left = left + self.lost @ torch.linalg.pinv(right)
         return balance(left, right)
 
 
@@ -49,14 +50,14 @@ def whitened(weight: Tensor, moment: Tensor | None = None, metric: Tensor | None
     truncated SVD. With U the leading left singular vectors of ``G^½ W C^½`` that is ``G^-½ U Uᵀ G^½ W``: the inverse of
     ``C^½`` cancels, so a singular C is handled exactly. Of all the best matrices this one is closest to W where the
     inputs never go, outside the range of C. If k exceeds the rank of ``G^½ W C^½``, the further directions are the best
-    ones for what is left of W there. In the same way, outputs of which a singular G says nothing are fitted by the rest.
+    ones for what is left of W there. Outputs of which a singular G says nothing are fitted by what there is.
 
     Args:
-        weight: W, real floating point, shape ``(…, m, n)``; leading dimensions are a batch. All is computed in float64.
+        weight: W, real floating point, shape ``(m, n)``, or ``(J, m, n)`` for a batch. All is computed in float64.
         moment: C, symmetric positive semidefinite, shape ``(…, n, n)``: the second moment ``E[x xᵀ]`` of the inputs, or
             their covariance, if a bias absorbs their mean. None stands for the identity: the plain SVD of W.
         metric: G, symmetric positive semidefinite, shape ``(…, m, m)``, such as the second moment of the loss's
-            gradient at the outputs. None stands for the identity.
+            gradient at the outputs, or its diagonal, ``(…, m)``. None stands for the identity.
 
     Returns:
         The losses at every rank, and the factors, in float64.
@@ -70,9 +71,8 @@ def whitened(weight: Tensor, moment: Tensor | None = None, metric: Tensor | None
         >>> best.losses
         tensor([45., 9., 0.], dtype=torch.float64)
         >>> left, right = best.factors(1)
-        >>> left @ right
-        tensor([[0., 0.],
-                [0., 2.]], dtype=torch.float64)
+        >>> torch.allclose(left @ right, torch.tensor([[0.0, 0.0], [0.0, 2.0]], dtype=torch.float64))
+        True
 
     References:
         Izenman, J. Multivariate Analysis 5, 1975 (reduced-rank regression); Wang, Zheng, Wan & Zhang, ICLR 2025
@@ -80,31 +80,23 @@ def whitened(weight: Tensor, moment: Tensor | None = None, metric: Tensor | None
     """
     w = weight.detach().double()
     if w.dim() > 2:
-        given = [None if given is None else given.expand(*w.shape[:-2], -1, -1) for given in (moment, metric)]
-        flat = [None if given is None else given.flatten(0, -3) for given in given]
-        each = [
-            whitened(one, *(None if moments is None else moments[place] for moments in flat))
-            for place, one in enumerate(w.flatten(0, -3))
-        ]
-        batch = w.shape[:-2]
-        lost = None if metric is None else torch.stack([one._lost for one in each if one._lost is not None])
-        return Whitened(
-            *(torch.stack([getattr(one, n) for one in each]).unflatten(0, batch) for n in ("losses", "left", "right")),
-            None if lost is None else lost.unflatten(0, batch),
+        moments, metrics = (
+            [None] * len(w) if given is None else given.expand(len(w), *given.shape[-sides:])
+            for given, sides in ((moment, 2), (metric, 1 if metric is not None and metric.dim() < w.dim() else 2))
         )
-    root = back = None
-    if metric is not None:
-        values, vectors = _spectrum(metric.double())
-        root = (vectors * values.sqrt()) @ vectors.mT
-        kept = values > 0
-        back = (vectors[:, kept] * values[kept].rsqrt()) @ vectors[:, kept].mT
-    seen = w if root is None else root @ w
-    left, squares = _directions(seen, None if moment is None else moment.double())
-    right = left.mT @ seen
+        each = [whitened(*one) for one in zip(w, moments, metrics, strict=True)]
+        losses, left, right = (
+            torch.stack([getattr(one, name) for one in each]) for name in ("losses", "left", "right")
+        )
+        unseen = [one.lost for one in each if one.lost is not None]
+        return Whitened(losses, left, right, torch.stack(unseen) if unseen else None)
+    root, inverse = (None, None) if metric is None else _roots(metric.double())
+    seen = _times(root, w)
+    directions, squares = _directions(seen, None if moment is None else moment.double())
+    right = directions.mT @ seen
     losses = torch.cat([squares.flip(-1).cumsum(-1).flip(-1), squares.new_zeros(1)])
-    if back is None or root is None:
-        return Whitened(losses, left, right)
-    return Whitened(losses, back @ left, right, w - back @ seen)
+    lost = None if inverse is None else w - _times(inverse, seen)
+    return Whitened(losses, _times(inverse, directions), right, lost)
 
 
 def loss_on_inputs(difference: Tensor, moment: Tensor | None = None, metric: Tensor | None = None) -> Tensor:
@@ -124,8 +116,24 @@ def loss_on_inputs(difference: Tensor, moment: Tensor | None = None, metric: Ten
     """
     d = difference.detach().double()
     image = d if moment is None else d @ moment.double()
-    image = image if metric is None else metric.double() @ image
+    if metric is not None:
+        image = metric.double()[..., None] * image if metric.dim() < d.dim() else metric.double() @ image
     return (image * d).sum((-2, -1))
+
+
+def _roots(metric: Tensor) -> tuple[Tensor, Tensor]:
+    """``G^½`` and its pseudo-inverse, as matrices, or as vectors of a diagonal."""
+    if metric.dim() == 1:
+        return metric.sqrt(), torch.where(metric > 0, metric, torch.inf).rsqrt()
+    values, vectors = _spectrum(metric)
+    inverse = torch.where(values > 0, values, torch.inf).rsqrt()
+    return (vectors * values.sqrt()) @ vectors.mT, (vectors * inverse) @ vectors.mT
+
+
+def _times(root: Tensor | None, matrix: Tensor) -> Tensor:
+    if root is None:
+        return matrix
+    return root[:, None] * matrix if root.dim() == 1 else root @ matrix
 
 
 def _spectrum(matrix: Tensor) -> tuple[Tensor, Tensor]:

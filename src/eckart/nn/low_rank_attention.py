@@ -31,6 +31,10 @@ class ProjectedAttention(nn.MultiheadAttention):
         True
     """
 
+    q_proj: Any
+    k_proj: Any
+    v_proj: Any
+
     def __init__(self, attention: nn.MultiheadAttention) -> None:
         nn.Module.__init__(self)
         self.embed_dim, self.kdim, self.vdim = attention.embed_dim, attention.kdim, attention.vdim
@@ -49,13 +53,14 @@ class ProjectedAttention(nn.MultiheadAttention):
         for name, weight, bias in zip(("q_proj", "k_proj", "v_proj"), weights, biases, strict=True):
             setattr(self, name, _linear(weight, bias))
         self.out_proj: Any = attention.out_proj
-        self.bias_k, self.bias_v = attention.bias_k, attention.bias_v
+        for name in ("bias_k", "bias_v"):
+            self.register_parameter(name, getattr(attention, name))
         self.train(attention.training)
 
     def to_dense(self) -> nn.MultiheadAttention:
         """Dense attention with the same outputs."""
         like = self.out_proj.weight
-        dense = nn.MultiheadAttention(
+        dense: Any = nn.MultiheadAttention(
             self.embed_dim,
             self.num_heads,
             self.dropout,

@@ -166,9 +166,10 @@ class _LowRankConv(nn.Module):
 
     def to_conv(self) -> Any:
         """Dense layer with the same outputs."""
-        sizes: Any = (self.in_channels, self.out_channels, self.kernel_size, self.stride, self.padding, self.dilation)
-        kind = {"device": self.left.device, "dtype": self.left.dtype}
-        conv: Any = self.dense(*sizes, self.groups, self.bias is not None, self.padding_mode, **kind)
+        sizes = self.in_channels, self.out_channels, self.kernel_size, self.stride, self.padding, self.dilation
+        kind = {"padding_mode": self.padding_mode, "device": self.left.device, "dtype": self.left.dtype}
+        dense: Any = self.dense
+        conv = dense(*sizes, self.groups, self.bias is not None, **kind)
         with torch.no_grad():
             conv.weight.copy_(self.weight)
             if self.bias is not None:

@@ -73,7 +73,7 @@ class LowRankEmbedding(nn.Module):
             True
         """
         weight = embedding.weight.detach()
-        layer = cls(*weight.shape, rank, embedding.padding_idx, weight.device, weight.dtype)
+        layer = cls(weight.shape[0], weight.shape[1], rank, embedding.padding_idx, weight.device, weight.dtype)
         u, s, vh = truncated_svd(weight, rank)
         with torch.no_grad():
             layer.left.copy_(u * s.sqrt())
