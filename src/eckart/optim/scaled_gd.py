@@ -13,6 +13,37 @@ from eckart.optim.objectives import solve_damped
 Pair = tuple[Tensor, Tensor]
 
 
+def scaled_left(gradient: Tensor, right: Tensor, damping: float) -> Tensor:
+    """Gradient of a left factor in the scaled metric, ``gradient (right rightᵀ + λ)⁻¹``.
+
+    Args:
+        gradient: Shape ``(…, m, k)``.
+        right: The right factor, shape ``(…, k, n)``.
+        damping: λ as a fraction of the mean of the Gram matrix's diagonal.
+
+    Example:
+        >>> scaled_left(torch.tensor([[4.0, 8.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]]), 0.0).round()
+        tensor([[4., 2.]])
+    """
+    return solve_damped(right @ right.mT, gradient, damping, left=False)
+
+
+def scaled_right(left: Tensor, gradient: Tensor, damping: float) -> Tensor:
+    """Gradient of a right factor in the scaled metric, ``(leftᵀ left + λ)⁻¹ gradient``.
+
+    Args:
+        left: The left factor, shape ``(…, m, k)``.
+        gradient: Shape ``(…, k, n)``.
+        damping: λ as a fraction of the mean of the Gram matrix's diagonal.
+
+    Example:
+        >>> scaled_right(torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor([[4.0], [8.0]]), 0.0).round()
+        tensor([[4.],
+                [2.]])
+    """
+    return solve_damped(left.mT @ left, gradient, damping)
+
+
 class ScaledGD(Optimizer):
     r"""Gradient descent that preconditions each factor of a pair by the Gram matrix of the other.
 
@@ -105,8 +136,8 @@ def _has_gradient(pair: Pair) -> bool:
 def _step(pairs: list[Pair], lr: float, damping: float) -> None:
     left, right = (torch.stack([pair[side] for pair in pairs]) for side in (0, 1))
     left_gradient, right_gradient = (torch.stack([_gradient(pair[side]) for pair in pairs]) for side in (0, 1))
-    left_step = solve_damped(right @ right.mT, left_gradient, damping, left=False)
-    right_step = solve_damped(left.mT @ left, right_gradient, damping)
+    left_step = scaled_left(left_gradient, right, damping)
+    right_step = scaled_right(left, right_gradient, damping)
     torch._foreach_sub_([pair[0] for pair in pairs], [lr * step for step in left_step])
     torch._foreach_sub_([pair[1] for pair in pairs], [lr * step for step in right_step])
 

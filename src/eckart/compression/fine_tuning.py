@@ -1,0 +1,93 @@
+"""Fine-tuning of a model of low rank: groups of parameters, distillation, ranks that are lowered step by step."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from eckart.optim.scaled_metric import factor_pairs
+
+
+def parameter_groups(
+    model: nn.Module, factors: Mapping[str, Any] | None = None, others: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """Parameters of a model in two groups for any optimizer: factors of layers of low rank, and all others.
+
+    With :class:`eckart.optim.scaled_metric.ScaledMetric` the factors want a learning rate of their own.
+
+    Args:
+        model: Any module.
+        factors: Settings of the group of factors, such as ``{"lr": 0.02}``.
+        others: Settings of the group of all other parameters.
+
+    Returns:
+        The groups that are not empty, factors first, left before right. Frozen parameters are in none.
+
+    Example:
+        >>> from eckart.nn.low_rank_linear import LowRankLinear
+        >>> net = nn.Sequential(nn.Linear(3, 4), LowRankLinear(4, 5, rank=2))
+        >>> groups = parameter_groups(net, {"lr": 0.02}, {"lr": 0.01, "weight_decay": 1e-4})
+        >>> [(len(group["params"]), group["lr"]) for group in groups]
+        [(2, 0.02), (3, 0.01)]
+    """
+    pairs = [factor for pair in factor_pairs(model).values() for factor in pair]
+    known = {id(factor) for factor in pairs}
+    rest = [parameter for parameter in model.parameters() if id(parameter) not in known]
+    groups = []
+    for parameters, settings in ((pairs, factors), (rest, others)):
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        if trained:
+            groups.append({"params": trained, **(settings or {})})
+    return groups
+
+
+def distillation_loss(
+    logits: Tensor, teacher: Tensor, labels: Tensor | None = None, *, weight: float = 1.0, temperature: float = 1.0
+) -> Tensor:
+    r"""Loss of a model that imitates a teacher: ``weight T² KL(p_teacher ‖ p) + (1 - weight) cross-entropy``.
+
+    The probabilities of the first term are those of the logits divided by T; its factor T² makes its gradient as large
+    at every temperature.
+
+    Args:
+        logits: Of the model, shape ``(…, classes)``.
+        teacher: Of the teacher, of the same shape; no gradient flows to it.
+        labels: Classes, shape ``(…)``; needed for a weight below 1.
+        weight: Weight of the teacher, from 0 to 1.
+        temperature: T, positive.
+
+    Returns:
+        Mean over all rows, shape ``()``.
+
+    Raises:
+        ValueError: If a number is out of its range, labels are missing, or the shapes differ.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
+        >>> distillation_loss(logits, logits, temperature=2.0)
+        tensor(0.)
+
+    References:
+        Hinton, Vinyals & Dean, arXiv:1503.02531, 2015.
+    """
+    if not 0 <= weight <= 1:
+        raise ValueError(f"The weight of the teacher must be from 0 to 1. Found {weight}.")
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"The temperature must be positive and finite. Found {temperature}.")
+    if logits.shape != teacher.shape:
+        found = f"{tuple(logits.shape)} and {tuple(teacher.shape)}"
+        raise ValueError(f"The model and its teacher must have logits of one shape. Found {found}.")
+    if labels is None and weight < 1:
+        raise ValueError(f"A weight of the teacher below 1 needs labels. Found {weight} and none.")
+    classes = logits.shape[-1]
+    loss = logits.new_zeros(())
+    if weight > 0:
+        ours, theirs = (F.log_softmax(x.reshape(-1, classes) / temperature, -1) for x in (logits, teacher.detach()))
+        loss = weight * temperature**2 * F.kl_div(ours, theirs, reduction="batchmean", log_target=True)
+    if weight < 1:
+        assert labels is not None
+        loss = loss + (1 - weight) * F.cross_entropy(logits.reshape(-1, classes), labels.reshape(-1))
+    return loss
