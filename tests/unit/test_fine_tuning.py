@@ -80,7 +80,7 @@ def test_each_stage_begins_with_what_training_has_left() -> None:
         nn.init.normal_(parameter, std=0.3)
     left = first.model(inputs[0]).detach()
     second = next(stages)
-    assert second.parameters <= 0.8 * first.dense_parameters
+    assert count_parameters(second.model) <= 0.8 * count_parameters(net)
     # A model that is within the budget already is left as it is.
     torch.testing.assert_close(second.model(inputs[0]), left)
     assert not torch.allclose(net(inputs[0]), left, atol=0.1)
@@ -102,7 +102,7 @@ def test_bad_budgets() -> None:
     for first, last in ((0.1, 0.2), (0.1, 0.0), (float("inf"), 0.1)):
         with pytest.raises(ValueError, match=f"Budgets must fall.*Found {first} and {last}"):
             falling_budgets(first, last, 3)
-    with pytest.raises(ValueError, match="at least one stage. Found 0"):
+    with pytest.raises(ValueError, match="at least one stage"):
         falling_budgets(0.4, 0.1, 0)
 
 
