@@ -1,0 +1,132 @@
+"""A trained net made low-rank, then fine-tuned."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from eckart.compression.factorize import factorize
+from eckart.compression.factorized import Factorized
+from eckart.compression.fine_tuning import distillation_loss
+from eckart.compression.latency import measure
+from eckart.methods.network import Network, Phase, require_epochs
+from eckart.optim.scaled_metric import ScaledMetric
+
+CALIBRATION = 10_000
+"""Training samples at most that the layers are fitted to, and the ranks chosen by."""
+_BATCH = 500
+
+
+class Compression(Network):
+    """A net that is trained, made low-rank, and trained on.
+
+    Args:
+        *samples: As of :class:`~eckart.methods.network.Network`: inputs, labels and the shape of an image.
+        budget: Share of the dense net that may be left; None where a rank is asked for.
+        of: What the budget is a share of, as of :func:`eckart.factorize`.
+        layers: Patterns of the paths of the layers that may be factorized.
+        epochs: Passes over the training samples before; a net that begins with given weights has none.
+        lowering: Budgets on the way, falling, above the last one; at each the net is fine-tuned.
+        fine_tuning: Passes after the layers were factorized, at each budget.
+        distillation: Share of the loss that is the distance to the outputs of the dense net, in [0, 1].
+        temperature: What the logits are divided by for that distance.
+        scaled: Whether pairs of factors are fine-tuned in the scaled metric.
+        **network: Arguments of :class:`~eckart.methods.network.Network`.
+
+    Raises:
+        ValueError: For a number of epochs below 0, budgets that do not fall, or as of
+            :class:`~eckart.methods.network.Network` and :func:`eckart.factorize`.
+    """
+
+    def __init__(
+        self,
+        *samples: Any,
+        budget: float | None,
+        of: str = "parameters",
+        layers: str | Sequence[str] = "*",
+        epochs: int = 10,
+        lowering: Sequence[float] = (),
+        fine_tuning: int = 10,
+        distillation: float = 0.0,
+        temperature: float = 2.0,
+        scaled: bool = True,
+        **network: Any,
+    ) -> None:
+        require_epochs("epochs", epochs)
+        require_epochs("fine_tuning", fine_tuning)
+        self._epochs, self._fine_tuning = 0 if network.get("weights") is not None else epochs, fine_tuning
+        self._budget, self._budgets = budget, [*lowering, budget]
+        if lowering and (budget is None or sorted(set(self._budgets), reverse=True) != self._budgets):
+            raise ValueError(f"lowering must be budgets that fall, all above budget={budget}. Found {list(lowering)}.")
+        if not 0 <= distillation <= 1:
+            raise ValueError(f"distillation must be a share of the loss, from 0 to 1. Found {distillation}.")
+        super().__init__(*samples, **network)
+        self._of, self._patterns = of, layers
+        self._distillation, self._temperature, self._scaled = distillation, temperature, scaled
+        self.factorized: Factorized | None = None
+        self.dense: nn.Module | None = None
+        self.at_once: nn.Module | None = None
+        self._metric: ScaledMetric | None = None
+
+    def phases(self) -> list[Phase]:
+        """Training, and fine-tuning at each budget."""
+        names = [f"fine-tuning at {budget:g}" if budget is not None else "fine-tuning" for budget in self._budgets]
+        return [Phase("training", self._epochs), *(Phase(name, self._fine_tuning) for name in names)]
+
+    def begin(self, phase: int) -> None:
+        """Factorize the net before it is fine-tuned; one of low rank is factorized anew, for a smaller budget."""
+        if phase == 0:
+            return
+        if self.dense is None:
+            self.dense = copy.deepcopy(self.net).eval().requires_grad_(False)
+        whole = self.net if self.factorized is None else self.factorized.defactorize()
+        self.factorized = factorize(
+            whole.eval(),
+            budget=self._budgets[phase - 1],
+            rank=self.ranks[0],
+            inputs=list(self._calibration()),
+            of=self._of,
+            layers=self._patterns,
+            seed=self.seeds[0],
+        )
+        self.net = self.factorized.model
+        self.at_once = copy.deepcopy(self.net).requires_grad_(False)
+        if self._scaled and self.factorized.places:
+            self._metric = ScaledMetric(self.net)
+
+    def loss(self, x: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy, and once the net is factorized the distance to the outputs of the dense one."""
+        if self.dense is None or not self._distillation:
+            return super().loss(x, labels)
+        with torch.no_grad():
+            teacher = self.dense(x)
+        return distillation_loss(self.net(x), teacher, labels, weight=self._distillation, temperature=self._temperature)
+
+    def finals(self) -> dict[str, nn.Module]:
+        """The net before, just after it was factorized for the last budget, and at the end."""
+        before = {"accuracy_dense": self.dense, "accuracy_factorized": self.at_once}
+        return {name: net for name, net in before.items() if net is not None} | super().finals()
+
+    def fields(self, member: int) -> dict[str, Any]:
+        """What the layers were, what they are, and what that costs."""
+        found, factorized = super().fields(member), self.factorized
+        if factorized is None or self.dense is None:
+            return found
+        latency, _ = measure(self.dense, self.net, next(self._calibration())[0])
+        return found | {
+            "budget": self._budget,
+            "parameters": factorized.parameters,
+            "dense_parameters": factorized.dense_parameters,
+            "multiply_adds": factorized.multiply_adds,
+            "dense_multiply_adds": factorized.dense_multiply_adds,
+            "latency": latency,
+            "layers": [asdict(layer) | {"excess": layer.excess} for layer in factorized.layers],
+        }
+
+    def _calibration(self) -> Iterator[tuple[Tensor, Tensor]]:
+        inputs, labels = (part[:CALIBRATION] for part in self.samples)
+        for x, y in zip(inputs.split(_BATCH), labels.split(_BATCH), strict=True):
+            yield self.prepared(x.to(self.device)), y.to(self.device)
