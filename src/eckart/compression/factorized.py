@@ -69,6 +69,7 @@ class LayerReport:
             ``(E‖y - ŷ‖² / E‖y‖²)^½`` without one; of its weight, where no inputs were given. Measured by its weights.
         optimum: The least error of a layer of this rank and form; a lower bound where ``exact`` is False.
         exact: Whether it is known exactly; not for convolutions whose two parts share the axes of the kernel.
+        ratio: Its measured time, relative to the dense layer; None where it was not measured.
         why: Why it has this rank, or is dense.
     """
 
@@ -85,6 +86,7 @@ class LayerReport:
     error: float
     optimum: float
     exact: bool
+    ratio: float | None
     why: str
 
     @property
