@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from eckart.compression.counting import count
 from eckart.nn.low_rank_cnn import LowRankCNN
 from eckart.nn.low_rank_conv import LowRankConv2d
 
@@ -13,9 +14,9 @@ from eckart.nn.low_rank_conv import LowRankConv2d
 def expected_parameters(channels: list[int], blocks: list[int], rank: int, classes: int) -> int:
     """Both factors, normalizations and the linear layer, each written out."""
     total = max(1, rank // 2) * (25 + channels[0]) + 2 * channels[0]
-    for before, after, count in zip(channels[:-1], channels[1:], blocks, strict=True):
+    for before, after, residual in zip(channels[:-1], channels[1:], blocks, strict=True):
         total += rank * (3 * before + 3 * after) + 2 * after
-        total += count * (rank * (3 * after + 3 * after) + 2 * after)
+        total += residual * (rank * (3 * after + 3 * after) + 2 * after)
     return total + classes * channels[-1] + classes
 
 
@@ -35,7 +36,7 @@ def test_layers_and_parameters(channels: list[int], blocks: list[int], rank: int
 
 def test_it_is_a_residual_net_of_dense_convolutions() -> None:
     torch.manual_seed(0)
-    net = LowRankCNN((3, 4, 5), (1, 2), rank=2, classes=3).double().eval()
+    net = LowRankCNN((3, 4, 5), (1, 2), rank=2, classes=3, mirrored=False).double().eval()
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             for tensor in (module.running_mean, module.running_var, module.weight, module.bias):
@@ -51,6 +52,21 @@ def test_it_is_a_residual_net_of_dense_convolutions() -> None:
         y = y * norm.weight[:, None, None] + norm.bias[:, None, None]
         x = (y + x if residual else y).clamp(min=0)
     np.testing.assert_allclose(net(images).detach(), net.logits(x.mean((2, 3))).detach(), atol=1e-12)
+
+
+def test_a_mirror_image_has_the_same_logits_once_the_net_is_trained() -> None:
+    torch.manual_seed(0)
+    net, images = LowRankCNN(), torch.rand(3, 1, 28, 28)
+    plain = LowRankCNN(mirrored=False)
+    plain.load_state_dict(net.state_dict())
+    net.train()(images)
+    plain.train()(images)
+    expected = (plain.eval()(images) + plain(images.flip(-1))) / 2
+    assert torch.equal(net.eval()(images), expected)
+    assert torch.allclose(net(images.flip(-1)), expected, atol=1e-6)
+    assert not torch.allclose(plain(images), expected, atol=1e-4)
+    batches = count(net, images[:1]).multiply_adds, count(plain, images[:1]).multiply_adds
+    assert batches[0] == 2 * batches[1]
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ class LowRankCNN(nn.Module):
         blocks: Residual convolutions of each stage.
         rank: Rank k of the convolutions of 3×3; of the first one the rank is half of it.
         classes: Number of classes.
+        mirrored: Whether the logits are, in evaluation mode, the mean of those of the image and of its mirror image.
+            That takes twice the multiply-adds, and no parameters.
 
     Raises:
         ValueError: If the numbers of stages differ, a number is below 1 (blocks: below 0), or the rank is above what a
@@ -46,8 +48,10 @@ class LowRankCNN(nn.Module):
         blocks: Sequence[int] = (1, 3),
         rank: int = 15,
         classes: int = 10,
+        mirrored: bool = True,
     ) -> None:
         super().__init__()
+        self.mirrored = mirrored
         if len(blocks) != len(channels) - 1 or not len(blocks):
             raise ValueError(f"blocks must be one less than channels, {len(channels)}. Found {len(blocks)}.")
         for name, counts in (("channels", channels), ("rank", [rank]), ("blocks", [block + 1 for block in blocks])):
@@ -65,6 +69,11 @@ class LowRankCNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images ``(batch, 1, height, width)`` to logits ``(batch, classes)``."""
+        if self.mirrored and not self.training:
+            return (self._logits_of(x) + self._logits_of(x.flip(-1))) / 2
+        return self._logits_of(x)
+
+    def _logits_of(self, x: Tensor) -> Tensor:
         # Convolutions of few channels take a third less time in this order of the memory.
         x = self.features(x.contiguous(memory_format=torch.channels_last))
         return self.logits(x.mean((2, 3)))  # type: ignore[no-any-return]
