@@ -1,7 +1,8 @@
 """What a rank adds to the loss: against closed forms, and prediction against measurement."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 import torch
@@ -41,7 +42,22 @@ def test_moments_of_each_layer_from_gradients_sample_by_sample() -> None:
     assert net.training
 
 
-def logistic(rank: int) -> tuple[nn.Linear, Tensor, Callable[[int], Tensor], Tensor]:
+def at(net: nn.Linear, truncated: Callable[[int], Tensor]) -> Callable[[int], AbstractContextManager[None]]:
+    """The net at a rank, for a while."""
+
+    @contextmanager
+    def inside(rank: int) -> Iterator[None]:
+        dense = net.weight.detach().clone()
+        with torch.no_grad():
+            net.weight.copy_(truncated(rank))
+        yield
+        with torch.no_grad():
+            net.weight.copy_(dense)
+
+    return inside
+
+
+def logistic() -> tuple[nn.Linear, Tensor, Callable[[int], Tensor]]:
     """A net of one layer with a single input, for which the second order is exact up to the third."""
     torch.manual_seed(0)
     net = nn.Linear(6, 5, bias=False).double()
@@ -50,16 +66,16 @@ def logistic(rank: int) -> tuple[nn.Linear, Tensor, Callable[[int], Tensor], Ten
     s = s * torch.tensor([1, 0.5, 0.02, 0.01, 0.005])
     with torch.no_grad():
         net.weight.copy_((u * s) @ vh)
-    return net, x, lambda k: (u[:, :k] * s[:k]) @ vh[:k], s
+    return net, x, lambda k: (u[:, :k] * s[:k]) @ vh[:k]
 
 
 def test_the_divergence_is_the_fisher_form_to_second_order() -> None:
-    net, x, truncated, _ = logistic(2)
+    net, x, truncated = logistic()
     p = net(x).softmax(-1)[0].detach()
     fisher = torch.diag(p) - torch.outer(p, p)
     divergence = Divergence(net, [x, x])
     assert divergence() == 0
-    losses = measured(divergence, {"": net.weight}, {"": truncated}, {"": 5}, count=5)[""]
+    losses = measured(divergence, {"layer": at(net, truncated)}, {"layer": 5}, count=5)["layer"]
     delta = truncated(5) - truncated(2)
     assert losses[1] == pytest.approx(0.5 * float((delta @ x[0]) @ fisher @ (delta @ x[0])), rel=0.05)
     assert torch.equal(net.weight, truncated(5))
@@ -76,6 +92,25 @@ def test_predicted_is_the_fisher_form_of_what_is_cut_off() -> None:
     for rank in (1, 2, 3):
         cut = torch.linalg.inv(left) @ (u[:, rank:] * s[rank:]) @ vh[rank:] @ torch.linalg.inv(right)
         assert losses[rank - 1] == pytest.approx(0.5 * float((g @ cut @ c @ cut.T).trace()), abs=1e-9)
+
+
+def test_what_follows_may_write_in_place() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(5, 3)
+    nets = [nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=inplace), nn.Linear(4, 2)) for inplace in (False, True)]
+    nets[1].load_state_dict(nets[0].state_dict())
+    plain, written = (output_moments(net, {"0": net[0]}, [x])["0"] for net in nets)
+    assert torch.equal(plain, written)
+
+
+def test_a_loss_that_is_not_finite_names_the_layer() -> None:
+    net, x, truncated = logistic()
+    spoiled = at(net, lambda rank: truncated(rank) * math.nan)
+    with pytest.raises(ValueError, match="must be finite"):
+        measured(Divergence(net, [x]), {"layer": spoiled}, {"layer": 5})
+    found = iter([0.0, math.inf])
+    with pytest.raises(ValueError, match=r"^The loss must be finite\. Found inf for the model with layer at rank 1\.$"):
+        measured(lambda: next(found), {"layer": at(net, truncated)}, {"layer": 5})
 
 
 def test_a_layer_that_is_not_reached_is_named() -> None:
@@ -106,4 +141,4 @@ def test_what_is_refused(batches: list[Tensor], law: str) -> None:
     with pytest.raises(ValueError, match=law):
         output_moments(net, {"": net}, batches)
     with pytest.raises(ValueError, match=law):
-        measured(Divergence(net, batches), {"": net.weight}, {"": lambda rank: net.weight}, {"": 2})
+        Divergence(net, batches)()

@@ -11,12 +11,15 @@ from torch import Tensor, nn
 from eckart.compression.layers import Form, Layer, dense_weight
 from eckart.compression.moments import Moments
 from eckart.compression.two_sided import TwoSided, two_sided
-from eckart.linalg.svd import singular_values
+from eckart.linalg.svd import balance, singular_values
 from eckart.linalg.whitened import Whitened, loss_on_inputs, whitened
 from eckart.nn.low_rank_conv import unfolded
 
 # Columns of a convolution's matrix up to which all forms are tried; of larger ones the two of the literature.
 ALL_FORMS = 1200
+# Share of the mean that is added to the moment of the gradients in all directions: those that few samples show as
+# irrelevant may matter for others.
+DAMPING = 1e-3
 
 
 class Option(NamedTuple):
@@ -63,10 +66,20 @@ class Candidate:
     Args:
         layer: The layer, dense.
         moments: Moments of the inputs of each of its modules, by path; None for the plain SVD of the weight.
+        gradients: Moments of the loss's gradients at its outputs, as of
+            :func:`~eckart.compression.sensitivity.output_moments`, by path: losses are those of the model, to second
+            order. None: losses are errors of the outputs.
+
+    Attributes:
+        of_model: Whether twice the loss of the model is what the losses are.
     """
 
-    def __init__(self, layer: Layer, moments: Mapping[str, Moments] | None) -> None:
+    def __init__(
+        self, layer: Layer, moments: Mapping[str, Moments] | None, gradients: Mapping[str, Tensor] | None = None
+    ) -> None:
         self.layer = layer
+        self.outputs = None if gradients is None else _outputs(layer, gradients)
+        self.of_model = self.outputs is not None
         self.dense = layer.weight.detach().double().clone()
         biases = [module._parameters.get("bias") for module in layer.modules]
         self.biases = [None if bias is None else bias.detach().double().clone() for bias in biases]
@@ -103,12 +116,14 @@ class Candidate:
         if len(forms) > 2 and self.dense[0].numel() > ALL_FORMS:
             forms = forms[:2]
         for form in forms:
+            weighed = self.dense if self.outputs is None else self.outputs.weigh(self.dense)
             if plain or form == forms[0]:
-                found[form] = whitened(layer.matrix(form), self.moment, self.metric)
+                matrix = weighed if form is None else unfolded(weighed, form, layer.groups)
+                found[form] = whitened(matrix, self.moment, self.metric if self.outputs is None else None)
             else:
                 assert form is not None and self.moment is not None
                 moments = self.moment if layer.groups > 1 else self.moment[None]
-                parts = zip(self.dense.chunk(layer.groups), moments, strict=True)
+                parts = zip(weighed.chunk(layer.groups), moments, strict=True)
                 found[form] = [two_sided(weight, form, moment) for weight, moment in parts]
         return found
 
@@ -143,11 +158,17 @@ class Candidate:
         assert option.rank is not None
         best, rank = self.best[option.form], option.rank
         if not isinstance(best, list):
-            return best.factors(rank)
-        pairs = [part.factors(min(rank, len(part.losses) - 1)) for part in best]
-        lefts = [nn.functional.pad(left, (0, rank - left.shape[1])) for left, _ in pairs]
-        rights = [nn.functional.pad(right, (0, 0, 0, rank - len(right))) for _, right in pairs]
-        return (torch.stack(lefts), torch.stack(rights)) if len(pairs) > 1 else (lefts[0], rights[0])
+            left, right = best.factors(rank)
+        else:
+            pairs = [part.factors(min(rank, len(part.losses) - 1)) for part in best]
+            lefts = [nn.functional.pad(left, (0, rank - left.shape[1])) for left, _ in pairs]
+            rights = [nn.functional.pad(right, (0, 0, 0, rank - len(right))) for _, right in pairs]
+            left, right = (torch.stack(lefts), torch.stack(rights)) if len(pairs) > 1 else (lefts[0], rights[0])
+        if self.outputs is None:
+            return left, right
+        # Rows are outputs times places of the kernel, those of one output together.
+        rows = left.reshape(len(self.dense), -1)
+        return balance(self.outputs.unweigh(rows).reshape(left.shape), right)
 
     @torch.no_grad()
     def fill(self, replaced: list[Any], option: Option) -> None:
@@ -176,10 +197,15 @@ class Candidate:
     @torch.no_grad()
     def certificate(self, replaced: list[Any], option: Option) -> Certificate:
         """Measure layers of low rank on the inputs, by the weights and biases that they have."""
-        lost = float(loss_on_inputs(self._lost(replaced[0]), self.moment, self.metric).sum())
+        difference = self._lost(replaced[0])
+        if self.outputs is not None:
+            difference = self.outputs.weigh(difference.reshape(len(self.dense), -1)).reshape(difference.shape)
+        metric = self.metric if self.outputs is None else None
+        lost = float(loss_on_inputs(difference, self.moment, metric).sum())
         for place, module in enumerate(replaced):
             if self._moments is not None and (bias := self.biases[place]) is not None:
-                lost += float((bias + self._shift(module, place) - module.bias.double()).square().sum())
+                off = bias + self._shift(module, place) - module.bias.double()
+                lost += float((off if self.outputs is None else self.outputs.weigh(off[:, None])).square().sum())
         least, exact = self._least(option)
         energy = self.energy
         if energy == 0:
@@ -199,3 +225,42 @@ class Candidate:
     def spectrum(self) -> Tensor:
         """Singular values of the weight as the matrix of its first form."""
         return singular_values(self.layer.matrix(self.layer.forms()[0]).double())
+
+
+class _Outputs:
+    """A metric of the outputs of a layer, ``(m, m)`` or a diagonal ``(m,)``, and how weights are held against it."""
+
+    def __init__(self, moment: Tensor, groups: int) -> None:
+        m = len(moment)
+        if moment.dim() > 1 and groups > 1:
+            # Outputs of different groups have no weights in common.
+            owner = torch.arange(m, device=moment.device) // (m // groups)
+            moment = torch.where(owner[:, None] == owner, moment, 0)
+        if moment.dim() == 1:
+            self._root = (moment + DAMPING * moment.mean()).sqrt()
+            self._inverse = 1 / self._root
+            return
+        values, vectors = torch.linalg.eigh((moment + moment.mT) / 2)
+        values = (values.clamp(min=0) + DAMPING * values.mean()).sqrt()
+        self._root, self._inverse = (vectors * values) @ vectors.mT, (vectors / values) @ vectors.mT
+
+    def weigh(self, weight: Tensor) -> Tensor:
+        """``G^½ W``, of the shape of W."""
+        return self._applied(self._root, weight)
+
+    def unweigh(self, weight: Tensor) -> Tensor:
+        """``G^-½ W``."""
+        return self._applied(self._inverse, weight)
+
+    def _applied(self, factor: Tensor, weight: Tensor) -> Tensor:
+        rows = weight.reshape(len(weight), -1)
+        return (factor @ rows if factor.dim() > 1 else factor[:, None] * rows).reshape(weight.shape)
+
+
+def _outputs(layer: Layer, gradients: Mapping[str, Tensor]) -> _Outputs | None:
+    """The metric of a layer's outputs; None for embeddings, and where the loss does not depend on it."""
+    if any(isinstance(module, nn.Embedding) for module in layer.modules):
+        return None
+    moment = torch.stack([gradients[path] for path in layer.module_paths]).sum(0)
+    trace = moment.diagonal().sum() if moment.dim() > 1 else moment.sum()
+    return _Outputs(moment, layer.groups) if float(trace) > 0 else None

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eckart.compression.counting import count
+from eckart.compression.counting import count, evaluating
 from eckart.compression.layers import Form, Layer, low_rank_like
-from eckart.compression.moments import Forward, evaluating
+from eckart.compression.moments import Forward
 
 
 def one_sample(batch: Any) -> Any:

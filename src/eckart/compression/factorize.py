@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from eckart.compression.allocation import BudgetTooSmall, allocate
+from eckart.compression.budgeting import OF, Chosen, Costs, in_multiply_adds, in_parameters, in_seconds, spend
 from eckart.compression.candidate import Candidate, Certificate, Option
 from eckart.compression.costs import MultiplyAdds, one_sample
 from eckart.compression.counting import count_parameters
@@ -21,13 +21,14 @@ from eckart.compression.layers import (
     replace,
     slow_paths,
 )
+from eckart.compression.losses import KINDS, gradients, losses
 from eckart.compression.moments import Forward, gather, plain_forward
+from eckart.compression.speed import Speed
 from eckart.linalg.checks import require_one_of
 from eckart.nn.low_rank_attention import ProjectedAttention
 from eckart.selection.choosing import choose
 
 Rank = int | str | Mapping[str, int | str]
-Chosen = tuple[Option, str]
 
 
 def factorize(
@@ -41,6 +42,8 @@ def factorize(
     exclude: str | Sequence[str] = (),
     embeddings: bool = False,
     forward: Forward = plain_forward,
+    sensitivity: str = "auto",
+    keep_slower: bool = False,
     inplace: bool = False,
     seed: int = 0,
 ) -> Factorized:
@@ -58,7 +61,8 @@ def factorize(
         budget: Share of the whole dense model that is left, in (0, 1]: ranks are chosen so that the summed loss is
             least. One of ``budget`` and ``rank`` must be given.
         inputs: Batches, such as a ``DataLoader``; taken once, whole. None gives the plain truncated SVD of the weights.
-        of: What the budget is a share of: ``parameters`` (with all biases) or ``multiply_adds``.
+        of: What the budget is a share of: ``parameters`` (with all biases), ``multiply_adds``, or ``latency``, the
+            measured time of a forward pass of one sample and of 256 at once.
         rank: Instead of a budget: a rank for all layers; ``"auto"``, chosen for each from its weight by the default
             rule of ``rank=auto``; or ranks by patterns of paths, the first that matches.
         layers: Patterns of paths of the layers that may be factorized, as of ``fnmatch``.
@@ -66,8 +70,16 @@ def factorize(
         embeddings: Whether embeddings are factorized as well.
         forward: Calls the model with a batch. By default a tensor is the argument, a sequence starts with it, and a
             mapping has keyword arguments.
+        sensitivity: What a layer's error is worth: ``measured``, the divergence of the model's outputs with one layer
+            at a time at some ranks; ``second_order``, the same predicted from gradients; ``relative``, the error
+            relative to the layer's outputs. ``auto`` measures where that takes few multiply-adds, else predicts, and
+            where the model's outputs are no logits, or no inputs are given, takes the relative error. All but the last
+            make layers that are best for the model's outputs instead of their own.
+        keep_slower: Whether a layer may be slower than dense. If not, ranks are measured on this machine, with one
+            sample and with 256 at once, and a layer gets none at which it is not faster, as long as the budget can be
+            met without it: then the reason says so. Ranks that are asked for are kept.
         inplace: Whether the model itself is changed, instead of a copy.
-        seed: Seed of ``rank="auto"``.
+        seed: Seed of ``rank="auto"`` and of the labels that are drawn for gradients.
 
     Returns:
         The factorized model, and what each layer got.
@@ -87,16 +99,22 @@ def factorize(
         torch.Size([3, 4])
     """
     _check(budget, rank, of, inputs)
+    require_one_of("sensitivity", sensitivity, KINDS)
     model = model if inplace else copy.deepcopy(model)
     originals = _open(model, layers, exclude)
     try:
         found = find(model, layers, exclude, embeddings=embeddings)
         _check_found(model, found)
-        moments, first = (None, None) if inputs is None else gather(model, found.layers, inputs, forward)
-        computed = None if first is None else MultiplyAdds(model, found.layers, one_sample(first), forward)
-        candidates = [Candidate(layer, moments) for layer in found.layers]
+        moments, kept = (None, []) if inputs is None else gather(model, found.layers, inputs, forward)
+        computed = MultiplyAdds(model, found.layers, one_sample(kept[0]), forward) if kept else None
+        slopes, _ = gradients(sensitivity, model, found.layers, kept, forward, seed)
+        candidates = [Candidate(layer, moments, slopes) for layer in found.layers]
         if budget is not None:
-            chosen = _by_budget(model, candidates, budget, of, computed)
+            work = computed and computed.total
+            lost, told = losses(sensitivity, model, candidates, kept, forward, work)
+            costs = _costs(of, model, candidates, computed, kept, forward)
+            timed = None if keep_slower or not kept else Speed(model, found.layers, kept[0], forward)
+            chosen = spend(candidates, lost, costs, budget, told, timed)
         else:
             assert rank is not None
             chosen = [_by_rank(candidate, rank, seed) for candidate in candidates]
@@ -115,12 +133,30 @@ def factorize(
     return Factorized(model, places, [report for report, _ in built], counts, found.refused)
 
 
+def _costs(
+    of: str,
+    model: nn.Module,
+    candidates: Sequence[Candidate],
+    computed: MultiplyAdds | None,
+    kept: Sequence[Any],
+    forward: Forward,
+) -> Costs:
+    if of == "parameters":
+        return in_parameters(model, candidates)
+    assert computed is not None
+    return (
+        in_multiply_adds(candidates, computed)
+        if of == "multiply_adds"
+        else in_seconds(model, candidates, kept[0], forward)
+    )
+
+
 def _check(budget: float | None, rank: Rank | None, of: str, inputs: Iterable[Any] | None) -> None:
     if (budget is None) == (rank is None):
         raise ValueError(f"One of budget and rank must be given. Found budget={budget}, rank={rank}.")
     if budget is not None and not 0 < budget <= 1:
         raise ValueError(f"The budget must be a share of the dense model, 0 < budget <= 1. Found {budget}.")
-    require_one_of("of", of, ["parameters", "multiply_adds"])
+    require_one_of("of", of, OF)
     if of != "parameters" and inputs is None:
         raise ValueError(f"A budget of {of} needs inputs. Found None.")
     for name, value in (rank if isinstance(rank, Mapping) else {"*": rank}).items():
@@ -186,47 +222,6 @@ def _check_ranks(rank: Rank, candidates: Sequence[Candidate]) -> None:
         for pattern in rank:
             if not any(matches(path, pattern) for path in paths):
                 raise ValueError(f"Each pattern of rank must match a layer. Found {pattern!r}, which matches none.")
-
-
-def _by_budget(
-    model: nn.Module, candidates: Sequence[Candidate], budget: float, of: str, computed: MultiplyAdds | None
-) -> list[Chosen]:
-    losses = []
-    for candidate in candidates:
-        scale = candidate.energy or 1.0
-        losses.append([option.loss / scale for option in candidate.options])
-    if of == "parameters":
-        total = count_parameters(model)
-        costs = [[float(option.parameters) for option in candidate.options] for candidate in candidates]
-    else:
-        assert computed is not None
-        total = computed.total
-        costs = [_multiply_adds(candidate, computed) for candidate in candidates]
-    fixed = total - sum(cost[0] for cost in costs)
-    try:
-        found = allocate(losses, costs, budget * total - fixed)
-    except BudgetTooSmall as error:
-        least = (error.smallest + fixed) / total
-        law = f"The budget must be at least {least:.4g} of the {of.replace('_', '-')}, what the least ranks leave"
-        raise ValueError(f"{law}. Found {budget}.") from None
-    name = of.replace("_", "-")
-    chosen = []
-    for candidate, place in zip(candidates, found.options, strict=True):
-        option = candidate.options[place]
-        why = f"ranks of least summed loss within {budget:.4g} of the {name}"
-        if len(candidate.options) == 1:
-            why = "dense: no rank has fewer parameters"
-        elif option.rank is None:
-            why = f"dense: fits into {budget:.4g} of the {name}"
-        chosen.append((option, why))
-    return chosen
-
-
-def _multiply_adds(candidate: Candidate, computed: MultiplyAdds) -> list[float]:
-    layer = candidate.layer
-    unit = {form: computed.of_layer(layer, 1, form) for form in {option.form for option in candidate.options[1:]}}
-    dense = float(computed.of_layer(layer, None))
-    return [dense if o.rank is None else float(o.rank * unit[o.form]) for o in candidate.options]
 
 
 def _build(

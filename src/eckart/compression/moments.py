@@ -1,6 +1,5 @@
 """Second moments of the inputs of layers, in one pass over the data, without keeping an activation."""
 
-import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -8,12 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils import _pytree as pytree
 
+from eckart.compression.counting import evaluating
 from eckart.compression.layers import Layer
 
 Forward = Callable[[nn.Module, Any], Any]
 # Numbers of unfolded inputs that are made at once.
 CHUNK = 2**24
+# Samples, and numbers in them, of the first batches that are kept, to measure what ranks lose.
+KEPT_SAMPLES, KEPT_NUMBERS = 1024, 2**25
 
 
 class Moments:
@@ -144,21 +147,9 @@ def to_device(batch: Any, device: torch.device) -> Any:
     return batch
 
 
-@contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """A model in evaluation mode; the mode of each module is restored."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-
-
 def gather(
     model: nn.Module, layers: Sequence[Layer], inputs: Iterable[Any], forward: Forward = plain_forward
-) -> tuple[dict[str, Moments], Any]:
+) -> tuple[dict[str, Moments], list[Any]]:
     """Moments of the inputs of layers, from one pass of data through a model.
 
     The pass is made in evaluation mode without gradients. Every call of a layer counts, also several in one pass.
@@ -170,7 +161,8 @@ def gather(
         forward: Calls the model with a batch.
 
     Returns:
-        The moments by the path of each different module, and the first batch.
+        The moments by the path of each different module, and the first batches: at least one, and more as long as they
+        are few samples.
 
     Raises:
         ValueError: If there is no batch, an input of a layer is not finite, or no input reaches a layer.
@@ -186,12 +178,14 @@ def gather(
 
     handles = [module.register_forward_pre_hook(take, with_kwargs=True) for module in names]
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    number, first = -1, None
+    number, kept, samples, numbers = -1, list[Any](), 0, 0
     try:
         with evaluating(model), torch.no_grad():
             for number, batch in enumerate(inputs):
                 moved = to_device(batch, device)
-                first = moved if number == 0 else first
+                samples, numbers = samples + samples_of(moved), numbers + _numbers(moved)
+                if number == 0 or (samples <= KEPT_SAMPLES and numbers <= KEPT_NUMBERS):
+                    kept.append(moved)
                 forward(model, moved)
     finally:
         for handle in handles:
@@ -201,4 +195,18 @@ def gather(
     if missed := [path for path, found in moments.items() if not found.rows]:
         law = "Inputs must reach every layer that is to be factorized, or exclude= must name it"
         raise ValueError(f"{law}. Found no input at {', '.join(map(repr, missed))}.")
-    return moments, first
+    return moments, kept
+
+
+def samples_of(batch: Any) -> int:
+    """Samples of a batch: the length of its first tensor.
+
+    Example:
+        >>> samples_of({"x": torch.ones(5, 3), "scale": 2.0})
+        5
+    """
+    return next((len(x) for x in pytree.tree_leaves(batch) if isinstance(x, Tensor) and x.dim()), 1)
+
+
+def _numbers(batch: Any) -> int:
+    return sum(x.numel() for x in pytree.tree_leaves(batch) if isinstance(x, Tensor))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -11,9 +12,17 @@ from eckart.compression.counting import call, evaluating
 from eckart.compression.interpolation import falling, some_ranks
 from eckart.linalg.random import stream
 
+# Outputs of a layer up to which their whole moment is kept.
+LARGE = 8192
+
 
 def output_moments(
-    model: nn.Module, layers: Mapping[str, nn.Module], batches: Iterable[Any], *, seed: int = 0
+    model: nn.Module,
+    layers: Mapping[str, nn.Module],
+    batches: Iterable[Any],
+    *,
+    forward: Callable[[nn.Module, Any], Any] = call,
+    seed: int = 0,
 ) -> dict[str, Tensor]:
     r"""Second moments of the gradients at the outputs of layers: how much the loss minds an error there.
 
@@ -28,14 +37,16 @@ def output_moments(
     Args:
         model: Any module whose outputs are logits, shape ``(batch, …, classes)``. It runs in evaluation mode, in the
             precision that it has; the mode of each module is restored.
-        layers: Modules of the model by their paths: linear layers, of outputs ``(…, m)``, and convolutions, of outputs
-            ``(batch, m, …)``.
-        batches: Inputs of the model: a tensor, or a tuple of arguments, or a mapping of keyword arguments, for each
-            batch.
+        layers: Modules of the model by their paths: convolutions, of outputs ``(batch, m, …)``, and others, of outputs
+            ``(…, m)``.
+        batches: Inputs of the model, a batch at a time.
+        forward: Calls the model with a batch. By default it is a tensor, a tuple of arguments, or a mapping of keyword
+            arguments.
         seed: Seed of the labels.
 
     Returns:
-        Moment of each layer, shape ``(m, m)``, in float64 on the CPU: a sum over positions, a mean over samples.
+        Moment of each layer in float64, a sum over positions, a mean over samples: shape ``(m, m)``, or where m is more
+        than ``LARGE`` its diagonal, ``(m,)``.
 
     Raises:
         ValueError: If there is no batch, outputs are not logits or not finite, a gradient is not finite, or a layer is
@@ -62,7 +73,7 @@ def output_moments(
             parameter.requires_grad_(False)
         with evaluating(model), torch.enable_grad():
             for batch in batches:
-                logits = _logits(call(model, batch))
+                logits = _logits(forward(model, batch))
                 flat = logits.reshape(-1, logits.shape[-1])
                 labels = torch.multinomial(flat.detach().double().softmax(-1).cpu(), 1, generator=draw)[:, 0]
                 loss = nn.functional.cross_entropy(flat, labels.to(flat.device), reduction="sum")
@@ -90,16 +101,17 @@ class _Gradients:
         def keep(gradient: Tensor) -> None:
             rows = gradient.movedim(1, -1) if channels_second and gradient.ndim > 2 else gradient
             rows = rows.reshape(-1, rows.shape[-1]).double()
-            self.sums[path] = self.sums.get(path, 0) + (rows.mT @ rows).cpu()
+            moment = rows.square().sum(0) if rows.shape[1] > LARGE else rows.mT @ rows
+            self.sums[path] = self.sums.get(path, 0) + moment
 
         def hook(module: nn.Module, inputs: Any, output: Tensor) -> Tensor | None:
             if output.requires_grad:
                 output.register_hook(keep)
                 return None
-            # The first layer that is reached: nothing before it needs a gradient.
-            output = output.detach().requires_grad_()
-            output.register_hook(keep)
-            return output
+            # The first layer that is reached: nothing before it needs a gradient. A copy can be written to in place.
+            leaf = output.detach().requires_grad_()
+            leaf.register_hook(keep)
+            return leaf.clone()
 
         return hook
 
@@ -132,18 +144,16 @@ def predicted(contributions: Tensor) -> list[float]:
 
 def measured(
     loss: Callable[[], float],
-    weights: Mapping[str, Tensor],
-    truncated: Mapping[str, Callable[[int], Tensor]],
-    largest: Mapping[str, int],
+    truncated: Mapping[Any, Callable[[int], AbstractContextManager[Any]]],
+    largest: Mapping[Any, int],
     *,
     count: int = 8,
-) -> dict[str, list[float]]:
+) -> dict[Any, list[float]]:
     """Losses at each rank, measured at some: one layer at a time is truncated, and the loss of the model is computed.
 
     Args:
         loss: Computes the loss of the model, such as a :class:`Divergence`.
-        weights: Weight of each layer by its path. It is written to, and restored.
-        truncated: Gives the weight of a rank, of the same shape.
+        truncated: For each layer a function that gives a context in which it has a rank.
         largest: Largest rank of each layer, where nothing is lost.
         count: About how many ranks of each layer are measured.
 
@@ -155,27 +165,24 @@ def measured(
         ValueError: If a loss is not finite.
 
     Example:
-        >>> weight = torch.diag(torch.tensor([4.0, 2.0]))
-        >>> cut = torch.diag(torch.tensor([4.0, 0.0]))
-        >>> measured(lambda: -float(weight.trace()), {"w": weight}, {"w": lambda rank: cut}, {"w": 2})
-        {'w': [2.0, 0.0]}
-        >>> weight.trace()
-        tensor(6.)
+        >>> import contextlib
+        >>> kept = [4]
+        >>> @contextlib.contextmanager
+        ... def at(rank):
+        ...     kept[0] = rank
+        ...     yield
+        ...     kept[0] = 4
+        >>> measured(lambda: 16 / kept[0] - 4, {"layer": at}, {"layer": 4})
+        {'layer': [12.0, 4.0, 1.333..., 0.0]}
     """
     base = _finite(loss(), "the dense model")
     found = {}
-    for path, weight in weights.items():
+    for path, at in truncated.items():
         ranks = some_ranks(largest[path], count)
-        dense = weight.detach().clone()
         values = []
-        try:
-            for rank in ranks[:-1]:
-                with torch.no_grad():
-                    weight.copy_(truncated[path](rank))
+        for rank in ranks[:-1]:
+            with at(rank):
                 values.append(_finite(loss(), f"the model with {path} at rank {rank}") - base)
-        finally:
-            with torch.no_grad():
-                weight.copy_(dense)
         found[path] = falling(ranks, [*values, 0.0], largest[path]).tolist()
     return found
 
@@ -194,8 +201,8 @@ class Divergence:
 
     Args:
         model: A module whose outputs are logits, shape ``(batch, …, classes)``. It runs in evaluation mode.
-        batches: Inputs: a tensor, or a tuple of arguments, or a mapping of keyword arguments, for each batch. They are
-            kept, with the outputs for them.
+        batches: Inputs, a batch at a time. They are kept, with the outputs for them.
+        forward: Calls the model with a batch, as of :func:`output_moments`.
 
     Raises:
         ValueError: If there is no batch, or outputs are not logits or not finite.
@@ -208,8 +215,10 @@ class Divergence:
         (0.0, torch.Size([]), True)
     """
 
-    def __init__(self, model: nn.Module, batches: Iterable[Any]) -> None:
-        self.model, self.batches = model, list(batches)
+    def __init__(
+        self, model: nn.Module, batches: Iterable[Any], forward: Callable[[nn.Module, Any], Any] = call
+    ) -> None:
+        self.model, self.batches, self._forward = model, list(batches), forward
         if not self.batches:
             raise ValueError("There must be at least one batch to measure the layers on. Found none.")
         self.outputs = [_log_probabilities(outputs) for outputs in self._passes()]
@@ -226,7 +235,7 @@ class Divergence:
     def _passes(self) -> Iterator[Any]:
         with evaluating(self.model), torch.no_grad():
             for batch in self.batches:
-                yield call(self.model, batch)
+                yield self._forward(self.model, batch)
 
 
 def _log_probabilities(logits: Any) -> Tensor:

@@ -1,7 +1,7 @@
 """A trained net made low-rank, then fine-tuned."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -28,6 +28,9 @@ class Compression(Network):
         budget: Share of the dense net that may be left; None where a rank is asked for.
         of: What the budget is a share of, as of :func:`eckart.factorize`.
         layers: Patterns of the paths of the layers that may be factorized.
+        sensitivity: What an error of a layer is worth, as of :func:`eckart.factorize`.
+        keep_slower: Whether a layer gets low rank also where that is slower; if not, the ranks depend on times that are
+            measured.
         epochs: Passes over the training samples before; a net that begins with given weights has none.
         lowering: Budgets on the way, falling, above the last one; at each the net is fine-tuned.
         fine_tuning: Passes after the layers were factorized, at each budget.
@@ -41,12 +44,16 @@ class Compression(Network):
             :class:`~eckart.methods.network.Network` and :func:`eckart.factorize`.
     """
 
+    common_settings = ("_target_", "needs", "epochs")
+
     def __init__(
         self,
         *samples: Any,
         budget: float | None,
         of: str = "parameters",
         layers: str | Sequence[str] = "*",
+        sensitivity: str = "auto",
+        keep_slower: bool = False,
         epochs: int = 10,
         lowering: Sequence[float] = (),
         fine_tuning: int = 10,
@@ -59,12 +66,13 @@ class Compression(Network):
         require_epochs("fine_tuning", fine_tuning)
         self._epochs, self._fine_tuning = 0 if network.get("weights") is not None else epochs, fine_tuning
         self._budget, self._budgets = budget, [*lowering, budget]
-        if lowering and (budget is None or sorted(set(self._budgets), reverse=True) != self._budgets):
+        self.common_epochs = self._epochs
+        if lowering and (budget is None or sorted({*lowering, budget}, reverse=True) != self._budgets):
             raise ValueError(f"lowering must be budgets that fall, all above budget={budget}. Found {list(lowering)}.")
         if not 0 <= distillation <= 1:
             raise ValueError(f"distillation must be a share of the loss, from 0 to 1. Found {distillation}.")
         super().__init__(*samples, **network)
-        self._of, self._patterns = of, layers
+        self._of, self._patterns, self._sensitivity, self._keep_slower = of, layers, sensitivity, keep_slower
         self._distillation, self._temperature, self._scaled = distillation, temperature, scaled
         self.factorized: Factorized | None = None
         self.dense: nn.Module | None = None
@@ -90,12 +98,33 @@ class Compression(Network):
             inputs=list(self._calibration()),
             of=self._of,
             layers=self._patterns,
+            sensitivity=self._sensitivity,
+            keep_slower=self._keep_slower,
             seed=self.seeds[0],
         )
         self.net = self.factorized.model
         self.at_once = copy.deepcopy(self.net).requires_grad_(False)
-        if self._scaled and self.factorized.places:
+        self._tune()
+
+    def _tune(self) -> None:
+        if self._scaled and self.factorized is not None and self.factorized.places:
             self._metric = ScaledMetric(self.net)
+
+    def shape_like(self, own: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
+        """Give the net the layers of a checkpoint, and make place for those that it is compared with."""
+        self.factorized = self.dense = self.at_once = None
+        if self.phase == 0:
+            return
+        self.dense = copy.deepcopy(self.net).requires_grad_(False)
+        self.factorized = Factorized.of(self.net, own["factorized"])
+        self.net = self.factorized.model
+        self.at_once = copy.deepcopy(self.net).requires_grad_(False)
+        self._tune()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what the layers of low rank are."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["eckart"]["factorized"] = "" if self.factorized is None else self.factorized.description()
 
     def loss(self, x: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy, and once the net is factorized the distance to the outputs of the dense one."""
