@@ -54,16 +54,16 @@ def die(*_: object, **__: object) -> None:
 
 
 def die_in_step(patch: MonkeyPatch, step: int) -> None:
-    scheduled, training_step = MatrixMethod.scheduled, Classifier.training_step
+    scheduled, of_batch = MatrixMethod.scheduled, Classifier.scheduled
 
     def step_or_die(self: MatrixMethod, number: int) -> Any:
         return die() if number == step else scheduled(self, number)
 
     def train_or_die(self: Classifier, *batch: Any) -> Any:
-        return die() if self.global_step == step else training_step(self, *batch)
+        return die() if self.step_count == step else of_batch(self, *batch)
 
     patch.setattr(MatrixMethod, "scheduled", step_or_die)
-    patch.setattr(Classifier, "training_step", train_or_die)
+    patch.setattr(Classifier, "scheduled", train_or_die)
 
 
 def die_between_blocks(patch: MonkeyPatch, step: int) -> None:

@@ -12,7 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from eckart.nn.low_rank_linear import LowRankLinear
-from eckart.optim.low_rank_integrator import LowRankIntegrator, Tolerance, low_rank_layers
+from eckart.optim.low_rank_integrator import LowRankIntegrator, low_rank_layers
+from eckart.optim.rank_truncation import Spectrum, Tolerance
 
 M, N = 11, 7
 
@@ -107,7 +108,7 @@ def test_ranks_grow_to_what_the_target_needs_and_fall_again() -> None:
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.floats(0.01, 0.99))
 def test_a_truncation_errs_by_the_tolerance_at_most(values: list[float], tolerance: float) -> None:
     spectrum = torch.tensor(sorted(values, reverse=True), dtype=torch.float64)
-    (kept,) = Tolerance(tolerance)([spectrum])
+    (kept,) = Tolerance(tolerance)([Spectrum(spectrum, torch.zeros_like(spectrum))])
     norm = float(spectrum.norm())
     assert kept == list(range(len(kept))) and len(kept) >= 1
     assert float(spectrum[len(kept) :].norm()) <= tolerance * norm + 1e-15
@@ -120,7 +121,7 @@ def test_a_truncation_chooses_for_all_layers() -> None:
     seen: list[int] = []
 
     def truncation(spectra: Any) -> list[list[int]]:
-        seen.extend(len(spectrum) for spectrum in spectra)
+        seen.extend(len(spectrum.values) for spectrum in spectra)
         return [[0, 2], [1]]
 
     optimizer = LowRankIntegrator(model, lr=0.1, truncation=truncation)
@@ -133,6 +134,39 @@ def test_a_truncation_chooses_for_all_layers() -> None:
     optimizer.truncation = None
     optimizer.step()
     assert [part.rank for part in model] == [2, 1]
+
+
+def test_sensitivities_are_the_squared_changes_of_the_loss() -> None:
+    u, v = torch.linalg.qr(normal(M, 3))[0], torch.linalg.qr(normal(N, 3, seed=2))[0]
+    values = torch.tensor([3.0, 2.0, 1.0], dtype=torch.float64)
+    made = layer(3, u * values, v.mT)
+    seen: list[Spectrum] = []
+
+    def truncation(spectra: Any) -> list[list[int]]:
+        seen.extend(spectra)
+        return [[0, 1, 2]]
+
+    # A step so small that the singular vectors stay, and a loss that is linear: its change is exact.
+    optimizer = LowRankIntegrator(made, lr=1e-12, truncation=truncation, memory=0.75)
+    weights = [normal(M, N, seed=seed) for seed in (5, 6)]
+    changes = []
+    for weight in weights:
+        optimizer.zero_grad()
+        ((made.left @ made.right) * weight).sum().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        changes.append([float((values[i] * torch.outer(u[:, i], v[:, i]) * weight).sum()) ** 2 for i in range(3)])
+    expected = 0.75 * torch.tensor(changes[0]) + 0.25 * torch.tensor(changes[1])
+    torch.testing.assert_close(seen[0].sensitivities[:3].float(), torch.tensor(changes[0]))
+    torch.testing.assert_close(seen[1].sensitivities[:3].float(), expected)
+    # Directions that the step adds have not been measured.
+    assert seen[1].sensitivities[3:].abs().max() < 1e-9 and len(seen[1].values) == 6
+    optimizer.truncate(lambda spectra: [spectra[0].sensitivities.argsort()[1:].sort().values.tolist()])
+    left_out = int(expected.argmin())
+    kept = [i for i in range(3) if i != left_out]
+    torch.testing.assert_close(matrix(made), (u[:, kept] * values[kept]) @ v[:, kept].mT)
+    state = optimizer.state[made.left]
+    assert made.rank == 2 and state["left"].shape == (M, 2) and state["right"].shape == (2, N)
+    assert len(state["sensitivities"]) == 2
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
@@ -245,6 +279,7 @@ def test_state_is_saved_and_loaded() -> None:
     [
         ({"lr": -1.0}, "The lr must not be negative. Found -1.0."),
         ({"decay": -1.0}, "The decay must not be negative. Found -1.0."),
+        ({"memory": 1.0}, "The memory must satisfy 0 <= memory < 1. Found 1.0."),
         ({"momentum": 1.0}, "The momentum must satisfy 0 <= momentum < 1. Found 1.0."),
         ({"tolerance": 1.0}, "The tolerance must satisfy 0 < tolerance < 1. Found 1.0."),
         (

@@ -94,3 +94,91 @@ def test_mnist_that_is_not_there_says_what_to_do(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(torchvision.datasets.MNIST, "download", unreachable)
     with pytest.raises(FileNotFoundError, match=rf"^MNIST is not in root={tmp_path} .* use data=digits"):
         mnist(str(tmp_path))
+
+
+def many(count: int = 40) -> Samples:
+    inputs = torch.arange(count * 6, dtype=torch.uint8).view(count, 6)
+    return Samples(inputs, torch.arange(count) % 3, inputs[:4] + 1, torch.arange(4) % 3, 255.0, (2, 3))
+
+
+def made(**options: Any) -> SampleData:
+    data = SampleData(many, **options)
+    data.setup()
+    return data
+
+
+def numbers(data: SampleData, part: str) -> set[int]:
+    """Which samples a part has, by their first pixel."""
+    inputs, labels = data.part(part)
+    found = inputs[:, 0].long() // 6
+    assert torch.equal(labels, found % 3)
+    return set(found.tolist())
+
+
+@pytest.mark.parametrize(("validation", "held_out"), [(7, 7), (0.25, 10), (7.0, 7)])
+def test_held_out_samples_are_a_part_of_the_training_set(validation: float, held_out: int) -> None:
+    data, again, other = (made(validation=validation, seed=seed) for seed in (3, 3, 4))
+    trained, chosen_by = numbers(data, "train"), numbers(data, "validation")
+    assert len(chosen_by) == held_out and trained | chosen_by == set(range(40)) and not trained & chosen_by
+    assert numbers(again, "validation") == chosen_by != numbers(other, "validation")
+    seen = torch.cat([inputs for inputs, _ in data.train_dataloader()])[:, 0].long() // 6
+    assert sorted(seen.tolist()) == sorted(trained)
+    ((inputs, labels),) = data.val_dataloader()
+    assert set((inputs[:, 0].long() // 6).tolist()) == chosen_by and len(labels) == held_out
+    ((inputs, _),) = data.test_dataloader()
+    assert torch.equal(inputs, many().test_inputs.float())
+    assert torch.equal(data.supply("samples")["inputs"], data.part("train")[0].float())
+
+
+def test_a_classifier_is_trained_on_the_whole_training_set() -> None:
+    assert len(made().supply("labels")["labels"]) == 40
+    with pytest.raises(ValueError, match=r"^data\.validation must be 0: .* Found 7\.$"):
+        made(validation=7).supply("labels")
+
+
+def batches(data: SampleData, epoch: int) -> list[torch.Tensor]:
+    loader = data.train_dataloader()
+    loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+    return [inputs for inputs, _ in loader]
+
+
+def test_each_batch_of_each_epoch_is_augmented_by_draws_of_its_own() -> None:
+    data, plain = (made(augmentation=kind, batch_size=8) for kind in ("flip", "none"))
+    first, again, later = batches(data, 0), batches(data, 0), batches(data, 1)
+    assert all(map(torch.equal, first, again))
+    flips = []
+    for found, stored in zip([*first, *later], [*batches(plain, 0), *batches(plain, 1)], strict=True):
+        mirrored = stored.view(-1, 2, 3).flip(-1).flatten(1)
+        flipped = (found == mirrored).all(1)
+        assert (flipped | (found == stored).all(1)).all()
+        flips.append(tuple(flipped.tolist()))
+    assert len(set(flips)) == len(flips)
+    # What is not trained on stays as it is.
+    assert torch.equal(next(iter(data.val_dataloader()))[0], next(iter(plain.val_dataloader()))[0])
+
+
+def test_blocks_are_the_same_batches() -> None:
+    single, blocks = (made(augmentation="flip", batch_size=6) for _ in range(2))
+    blocks.at_once = 4
+    together = batches(blocks, 2)
+    assert [len(block) for block in together] == [24, 16]
+    assert torch.equal(torch.cat(together), torch.cat(batches(single, 2)))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"augmentation": "noise"}, "data.augmentation must be one of: none, shift, flip, shift_flip"),
+        ({"validation": -1}, "data.validation must be a number of samples or a share below 1. Found -1."),
+        ({"validation": 2.5}, "data.validation must be a number of samples or a share below 1. Found 2.5."),
+        ({"validation": 40}, "data.validation must leave some of 40 training samples. Found 40."),
+    ],
+)
+def test_errors_of_parts_and_augmentation(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        made(**options)
+
+
+def test_augmentation_is_of_images() -> None:
+    with pytest.raises(ValueError, match=r"^data\.augmentation must be none: samples are no images\. Found flip\.$"):
+        sample_data(augmentation="flip")

@@ -78,6 +78,22 @@ def test_predicted_is_the_fisher_form_of_what_is_cut_off() -> None:
         assert losses[rank - 1] == pytest.approx(0.5 * float((g @ cut @ c @ cut.T).trace()), abs=1e-9)
 
 
+def test_what_follows_may_write_in_place() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(5, 3)
+    nets = [nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=inplace), nn.Linear(4, 2)) for inplace in (False, True)]
+    nets[1].load_state_dict(nets[0].state_dict())
+    plain, written = (output_moments(net, {"0": net[0]}, [x])["0"] for net in nets)
+    assert torch.equal(plain, written)
+
+
+def test_a_loss_that_is_not_finite_names_the_layer() -> None:
+    net, _, truncated, _ = logistic(2)
+    found = iter([0.0, math.inf])
+    with pytest.raises(ValueError, match=r"^The loss must be finite\. Found inf for the model with layer at rank 1\.$"):
+        measured(lambda: next(found), {"layer": net.weight}, {"layer": truncated}, {"layer": 5})
+
+
 def test_a_layer_that_is_not_reached_is_named() -> None:
     net = nn.ModuleDict({"used": nn.Linear(2, 2), "spare": nn.Linear(2, 2)})
 

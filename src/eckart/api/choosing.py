@@ -38,7 +38,8 @@ def matrix_methods() -> list[str]:
         >>> matrix_methods()
         ['bottleneck', 'completion', 'factorization', 'factorized_linear', 'svd']
     """
-    return [name for name in config.options("method") if config.settings_of("method", name).needs != "labels"]
+    others = ("labels", config.NETS)
+    return [name for name in config.options("method") if config.settings_of("method", name).needs not in others]
 
 
 def choose(

@@ -61,6 +61,11 @@ class Certificate:
         return self.error - self.optimum
 
 
+def _diagonal(gradient: Tensor) -> Tensor:
+    """Of a moment, or of one of which only the diagonal is known."""
+    return gradient if gradient.dim() == 1 else gradient.diagonal()
+
+
 class Candidate:
     """A layer that can be factorized, and the moments of its inputs.
 
@@ -108,7 +113,7 @@ class Candidate:
                 energy = loss_on_inputs(self._as_matrix(self.dense), seen).sum()
                 self._scales[place] = 1 / float(energy.clamp(min=TINY))
             elif gradient is not None and several:
-                self._scales[place] = float(gradient.trace()) / m
+                self._scales[place] = float(_diagonal(gradient).mean())
             elif gradient is not None:
                 metric = self._damped(gradient)
             moment = moment + seen * self._scales[place]
@@ -116,12 +121,13 @@ class Candidate:
 
     def _damped(self, gradient: Tensor) -> Tensor:
         """A metric of the outputs, of each group; the mean over a sample says little of directions that it has not."""
-        eye = torch.eye(len(gradient), dtype=gradient.dtype, device=gradient.device)
-        metric = gradient + DAMPING * gradient.diagonal().mean() * eye
-        groups = self.layer.groups
+        more = DAMPING * _diagonal(gradient).mean()
+        groups, size = self.layer.groups, len(gradient) // self.layer.groups
+        if gradient.dim() == 1:
+            return gradient + more if groups == 1 else (gradient + more).unflatten(0, (groups, size))
+        metric = gradient + more * torch.eye(len(gradient), dtype=gradient.dtype, device=gradient.device)
         if groups == 1:
             return metric
-        size = len(metric) // groups
         return torch.stack([metric[g * size : (g + 1) * size, g * size : (g + 1) * size] for g in range(groups)])
 
     @cached_property

@@ -2,12 +2,12 @@
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from eckart.compression.budgeting import Chosen, spend
 from eckart.compression.candidate import Candidate, Certificate, Option
 from eckart.compression.costs import Called, Costs, MultiplyAdds, Parameters, Seconds
 from eckart.compression.counting import count_parameters, evaluating
@@ -23,19 +23,28 @@ from eckart.compression.layers import (
     replace,
     slow_paths,
 )
-from eckart.compression.moments import Forward, Moments, gather, plain_forward, to_device
+from eckart.compression.moments import Forward, Moments, gather, plain_forward, samples_of, to_device
 from eckart.compression.ranks import (
-    Chosen,
     Rank,
-    by_budget,
     by_rank,
     measured_losses,
     predicted_losses,
     relative_losses,
 )
-from eckart.compression.sensitivity import Divergence, output_moments
+from eckart.compression.sensitivity import Divergence, NoLogits, output_moments
+from eckart.compression.speed import Speed
 from eckart.linalg.checks import require_one_of
 from eckart.nn.low_rank_attention import ProjectedAttention
+
+# Samples that losses are measured on, and multiply-adds up to which they are by default: some seconds.
+MEASURED_SAMPLES = 1024
+MEASURED_UP_TO = 1e12
+MEASURED_RANKS = 8
+TOLD = {
+    "measured": "the measured loss of the model",
+    "second_order": "the loss of the model, to second order",
+    "relative": "errors relative to the outputs of each layer",
+}
 
 
 def factorize(
@@ -71,22 +80,24 @@ def factorize(
         inputs: Batches, such as a ``DataLoader``, that represent what the model is used for. None gives the plain
             truncated SVD of the weights.
         of: What the budget is a share of: ``parameters`` (with all biases), ``multiply_adds`` for one sample, or
-            ``latency``, measured at the size of the first batch.
+            ``latency``, measured with one sample and with 256 at once.
         rank: Instead of a budget: a rank for all layers; ``"auto"``, chosen for each from its weight by the default
             rule of ``rank=auto``; or ranks by patterns of paths, the first that matches.
         layers: Patterns of paths of the layers that may be factorized, as of ``fnmatch``.
         exclude: Patterns of paths of layers that are left as they are.
         embeddings: Whether embeddings are factorized as well.
-        sensitivity: What the budget's summed loss is made of. ``second_order``, the default if there are inputs: the
-            loss of the model to second order, with the gradients of its outputs read as logits; layers are then the
-            best ones in that metric. ``measured``: the change of ``loss``, or without one the divergence of the logits,
-            measured at some ranks of one layer at a time. ``relative``: errors of layers relative to their outputs,
-            for models without logits.
+        sensitivity: What the budget's summed loss is made of. ``measured``: the change of ``loss``, or without one the
+            divergence of the logits, measured at some ranks of one layer at a time. ``second_order``: the loss of the
+            model to second order, with the gradients of its outputs read as logits. In both, layers are the best ones
+            in the metric of these gradients. ``relative``: errors of layers relative to their outputs. By default
+            ``measured`` where that takes few multiply-adds, else ``second_order``; ``relative`` for models without
+            logits.
         loss: Loss of the model on a batch, for ``measured``: called with the model and the batch, gives a scalar.
         forward: Calls the model with a batch. By default a tensor is the argument, a sequence starts with it, and a
             mapping has keyword arguments.
-        keep_slower: Whether layers stay of low rank that are slower than the dense ones, measured at the size of the
-            first batch. Otherwise they stay dense, which depends on the machine.
+        keep_slower: Whether layers may be of low rank that are not faster than the dense ones. Otherwise ranks are
+            measured on this machine, with one sample and with 256 at once, and a layer gets none at which it is not
+            faster, unless the budget cannot be met without: then the reason says so.
         inplace: Whether the model itself is changed, instead of a copy.
         seed: Seed of ``rank="auto"``.
 
@@ -117,11 +128,12 @@ def factorize(
         found = find(model, layers, exclude, embeddings=embeddings)
         _check_found(model, found)
         known = _Known(model, found.layers, inputs, forward)
-        mode = (sensitivity or "second_order") if budget is not None and inputs is not None else "relative"
-        gradients = known.gradients(seed) if mode == "second_order" else None
+        mode = (sensitivity or "auto") if budget is not None and inputs is not None else "relative"
+        gradients = known.gradients(mode, seed)
         candidates = [Candidate(layer, known.moments, gradients) for layer in found.layers]
+        mode = known.mode(candidates, mode if gradients is not None else "relative")
         losses = known.losses(candidates, mode, loss)
-        chosen = _chosen(candidates, losses, budget, rank, known, of, keep_slower, seed)
+        chosen = _chosen(candidates, losses, TOLD[mode], budget, rank, known, of, keep_slower, seed)
     except BaseException:
         _put_back(model, originals)
         raise
@@ -151,19 +163,32 @@ class _Known:
             self.multiply_adds = MultiplyAdds(model, layers, self.batch, forward)
         self.ratios: dict[tuple[str, Option], float] = {}
 
-    @cached_property
-    def seconds(self) -> Seconds:
-        """Measured times, for batches like the first one."""
-        return Seconds(self.model, self.layers, self.batch, self.forward)
-
-    def gradients(self, seed: int) -> dict[str, Tensor]:
-        """Second moments of the gradients at the outputs of layers."""
+    def gradients(self, mode: str, seed: int) -> dict[str, Tensor] | None:
+        """Second moments of the gradients at the outputs of layers; None where they are not wanted, or, by default,
+        where the outputs of the model are no logits.
+        """
+        if mode == "relative":
+            return None
         modules = {
             path: module
             for layer in self.layers
             for path, module in zip(layer.module_paths, layer.modules, strict=True)
         }
-        return output_moments(Called(self.model, self.forward), modules, self._batches(), seed=seed)
+        try:
+            return output_moments(Called(self.model, self.forward), modules, self._batches(), seed=seed)
+        except NoLogits:
+            if mode != "auto":
+                raise
+            return None
+
+    def mode(self, candidates: Sequence[Candidate], mode: str) -> str:
+        """What the losses are made of: by default they are measured, where that takes few multiply-adds."""
+        if mode != "auto":
+            return mode
+        assert self.multiply_adds is not None
+        passes = sum(len(candidate.best) for candidate in candidates) * MEASURED_RANKS
+        samples = sum(samples_of(batch) for (batch,) in self._some())
+        return "measured" if self.multiply_adds.total * passes * samples <= MEASURED_UP_TO else "second_order"
 
     def losses(
         self, candidates: Sequence[Candidate], mode: str, loss: Callable[[nn.Module, Any], Tensor] | None
@@ -174,36 +199,34 @@ class _Known:
         if mode == "relative":
             return relative_losses(candidates)
         if loss is None:
-            return measured_losses(candidates, Divergence(Called(self.model, self.forward), self._batches()))
+            return measured_losses(candidates, Divergence(Called(self.model, self.forward), self._some()))
         return measured_losses(candidates, lambda: self._mean(loss))
-
-    def slower(self, candidate: Candidate, option: Option) -> bool:
-        """Whether an option is slower than the dense layer, beyond the noise; measured once."""
-        key = candidate.layer.path, option
-        if key not in self.ratios:
-            compared = self.seconds.compare(candidate.layer, option)
-            self.ratios[key] = compared.ratio
-            self._slower[key] = compared.slower
-        return self._slower[key]
-
-    @cached_property
-    def _slower(self) -> dict[tuple[str, Option], bool]:
-        return {}
 
     def _batches(self) -> Iterator[tuple[Any]]:
         assert self.inputs is not None
         device = next(self.model.parameters()).device
         return ((to_device(batch, device),) for batch in self.inputs)
 
+    def _some(self) -> list[tuple[Any]]:
+        """The first batches: as many as have few samples together, and one at least."""
+        found, samples = list[tuple[Any]](), 0
+        for (batch,) in self._batches():
+            samples += samples_of(batch)
+            if found and samples > MEASURED_SAMPLES:
+                break
+            found.append((batch,))
+        return found
+
     def _mean(self, loss: Callable[[nn.Module, Any], Tensor]) -> float:
         with evaluating(self.model), torch.no_grad():
-            values = [float(loss(self.model, batch)) for (batch,) in self._batches()]
+            values = [float(loss(self.model, batch)) for (batch,) in self._some()]
         return sum(values) / len(values)
 
 
 def _chosen(
     candidates: Sequence[Candidate],
     losses: Sequence[Sequence[float]],
+    told: str,
     budget: float | None,
     rank: Rank | None,
     known: _Known,
@@ -211,36 +234,27 @@ def _chosen(
     keep_slower: bool,
     seed: int,
 ) -> list[Chosen]:
-    """Ranks with reasons; where no layer may be slower, again without those that are until none is."""
-    dense: dict[int, str] = {}
-    costs, prices = None, list[list[float]]()
+    """Ranks with reasons."""
+    speed = None
+    if not keep_slower and known.inputs is not None:
+        speed = Speed(known.model, known.layers, known.batch, known.forward)
     if budget is not None:
-        costs = _costs(known, of)
-        prices = [costs.options(candidate) for candidate in candidates]
-    while True:
-        if costs is not None and budget is not None:
-            chosen = by_budget(candidates, losses, budget, costs, dense, prices)
-        else:
-            assert rank is not None
-            chosen = by_rank(candidates, rank, seed)
-            chosen = [(candidates[i].options[0], dense[i]) if i in dense else c for i, c in enumerate(chosen)]
-        if keep_slower or known.inputs is None:
-            return chosen
-        slow = {
-            place: f"dense: slower at rank {option.rank}"
-            for place, (option, _) in enumerate(chosen)
-            if option.rank is not None and known.slower(candidates[place], option)
-        }
-        if not slow:
-            return chosen
-        dense |= slow
+        return spend(candidates, losses, _costs(known, of), budget, told, speed)
+    assert rank is not None
+    chosen = by_rank(candidates, rank, seed)
+    return [
+        choice
+        if choice[0].rank is None or speed is None or speed.faster(c.layer, choice[0].rank, choice[0].form)
+        else (c.options[0], f"dense: {speed.why(c.layer, choice[0].form)}")
+        for c, choice in zip(candidates, chosen, strict=True)
+    ]
 
 
 def _costs(known: _Known, of: str) -> Costs:
     if of == "parameters":
         return Parameters(known.model)
     if of == "latency":
-        return known.seconds
+        return Seconds(known.model, known.layers, known.batch, known.forward)
     assert known.multiply_adds is not None
     return known.multiply_adds
 

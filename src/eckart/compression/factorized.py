@@ -28,6 +28,7 @@ from eckart.nn.low_rank_attention import ProjectedAttention
 from eckart.nn.low_rank_conv import LowRankConv1d, LowRankConv2d, unfolded
 
 _KEY = "eckart"
+_SAME = "eckart.same"
 
 
 @dataclass(frozen=True)
@@ -172,6 +173,32 @@ class Factorized:
     def _dense_keys(self) -> list[str]:
         return list(defactorized(copy.deepcopy(self.model).to("meta")).state_dict())
 
+    def description(self) -> str:
+        """What it is, besides its weights, as JSON; :meth:`of` makes it anew."""
+        told = {
+            "places": [asdict(place) for place in self.places],
+            "layers": [asdict(layer) for layer in self.layers],
+            "counts": {name: getattr(self, name) for name in _COUNTS},
+            "refused": self.refused,
+        }
+        return json.dumps(told)
+
+    @classmethod
+    def of(cls, model: nn.Module, description: str) -> "Factorized":
+        """Give a dense model layers of low rank as described, with weights of no meaning; it is changed in place.
+
+        Args:
+            model: A dense model like the one that was factorized.
+            description: As of :meth:`description`.
+
+        Raises:
+            ValueError: If the model has no such layers.
+        """
+        told = json.loads(description)
+        places = [Place(**_tupled(place, "form")) for place in told["places"]]
+        layers = [LayerReport(**_tupled(layer, "form", "shape", "tied")) for layer in told["layers"]]
+        return cls(rebuilt(model, places), places, layers, told["counts"], told["refused"])
+
     def save(self, path: str | Path) -> None:
         """Write the model to one safetensors file; the ranks stand in its metadata as JSON, so that nothing is pickled.
 
@@ -188,14 +215,7 @@ class Factorized:
             else:
                 known[key] = name
                 tensors[name] = tensor.detach().contiguous()
-        description = {
-            "places": [asdict(place) for place in self.places],
-            "layers": [asdict(layer) for layer in self.layers],
-            "counts": {name: getattr(self, name) for name in _COUNTS},
-            "refused": self.refused,
-            "same": same,
-        }
-        save_file(tensors, path, {_KEY: json.dumps(description)})
+        save_file(tensors, path, {_KEY: self.description(), _SAME: json.dumps(same)})
 
     @classmethod
     def load(cls, path: str | Path, model: nn.Module) -> "Factorized":
@@ -210,19 +230,16 @@ class Factorized:
         """
         try:
             with safe_open(path, "pt") as file:
-                text = (file.metadata() or {}).get(_KEY)
+                text, same = ((file.metadata() or {}).get(key) for key in (_KEY, _SAME))
                 state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except SafetensorError as error:
             raise ValueError(f"The file must be a safetensors file. Found {path}: {error}.") from None
-        if text is None:
+        if text is None or same is None:
             raise ValueError(f"The file must be of a factorized model: ranks in its metadata. Found none in {path}.")
-        told = json.loads(text)
-        places = [Place(**_tupled(place, "form")) for place in told["places"]]
-        model = rebuilt(copy.deepcopy(model), places)
-        state |= {name: state[other] for name, other in told["same"].items() if other in state}
-        model.load_state_dict(checked(state, model.state_dict()))
-        layers = [LayerReport(**_tupled(layer, "form", "shape", "tied")) for layer in told["layers"]]
-        return cls(model, places, layers, told["counts"], told["refused"])
+        factorized = cls.of(copy.deepcopy(model), text)
+        state |= {name: state[other] for name, other in json.loads(same).items() if other in state}
+        factorized.model.load_state_dict(checked(state, factorized.model.state_dict()))
+        return factorized
 
     def __str__(self) -> str:
         from eckart.compression.report import table

@@ -1,12 +1,15 @@
 """Fine-tuning of a model of low rank: groups of parameters, distillation, ranks that are lowered step by step."""
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from eckart.compression.factorize import factorize
+from eckart.compression.factorized import Factorized
 from eckart.optim.scaled_metric import factor_pairs
 
 
@@ -91,3 +94,67 @@ def distillation_loss(
         assert labels is not None
         loss = loss + (1 - weight) * F.cross_entropy(logits.reshape(-1, classes), labels.reshape(-1))
     return loss
+
+
+def falling_budgets(first: float, last: float, stages: int) -> list[float]:
+    """Budgets that fall by the same factor from stage to stage.
+
+    Args:
+        first: Of the first stage.
+        last: Of the last, ``0 < last <= first``.
+        stages: How many, at least 1; one stage has the last budget.
+
+    Raises:
+        ValueError: If a number is out of its range.
+
+    Example:
+        >>> falling_budgets(0.16, 0.01, 3)
+        [0.16, 0.04, 0.01]
+    """
+    if not 0 < last <= first < math.inf:
+        raise ValueError(f"Budgets must fall, from a finite one to a positive one. Found {first} and {last}.")
+    if stages < 1:
+        raise ValueError(f"There must be at least one stage. Found {stages}.")
+    factor = (last / first) ** (1 / max(stages - 1, 1))
+    return [*(first * factor**stage for stage in range(stages - 1)), last]
+
+
+def lowered(
+    model: nn.Module, budgets: Sequence[float], inputs: Iterable[Any] | None = None, **options: Any
+) -> Iterator[Factorized]:
+    """Lower the ranks of a model in stages: factorize it to each budget in turn, and train it in between.
+
+    Each stage is factorized from the products of the factors that the training of the stage before has left, on the
+    inputs as they are then, so ranks are given to the layers anew. A model that has been trained at a larger budget
+    loses less at the next than the dense one would.
+
+    Args:
+        model: Dense model; it is not changed.
+        budgets: Budget of each stage, falling; as of :func:`eckart.factorize`.
+        inputs: As of :func:`eckart.factorize`; read anew in each stage.
+        **options: Of :func:`eckart.factorize`.
+
+    Returns:
+        An iterator over the stages. Train ``stage.model`` before the next one is asked for; the last is the result.
+
+    Raises:
+        ValueError: If there is no budget, or one is larger than the one before.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(20, 30), nn.Tanh(), nn.Linear(30, 10))
+        >>> for stage in lowered(net, falling_budgets(0.8, 0.4, 3)):
+        ...     pass  # Train stage.model here, with an optimizer of its own.
+        >>> stage.parameters <= 0.4 * stage.dense_parameters
+        True
+    """
+    if not budgets or any(after > before for before, after in itertools.pairwise(budgets)):
+        raise ValueError(f"Budgets must fall from stage to stage. Found {list(budgets)}.")
+
+    def stages() -> Iterator[Factorized]:
+        dense = model
+        for budget in budgets:
+            stage = factorize(dense, budget, inputs, **options)
+            yield stage
+            dense = stage.defactorize()
+
+    return stages()

@@ -10,18 +10,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from scipy.stats import binom
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from eckart.compression.counting import call, evaluating
 
+Forward = Callable[[nn.Module, Any], Any]
+# Samples of a batch: of one at a time, and of many.
+SIZES = (1, 256)
 # A block of calls takes at least so long, so that the clock's resolution and the call itself matter little.
-BLOCK_SECONDS = 0.001
+BLOCK_SECONDS = 0.0003
 # Of so many blocks the fastest counts: other programs interrupt some of them.
 BLOCKS = 5
-ROUNDS = 11
-MAX_ROUNDS = 44
+ROUNDS = 9
+MAX_ROUNDS = 45
 # Of the intervals that decide which of two is faster.
 CONFIDENCE = 0.99
 # A pass takes at most so long: of a large model, fewer samples than were asked for are measured at once.
@@ -83,7 +85,7 @@ def compare(first: Callable[[], Any], second: Callable[[], Any], *, rounds: int 
         turns.measure(ROUNDS)
         done += ROUNDS
         ratios = sorted(b / a for a, b in zip(*turns.seconds, strict=True))
-        outside = int(binom.ppf((1 - CONFIDENCE) / 2, len(ratios), 0.5))
+        outside = _outside(len(ratios))
         low, high = ratios[outside - 1 if outside else 0], ratios[-outside if outside else -1]
         if low > 1 or high < 1:
             break
@@ -91,12 +93,32 @@ def compare(first: Callable[[], Any], second: Callable[[], Any], *, rounds: int 
     return Comparison(before, after, statistics.median(ratios), low, high)
 
 
-def seconds(functions: Sequence[Callable[[], Any]], *, rounds: int = ROUNDS) -> list[float]:
-    """Median seconds of a call of each of several computations, measured in turns.
+def _outside(count: int) -> int:
+    """Values beyond each end of the sign test's interval for a median, and the end itself.
+
+    Example:
+        >>> _outside(9), _outside(45)
+        (1, 14)
+    """
+    place, tail = 0, 0.0
+    while tail < (1 - CONFIDENCE) / 2:
+        tail += math.comb(count, place) / 2**count
+        place += 1
+    return place - 1
+
+
+def seconds(
+    functions: Sequence[Callable[[], Any]],
+    *,
+    rounds: int = ROUNDS,
+    typical: Callable[[Sequence[float]], float] = statistics.median,
+) -> list[float]:
+    """Seconds of a call of each of several computations, measured in turns.
 
     Args:
         functions: The computations.
         rounds: How often each is measured.
+        typical: What is taken of the rounds: the median, or the minimum, which other programs disturb least.
 
     Example:
         >>> x = torch.ones(300, 300)
@@ -106,7 +128,7 @@ def seconds(functions: Sequence[Callable[[], Any]], *, rounds: int = ROUNDS) -> 
     """
     turns = _Turns(functions)
     turns.measure(rounds)
-    return [statistics.median(times) for times in turns.seconds]
+    return [float(typical(times)) for times in turns.seconds]
 
 
 class _Turns:
@@ -155,12 +177,14 @@ def _finish() -> None:
         torch.accelerator.synchronize()
 
 
-def pass_of(module: nn.Module, inputs: Any) -> Callable[[], Any]:
+def pass_of(module: nn.Module, inputs: Any, forward: Forward = call) -> Callable[[], Any]:
     """A forward pass without gradients, as a function for measuring.
 
     Args:
         module: Any module. It must be in evaluation mode already.
-        inputs: A tensor, a tuple of arguments, or a mapping of keyword arguments.
+        inputs: A batch.
+        forward: Calls the module with a batch. By default it is a tensor, a tuple of arguments, or a mapping of keyword
+            arguments.
 
     Example:
         >>> pass_of(nn.Identity(), torch.ones(1))()
@@ -169,7 +193,7 @@ def pass_of(module: nn.Module, inputs: Any) -> Callable[[], Any]:
 
     def run() -> Any:
         with torch.inference_mode():
-            return call(module, inputs)
+            return forward(module, inputs)
 
     return run
 
@@ -192,30 +216,34 @@ def resized(inputs: Any, size: int) -> Any:
     return pytree.tree_map_only(Tensor, repeated, inputs)
 
 
-def feasible(model: nn.Module, inputs: Any, size: int) -> int:
+def feasible(model: nn.Module, inputs: Any, size: int, forward: Forward = call) -> int:
     """Samples of one pass that takes at most ``PASS_SECONDS``: those asked for, or as many as fit.
 
     Args:
         model: Any module.
         inputs: As of :func:`resized`.
         size: Samples asked for.
+        forward: As of :func:`pass_of`.
 
     Example:
         >>> feasible(nn.Linear(2, 2), torch.ones(1, 2), 256)
         256
     """
     with evaluating(model):
-        once = seconds([pass_of(model, resized(inputs, 1))], rounds=1)[0]
+        once = seconds([pass_of(model, resized(inputs, 1), forward)], rounds=1)[0]
     return max(min(size, int(PASS_SECONDS / once)), 1)
 
 
-def examples(model: nn.Module, layers: Mapping[str, nn.Module], inputs: Any) -> dict[str, tuple[Any, ...]]:
+def examples(
+    model: nn.Module, layers: Mapping[str, nn.Module], inputs: Any, forward: Forward = call
+) -> dict[str, tuple[Any, ...]]:
     """Arguments for each layer of the shapes that it gets in the model, to measure it alone.
 
     Args:
         model: Any module.
         layers: Modules of the model by their paths.
         inputs: Inputs of the model.
+        forward: As of :func:`pass_of`.
 
     Returns:
         For each layer that is reached the arguments of its first call, with random numbers in the place of the real
@@ -237,7 +265,7 @@ def examples(model: nn.Module, layers: Mapping[str, nn.Module], inputs: Any) -> 
     handles = [layer.register_forward_pre_hook(keep(path)) for path, layer in layers.items()]
     try:
         with evaluating(model), torch.no_grad():
-            call(model, inputs)
+            forward(model, inputs)
     finally:
         for handle in handles:
             handle.remove()
@@ -248,13 +276,16 @@ def _like(x: Tensor) -> Tensor:
     return torch.randn_like(x) if x.is_floating_point() else x.clone()
 
 
-def compare_modules(first: nn.Module, second: nn.Module, inputs: Any, *, rounds: int = MAX_ROUNDS) -> Comparison:
+def compare_modules(
+    first: nn.Module, second: nn.Module, inputs: Any, *, forward: Forward = call, rounds: int = MAX_ROUNDS
+) -> Comparison:
     """:func:`compare` of the forward passes of two modules in evaluation mode.
 
     Args:
         first: The first module; both keep their modes.
         second: The second module.
-        inputs: Inputs of both: a tensor, a tuple of arguments, or a mapping of keyword arguments.
+        inputs: Inputs of both.
+        forward: As of :func:`pass_of`.
         rounds: Most rounds.
 
     Example:
@@ -263,7 +294,7 @@ def compare_modules(first: nn.Module, second: nn.Module, inputs: Any, *, rounds:
         True
     """
     with evaluating(first), evaluating(second):
-        return compare(pass_of(first, inputs), pass_of(second, inputs), rounds=rounds)
+        return compare(pass_of(first, inputs, forward), pass_of(second, inputs, forward), rounds=rounds)
 
 
 def rank_seconds(
@@ -278,7 +309,7 @@ def rank_seconds(
         args: Arguments of the layer, as :func:`examples` gives them.
 
     Returns:
-        Seconds at each rank, and of the dense layer.
+        Seconds at each rank, and of the dense layer: the least of several rounds.
 
     Example:
         >>> dense, x = nn.Linear(900, 900), torch.ones(64, 900)
@@ -290,12 +321,12 @@ def rank_seconds(
     with contextlib.ExitStack() as stack:
         for module in modules:
             stack.enter_context(evaluating(module))
-        whole, *low = seconds([pass_of(module, args) for module in modules])
+        whole, *low = seconds([pass_of(module, args) for module in modules], typical=min)
     return low, whole
 
 
 def measure(
-    dense: nn.Module, low: nn.Module, inputs: Any, sizes: Sequence[int] = (1, 256)
+    dense: nn.Module, low: nn.Module, inputs: Any, sizes: Sequence[int] = SIZES, forward: Forward = call
 ) -> tuple[dict[str, Any], dict[int, Comparison]]:
     """Seconds of a pass of a model and of the same model with layers of low rank, for batches of several sizes.
 
@@ -306,6 +337,7 @@ def measure(
         low: The other.
         inputs: Samples, as of :func:`resized`.
         sizes: Samples of a batch; a batch of which the dense model would take longer than ``PASS_SECONDS`` is smaller.
+        forward: As of :func:`pass_of`.
 
     Returns:
         A summary of plain numbers, ``device``, ``dense`` and ``factorized`` (seconds by the size of the batch), and
@@ -318,9 +350,9 @@ def measure(
     """
     found: dict[int, Comparison] = {}
     for size in sizes:
-        size = feasible(dense, inputs, size)
+        size = feasible(dense, inputs, size, forward)
         if size not in found:
-            found[size] = compare_modules(dense, low, resized(inputs, size))
+            found[size] = compare_modules(dense, low, resized(inputs, size), forward=forward)
     device = next((x.device for x in pytree.tree_leaves(inputs) if isinstance(x, Tensor)), torch.device("cpu"))
     summary = {
         "device": device.type,

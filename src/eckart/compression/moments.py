@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils import _pytree as pytree
 
 from eckart.compression.counting import evaluating
 from eckart.compression.layers import Layer
@@ -131,6 +132,16 @@ def plain_forward(model: nn.Module, batch: Any) -> Any:
     if isinstance(batch, Mapping):
         return model(**batch)
     return model(batch[0] if isinstance(batch, list | tuple) else batch)
+
+
+def samples_of(batch: Any) -> int:
+    """Samples of a batch: the length of its first tensor.
+
+    Example:
+        >>> samples_of({"x": torch.ones(5, 3), "scale": 2.0})
+        5
+    """
+    return next((len(x) for x in pytree.tree_leaves(batch) if isinstance(x, Tensor) and x.dim()), 1)
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

@@ -1,16 +1,14 @@
-"""The rank of each layer: by a budget, by a rule, or as asked for."""
+"""Ranks by a rule or as asked for, and what the options of layers lose, for those by a budget."""
 
 from collections.abc import Callable, Mapping, Sequence
 
-from eckart.compression.allocation import BudgetTooSmall, allocate
-from eckart.compression.candidate import Candidate, Option
-from eckart.compression.costs import Costs
+from eckart.compression.budgeting import Chosen
+from eckart.compression.candidate import Candidate
 from eckart.compression.layers import Form, matches
 from eckart.compression.sensitivity import measured
 from eckart.selection.choosing import choose
 
 Rank = int | str | Mapping[str, int | str]
-Chosen = tuple[Option, str]
 
 
 def by_rank(candidates: Sequence[Candidate], rank: Rank, seed: int) -> list[Chosen]:
@@ -49,54 +47,6 @@ def _of_one(candidate: Candidate, rank: Rank, seed: int) -> Chosen:
         m, n = layer.sides(form)
         return candidate.options[0], f"dense: rank {rank} has no fewer parameters than {m}×{n}"
     return option, why
-
-
-def by_budget(
-    candidates: Sequence[Candidate],
-    losses: Sequence[Sequence[float]],
-    budget: float,
-    costs: Costs,
-    stay_dense: Mapping[int, str],
-    prices: Sequence[Sequence[float]],
-) -> list[Chosen]:
-    """Ranks of least summed loss within a budget, with reasons.
-
-    Args:
-        candidates: The layers.
-        losses: What each option of each adds to the loss of the model.
-        budget: Share of the costs of the whole dense model.
-        costs: What it is a share of.
-        stay_dense: Layers that must stay dense, by their index, with the reason.
-        prices: Cost of each option of each layer.
-
-    Raises:
-        ValueError: If the budget is below what the least ranks take.
-    """
-    fixed = costs.total - sum(price[0] for price in prices)
-    ends = [1 if place in stay_dense else None for place in range(len(candidates))]
-    try:
-        found = allocate(
-            [loss[:end] for loss, end in zip(losses, ends, strict=True)],
-            [price[:end] for price, end in zip(prices, ends, strict=True)],
-            budget * costs.total - fixed,
-        )
-    except BudgetTooSmall as error:
-        least = (error.smallest + fixed) / costs.total
-        law = f"The budget must be at least {least:.4g} of the {costs.name}, what the least ranks leave"
-        slow = "" if not stay_dense else f" with {len(stay_dense)} layers dense that would be slower: see keep_slower"
-        raise ValueError(f"{law}{slow}. Found {budget}.") from None
-    why = f"ranks of least summed loss within {budget:.4g} of the {costs.name}"
-    chosen = []
-    for place, (candidate, option) in enumerate(zip(candidates, found.options, strict=True)):
-        reason = why
-        if place in stay_dense:
-            reason = stay_dense[place]
-        elif len(candidate.options) == 1:
-            reason = "dense: no rank has fewer parameters"
-        elif option == 0:
-            reason = f"dense: fits into {budget:.4g} of the {costs.name}"
-        chosen.append((candidate.options[option], reason))
-    return chosen
 
 
 def relative_losses(candidates: Sequence[Candidate]) -> list[list[float]]:

@@ -11,9 +11,21 @@ from eckart.compression.counting import call, evaluating
 from eckart.compression.interpolation import falling, some_ranks
 from eckart.linalg.random import stream
 
+# Outputs of a layer up to which their whole moment is kept.
+LARGE = 8192
+
+
+class NoLogits(ValueError):
+    """The outputs of a model are not logits."""
+
 
 def output_moments(
-    model: nn.Module, layers: Mapping[str, nn.Module], batches: Iterable[Any], *, seed: int = 0
+    model: nn.Module,
+    layers: Mapping[str, nn.Module],
+    batches: Iterable[Any],
+    *,
+    forward: Callable[[nn.Module, Any], Any] = call,
+    seed: int = 0,
 ) -> dict[str, Tensor]:
     r"""Second moments of the gradients at the outputs of layers: how much the loss minds an error there.
 
@@ -28,14 +40,16 @@ def output_moments(
     Args:
         model: Any module whose outputs are logits, shape ``(batch, …, classes)``. It runs in evaluation mode, in the
             precision that it has; the mode of each module is restored.
-        layers: Modules of the model by their paths: linear layers, of outputs ``(…, m)``, and convolutions, of outputs
-            ``(batch, m, …)``.
-        batches: Inputs of the model: a tensor, or a tuple of arguments, or a mapping of keyword arguments, for each
-            batch.
+        layers: Modules of the model by their paths: convolutions, of outputs ``(batch, m, …)``, and others, of outputs
+            ``(…, m)``.
+        batches: Inputs of the model, a batch at a time.
+        forward: Calls the model with a batch. By default it is a tensor, a tuple of arguments, or a mapping of keyword
+            arguments.
         seed: Seed of the labels.
 
     Returns:
-        Moment of each layer, shape ``(m, m)``, in float64 on the CPU: a sum over positions, a mean over samples.
+        Moment of each layer in float64, a sum over positions, a mean over samples: shape ``(m, m)``, or where m is more
+        than ``LARGE`` its diagonal, ``(m,)``.
 
     Raises:
         ValueError: If there is no batch, outputs are not logits or not finite, a gradient is not finite, or a layer is
@@ -62,7 +76,7 @@ def output_moments(
             parameter.requires_grad_(False)
         with evaluating(model), torch.enable_grad():
             for batch in batches:
-                logits = _logits(call(model, batch))
+                logits = _logits(forward(model, batch))
                 flat = logits.reshape(-1, logits.shape[-1])
                 labels = torch.multinomial(flat.detach().double().softmax(-1).cpu(), 1, generator=draw)[:, 0]
                 loss = nn.functional.cross_entropy(flat, labels.to(flat.device), reduction="sum")
@@ -90,16 +104,17 @@ class _Gradients:
         def keep(gradient: Tensor) -> None:
             rows = gradient.movedim(1, -1) if channels_second and gradient.ndim > 2 else gradient
             rows = rows.reshape(-1, rows.shape[-1]).double()
-            self.sums[path] = self.sums.get(path, 0) + (rows.mT @ rows).cpu()
+            moment = rows.square().sum(0) if rows.shape[1] > LARGE else rows.mT @ rows
+            self.sums[path] = self.sums.get(path, 0) + moment
 
         def hook(module: nn.Module, inputs: Any, output: Tensor) -> Tensor | None:
             if output.requires_grad:
                 output.register_hook(keep)
                 return None
-            # The first layer that is reached: nothing before it needs a gradient.
-            output = output.detach().requires_grad_()
-            output.register_hook(keep)
-            return output
+            # The first layer that is reached: nothing before it needs a gradient. A copy can be written to in place.
+            leaf = output.detach().requires_grad_()
+            leaf.register_hook(keep)
+            return leaf.clone()
 
         return hook
 
@@ -194,8 +209,8 @@ class Divergence:
 
     Args:
         model: A module whose outputs are logits, shape ``(batch, …, classes)``. It runs in evaluation mode.
-        batches: Inputs: a tensor, or a tuple of arguments, or a mapping of keyword arguments, for each batch. They are
-            kept, with the outputs for them.
+        batches: Inputs, a batch at a time. They are kept, with the outputs for them.
+        forward: Calls the model with a batch, as of :func:`output_moments`.
 
     Raises:
         ValueError: If there is no batch, or outputs are not logits or not finite.
@@ -208,8 +223,10 @@ class Divergence:
         (0.0, torch.Size([]), True)
     """
 
-    def __init__(self, model: nn.Module, batches: Iterable[Any]) -> None:
-        self.model, self.batches = model, list(batches)
+    def __init__(
+        self, model: nn.Module, batches: Iterable[Any], forward: Callable[[nn.Module, Any], Any] = call
+    ) -> None:
+        self.model, self.batches, self._forward = model, list(batches), forward
         if not self.batches:
             raise ValueError("There must be at least one batch to measure the layers on. Found none.")
         self.outputs = [_log_probabilities(outputs) for outputs in self._passes()]
@@ -226,7 +243,7 @@ class Divergence:
     def _passes(self) -> Iterator[Any]:
         with evaluating(self.model), torch.no_grad():
             for batch in self.batches:
-                yield call(self.model, batch)
+                yield self._forward(self.model, batch)
 
 
 def _log_probabilities(logits: Any) -> Tensor:
@@ -236,7 +253,7 @@ def _log_probabilities(logits: Any) -> Tensor:
 def _logits(outputs: Any) -> Tensor:
     if not isinstance(outputs, Tensor) or outputs.ndim < 2:
         found = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise ValueError(f"The model must give logits, shape (batch, …, classes). Found {found}.")
+        raise NoLogits(f"The model must give logits, shape (batch, …, classes). Found {found}.")
     if not torch.isfinite(outputs).all():
         raise ValueError("The outputs of the model must be finite. Found NaN or infinity.")
     return outputs

@@ -119,6 +119,10 @@ class SampleData(MatrixData):
         labeled: True: a classifier can be trained on them.
         **parameters: Parameters of ``source``.
 
+    Attributes:
+        at_once: Batches of the training set that are handed over as one tensor, which the method splits by
+            ``batch_size``; for one whose steps take less time than Lightning needs to hand over a batch.
+
     Raises:
         ValueError: For an unknown ``pixels`` or augmentation, a batch size below 1, a validation part that leaves
             nothing to train on, or an augmentation of samples that are no images.
@@ -146,7 +150,8 @@ class SampleData(MatrixData):
             raise ValueError(f"data.validation must be a number of samples or a share below 1. Found {validation}.")
         matrix: dict[str, Any] = {"scale": scale, "observed": observed, "own_mask": own_mask}
         super().__init__(lambda: self._inputs(self.samples.train_inputs).double(), seed=seed, **matrix)
-        self._load, self._pixels, self._batch_size = bound(source, seed, parameters), pixels, batch_size
+        self._load, self._pixels = bound(source, seed, parameters), pixels
+        self.batch_size, self.at_once = batch_size, 1
         self._validation, self._augmentation, self._draws = validation, augmentation, seed
 
     def setup(self, stage: str | None = None) -> None:
@@ -201,6 +206,8 @@ class SampleData(MatrixData):
         """Inputs as stored and labels of a part: ``train`` (without what is held out), ``validation`` or ``test``."""
         if name == "test":
             return self.samples.test_inputs, self.samples.test_labels
+        if name == "train" and not len(self._held_out):
+            return self.samples.train_inputs, self.samples.train_labels
         chosen = self._trained if name == "train" else self._held_out
         return self.samples.train_inputs[chosen], self.samples.train_labels[chosen]
 
@@ -220,7 +227,7 @@ class SampleData(MatrixData):
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         """Batches of the training set without what is held out, in a new order each epoch, augmented."""
-        return self._loader("train", self._batch_size, self._draws)
+        return self._loader("train", self.batch_size * self.at_once, self._draws)
 
     def val_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         """Batches of what is held out; of the test set where nothing is."""
@@ -231,16 +238,18 @@ class SampleData(MatrixData):
         return self._loader("test", 1000, None)
 
     def _loader(self, part: str, batch_size: int, seed: int | None) -> DataLoader[tuple[Tensor, ...]]:
-        inputs, labels = self.part(part)
-        change = None if seed is None or self._augmentation == "none" else self._augmented
-        batches = _Batches(_Labeled(self._inputs(inputs), labels, change), batch_size, seed)
+        augments = part == "train" and self._augmentation != "none"
+        prepared = self._augmented if augments else lambda stored, *_: self._inputs(stored)
+        batches = _Batches(_Labeled(*self.part(part), prepared), batch_size, seed)
         return DataLoader(batches.samples, sampler=batches, batch_size=None)
 
-    def _augmented(self, inputs: Tensor, epoch: int, first: int) -> Tensor:
+    def _augmented(self, stored: Tensor, epoch: int, first: int) -> Tensor:
         assert self.samples.image is not None
-        images = inputs.view(-1, *self.samples.image)
-        generator = stream(self._draws, "augmentation", epoch, first)
-        return augmented(images, self._augmentation, generator).flatten(1)
+        inputs, changed = self._inputs(stored), []
+        for place, images in enumerate(inputs.view(-1, *self.samples.image).split(self.batch_size)):
+            generator = stream(self._draws, "augmentation", epoch, first + place * self.batch_size)
+            changed.append(augmented(images, self._augmentation, generator))
+        return torch.cat(changed).flatten(1)
 
     def _inputs(self, stored: Tensor) -> Tensor:
         return stored.float() / (self.samples.largest if self._pixels == "scaled" else 1.0)
@@ -261,15 +270,15 @@ class _Index(NamedTuple):
 
 class _Labeled(Dataset[tuple[Tensor, Tensor]]):
     # A whole batch is one slice of the tensors, which is many times faster than single samples.
-    def __init__(self, inputs: Tensor, labels: Tensor, change: Callable[[Tensor, int, int], Tensor] | None) -> None:
-        self._inputs, self._labels, self._change = inputs, labels, change
+    def __init__(self, stored: Tensor, labels: Tensor, prepared: Callable[[Tensor, int, int], Tensor]) -> None:
+        self._stored, self._labels, self._prepared = stored, labels, prepared
 
     def __len__(self) -> int:
         return len(self._labels)
 
     def __getitem__(self, index: _Index) -> tuple[Tensor, Tensor]:
-        inputs, labels = self._inputs[index.samples], self._labels[index.samples]
-        return inputs if self._change is None else self._change(inputs, index.epoch, index.first), labels
+        inputs = self._prepared(self._stored[index.samples], index.epoch, index.first)
+        return inputs, self._labels[index.samples]
 
 
 class _Batches(DistributedSampler[_Index]):

@@ -12,11 +12,15 @@ from eckart.linalg.checks import require_count
 from eckart.linalg.ranks import check_rank
 from eckart.linalg.svd import gram_svd
 from eckart.methods.method import Method
-from eckart.methods.optimizers import restore_settings, solver_class
+from eckart.methods.optimizers import is_sgd, restore_settings, solver_class
 from eckart.methods.validation import Validated, validated
+from eckart.nn.coordinate_linear import CoordinateLinear
 from eckart.nn.mlp import MLP
 from eckart.optim import schedules
 from eckart.optim.schedules import Schedule
+
+BLOCK = 32
+"""Batches that are handed over at once where a step takes less time than handing over its batch."""
 
 
 class Classifier(Method):
@@ -35,8 +39,13 @@ class Classifier(Method):
         dtype: Type that is trained in.
         hidden: Widths of the layers between the inputs and the logits.
         epochs: Passes over the training set.
+        coordinates: Whether the first layer is trained in the coordinates of the components where that trains the same
+            net, at a fraction of the cost: with ``torch.optim.SGD``. See
+            :class:`eckart.nn.coordinate_linear.CoordinateLinear`; at the end the net has its dense layer again.
 
-    Several processes share each batch, so their number changes neither the batches nor the steps.
+    Several processes share each batch, so their number changes neither the batches nor the steps. In coordinates one
+    process takes the steps of ``BLOCK`` batches in each training step of Lightning, unless a callback sees single steps
+    or the trainer has options that concern them.
 
     Raises:
         ValueError: If the rank does not fit the inputs, a width or number of epochs is below 1, or the optimizer is
@@ -63,6 +72,7 @@ class Classifier(Method):
         dtype: torch.dtype = torch.float32,
         hidden: Sequence[int] = (500,),
         epochs: int = 10,
+        coordinates: bool = True,
     ) -> None:
         super().__init__(ranks, seeds)
         (rank,), (seed,) = ranks, seeds
@@ -82,6 +92,12 @@ class Classifier(Method):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.net = MLP([matrix.shape[1], *hidden, self._classes]).to(dtype)
+        self.trained_in_coordinates = coordinates and is_sgd(optimizer)
+        if self.trained_in_coordinates:
+            first = self.net.layers[0]
+            assert isinstance(first, nn.Linear)
+            self.net.layers[0] = CoordinateLinear(first, self.components)
+        self.step_count = 0
         self.train_loss_sum_per_epoch: list[float] = []
         self.accuracy: float | None = None
         # Test samples by true class and predicted class, at the end of the last epoch.
@@ -113,8 +129,12 @@ class Classifier(Method):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``(batch, classes)`` of inputs ``(batch, pixels)``."""
-        x = x.to(self.components.dtype)
-        return self.net((x @ self.components.mT) @ self.components)  # type: ignore[no-any-return]
+        return self.net(self._reduced(x))  # type: ignore[no-any-return]
+
+    def _reduced(self, x: Tensor) -> Tensor:
+        """What the first layer sees: inputs of the rank, or their coordinates."""
+        c = x.to(self.components.dtype) @ self.components.mT
+        return c if isinstance(self.net.layers[0], CoordinateLinear) else c @ self.components
 
     def configure_optimizers(self) -> Optimizer:
         """Make the optimizer of the config."""
@@ -124,19 +144,71 @@ class Classifier(Method):
         """Train with the settings of this run's config, also from a checkpoint."""
         restore_settings(self.optimizers(use_pl_optimizer=False))
 
+    def on_train_end(self) -> None:
+        """Put the dense layer back; the last checkpoint, from which the training can go on, is written before."""
+        if isinstance(first := self.net.layers[0], CoordinateLinear):
+            self.net.layers[0] = first.to_linear(self.components)
+
     def on_train_epoch_start(self) -> None:
         """Start a new sum, and keep the state that a run which diverges goes back to."""
         self._began = time.perf_counter()
         self._finite_state = {name: value.detach().clone() for name, value in self.net.state_dict().items()}
         self._sum = torch.zeros((), dtype=torch.float64, device=self.device)
 
+    @property
+    def automatic_optimization(self) -> bool:  # type: ignore[misc]
+        """Whether Lightning takes the steps, one for each training step of its own."""
+        return not self.in_blocks
+
+    @property
+    def in_blocks(self) -> bool:
+        """Whether a training step is a block of steps: in coordinates, where nothing else concerns single steps."""
+        trainer = self._trainer
+        if trainer is None or not self.trained_in_coordinates or self.block_steps is not None:
+            return False
+        plain = (trainer.world_size, trainer.accumulate_grad_batches, trainer.limit_train_batches, trainer.max_steps)
+        precise = str(trainer.precision) in ("32-true", "64-true")
+        return plain == (1, 1, 1.0, -1) and precise and not trainer.gradient_clip_val and self._data is not None
+
+    @property
+    def _data(self) -> Any:
+        return getattr(self.trainer, "datamodule", None)
+
+    def setup(self, stage: str) -> None:
+        """Learn who shares the training, and ask for as many batches at once as one training step takes."""
+        super().setup(stage)
+        if self._data is not None:
+            self._data.at_once = BLOCK if self.in_blocks else 1
+
+    @property
+    def _batches(self) -> int:
+        """Batches of an epoch."""
+        if self.in_blocks:
+            return -(-len(self._samples[1]) // int(self._data.batch_size))
+        return int(self.trainer.num_training_batches)
+
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
-        """Cross-entropy of a batch, of which each of several processes takes its share."""
-        inputs, labels = batch
-        steps = self.max_epochs * int(self.trainer.num_training_batches)
-        schedules.apply(self.schedule, self.optimizers(use_pl_optimizer=False), self.global_step / steps)  # type: ignore[arg-type]
-        own = self.processes.share(inputs), self.processes.share(labels)
-        part = nn.functional.cross_entropy(self(own[0]), own[1], reduction="sum") / len(labels)
+        """Cross-entropy of a batch, of which each of several processes takes its share; or steps on each of a block."""
+        if not self.in_blocks:
+            return self.scheduled(batch, self.optimizers(use_pl_optimizer=False))
+        optimizer, size = self.optimizers(use_pl_optimizer=False), int(self._data.batch_size)
+        assert isinstance(optimizer, Optimizer)
+        for part in zip(self._reduced(batch[0]).split(size), batch[1].split(size), strict=True):
+            loss = self.scheduled(part, optimizer)
+            if self.diverged:
+                break
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return loss.detach()
+
+    def scheduled(self, batch: tuple[Tensor, Tensor], optimizer: Any) -> Tensor:
+        """The cross-entropy of the next batch, with the learning rate of its step."""
+        schedules.apply(self.schedule, optimizer, self.step_count / (self.max_epochs * self._batches))
+        self.step_count += 1
+        inputs, labels = (self.processes.share(part) for part in batch)
+        logits = self.net(inputs) if self.in_blocks else self(inputs)
+        part = nn.functional.cross_entropy(logits, labels, reduction="sum") / len(batch[1])
         whole = part.detach().clone()
         self.processes.sum([whole])
         self._sum += whole
@@ -155,7 +227,7 @@ class Classifier(Method):
             return
         total = float(self._sum)
         self.train_loss_sum_per_epoch.append(total)
-        self.train_loss = total / int(self.trainer.num_training_batches)
+        self.train_loss = total / self._batches
         self.fit_seconds += time.perf_counter() - self._began
         self._record = {
             "train/loss": self.train_loss,
@@ -167,7 +239,7 @@ class Classifier(Method):
     def record(self) -> dict[str, Any] | None:
         """Losses and accuracy of an epoch that has ended; empty at the start, so that the reduction is measured."""
         found, self._record = self._record, None
-        return found
+        return None if found is None else {**found, "step": self.step_count}
 
     def fields(self, member: int) -> dict[str, Any]:
         """Status, why it stopped, the loss of each epoch, the accuracy and the confusion."""
@@ -180,7 +252,7 @@ class Classifier(Method):
             "error": reason if self.diverged else None,
             "stop_reason": reason,
             "loss": self.train_loss,
-            "steps": self.trainer.global_step,
+            "steps": self.step_count,
             "accuracy": self.accuracy,
             "train_loss_sum_per_epoch": self.train_loss_sum_per_epoch,
             "confusion": None if self.accuracy is None else self._confusion.tolist(),
@@ -188,7 +260,7 @@ class Classifier(Method):
 
     def progress(self) -> tuple[int, int]:
         """Batches done and batches of all epochs."""
-        return self.trainer.global_step, int(self.trainer.num_training_batches) * self.max_epochs
+        return self.step_count, self._batches * self.max_epochs
 
     def left_to_do(self, checkpoint: Mapping[str, Any]) -> tuple[str, int, int]:
         """``epochs``, and the epochs of a checkpoint."""
@@ -219,12 +291,14 @@ class Classifier(Method):
     def describe(self) -> str:
         """What a checkpoint must be of to be resumed."""
         widths = "-".join(str(layer.in_features) for layer in self.net.layers)
-        return f"{type(self).__name__} {widths}, rank {self.ranks[0]}"
+        how = ", in coordinates" if self.trained_in_coordinates else ""
+        return f"{type(self).__name__} {widths}, rank {self.ranks[0]}{how}"
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what is no tensor of the model."""
         checkpoint["eckart"] = {
             "of": self.describe(),
+            "step_count": self.step_count,
             "train_loss_sum_per_epoch": self.train_loss_sum_per_epoch,
             "train_loss": self.train_loss,
             "fit_seconds": self.fit_seconds,
@@ -234,6 +308,7 @@ class Classifier(Method):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Continue where the checkpoint stopped."""
+        self.step_count = checkpoint["eckart"]["step_count"]
         self.train_loss_sum_per_epoch = checkpoint["eckart"]["train_loss_sum_per_epoch"]
         self.train_loss = checkpoint["eckart"]["train_loss"]
         self.fit_seconds = checkpoint["eckart"]["fit_seconds"]

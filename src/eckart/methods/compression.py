@@ -1,7 +1,7 @@
 """A trained net made low-rank, then fine-tuned."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -41,6 +41,8 @@ class Compression(Network):
             :class:`~eckart.methods.network.Network` and :func:`eckart.factorize`.
     """
 
+    common_settings = ("_target_", "needs", "epochs")
+
     def __init__(
         self,
         *samples: Any,
@@ -59,7 +61,8 @@ class Compression(Network):
         require_epochs("fine_tuning", fine_tuning)
         self._epochs, self._fine_tuning = 0 if network.get("weights") is not None else epochs, fine_tuning
         self._budget, self._budgets = budget, [*lowering, budget]
-        if lowering and (budget is None or sorted(set(self._budgets), reverse=True) != self._budgets):
+        self.common_epochs = self._epochs
+        if lowering and (budget is None or sorted({*lowering, budget}, reverse=True) != self._budgets):
             raise ValueError(f"lowering must be budgets that fall, all above budget={budget}. Found {list(lowering)}.")
         if not 0 <= distillation <= 1:
             raise ValueError(f"distillation must be a share of the loss, from 0 to 1. Found {distillation}.")
@@ -94,8 +97,27 @@ class Compression(Network):
         )
         self.net = self.factorized.model
         self.at_once = copy.deepcopy(self.net).requires_grad_(False)
-        if self._scaled and self.factorized.places:
+        self._tune()
+
+    def _tune(self) -> None:
+        if self._scaled and self.factorized is not None and self.factorized.places:
             self._metric = ScaledMetric(self.net)
+
+    def shape_like(self, own: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
+        """Give the net the layers of a checkpoint, and make place for those that it is compared with."""
+        self.factorized = self.dense = self.at_once = None
+        if self.phase == 0:
+            return
+        self.dense = copy.deepcopy(self.net).requires_grad_(False)
+        self.factorized = Factorized.of(self.net, own["factorized"])
+        self.net = self.factorized.model
+        self.at_once = copy.deepcopy(self.net).requires_grad_(False)
+        self._tune()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what the layers of low rank are."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["eckart"]["factorized"] = "" if self.factorized is None else self.factorized.description()
 
     def loss(self, x: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy, and once the net is factorized the distance to the outputs of the dense one."""

@@ -15,9 +15,16 @@ from eckart.linalg.random import stream
 from eckart.methods.network import Network, Phase
 from eckart.nn.start_values import normal, spectral
 from eckart.nn.untrained import untrained
-from eckart.optim.low_rank_integrator import LowRankIntegrator, Tolerance, Truncation, low_rank_layers, set_factors
+from eckart.optim.low_rank_integrator import LowRankIntegrator, low_rank_layers, set_factors
+from eckart.optim.rank_truncation import Tolerance, Truncation
 
 INITIALIZATIONS = ("spectral", "normal")
+
+BEGIN = 0.1
+"""Share of the steps in which ranks adapt, after which they begin to."""
+
+MEMORY = 0.98
+"""Share of the sensitivities that a step keeps: they are means over some fifty batches."""
 
 
 class LowRankTraining(Network):
@@ -130,7 +137,8 @@ class LowRankTraining(Network):
     def configure_optimizers(self) -> Optimizer:
         """Make the optimizer of the config: the integrator trains the whole net, others its parameters."""
         if _integrates(self.make_optimizer):
-            return self.make_optimizer(self.net, decay=self.frobenius_decay)
+            memory = None if self._limit is None else MEMORY
+            return self.make_optimizer(self.net, decay=self.frobenius_decay, memory=memory)
         return super().configure_optimizers()
 
     def loss(self, x: Tensor, labels: Tensor) -> Tensor:
@@ -166,14 +174,12 @@ class LowRankTraining(Network):
             self._shape_like(self._finite_state)
         super().on_train_batch_end(outputs, batch, batch_idx)
 
-    def finals(self) -> dict[str, nn.Module]:
-        """The net; within the budget also where a callback has ended the training early."""
-        if self._limit is not None and count_parameters(self.net) > self._limit:
-            layers = low_rank_layers(self.net)
-            spectra = [_spectrum(layer) for layer in layers.values()]
-            for layer, places in zip(layers.values(), self._joint(self._limit)(spectra), strict=True):
-                set_factors(layer, layer.left[..., :, places], layer.right[..., places, :])
-        return {"accuracy": self.net}
+    def on_train_end(self) -> None:
+        """Truncate to the budget where a callback has ended the training before the ranks were there."""
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        if self._limit is not None and not self.diverged and count_parameters(self.net) > self._limit:
+            assert isinstance(optimizer, LowRankIntegrator)
+            optimizer.truncate(self._joint(self._limit))
 
     def recorded(self) -> dict[str, float]:
         """Parameters, and the rank of each layer."""
@@ -202,11 +208,9 @@ class LowRankTraining(Network):
             ],
         }
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Continue with the ranks of the checkpoint."""
-        super().on_load_checkpoint(checkpoint)
+    def shape_like(self, own: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
+        """Give the layers the ranks of a checkpoint."""
         prefix = "net."
-        state = checkpoint["state_dict"]
         self._shape_like({k.removeprefix(prefix): value for k, value in state.items() if k.startswith(prefix)})
 
     def _check(
@@ -257,15 +261,18 @@ class LowRankTraining(Network):
         """How the step that comes is truncated; None keeps the ranks."""
         if self._rank is not None:
             return None
-        done = self.share_done + 1 / (int(self.trainer.num_training_batches) * self.epochs)
-        if done < self.adapting and self.global_step % self.every:
+        total, step = int(self.trainer.num_training_batches) * self.epochs, self.global_step + 1
+        until = max(1, round(self.adapting * total))
+        # Before the first truncation, what the layers are sensitive to is measured.
+        done = (step - BEGIN * until) / (until - BEGIN * until)
+        if done < 0 or (step < until and step % self.every):
             return None
         if self._tolerance is not None:
-            return Tolerance(self._tolerance) if done <= self.adapting else None
+            return Tolerance(self._tolerance) if step <= until else None
         assert self._limit is not None
-        if done < self.adapting:
+        if step < until:
             above = max(self._parameters_at_start - self._limit, 0)
-            return self._joint(self._limit + int(above * (1 - done / self.adapting) ** 3))
+            return self._joint(self._limit + int(above * (1 - done) ** 3))
         return self._joint(self._limit) if count_parameters(self.net) > self._limit else None
 
     def _shape_like(self, state: Mapping[str, Tensor]) -> None:
@@ -284,11 +291,6 @@ def _costs(net: nn.Module) -> list[int]:
     return [
         (layer.left.numel() + layer.right.numel()) // layer.left.shape[-1] for layer in low_rank_layers(net).values()
     ]
-
-
-def _spectrum(layer: Any) -> Tensor:
-    energies = layer.left.detach().square().sum(-2).square()
-    return energies.reshape(-1, energies.shape[-1]).sum(0).sqrt()
 
 
 def _shape(module: Any) -> list[int] | None:

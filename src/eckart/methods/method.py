@@ -35,6 +35,9 @@ class Method(LightningModule):
         one_thread: Whether a second thread costs more than it saves.
         of_matrices: Whether it learns approximations of matrices, which are measured against them; a method that trains
             a net does not, and asks for the test set once, after the training.
+        common_settings: Names of its settings that decide its first epochs, if not all do; jobs of a sweep that agree
+            in these, and in all that is not of the method, share those epochs.
+        common_epochs: How many.
     """
 
     ranks: list[int]
@@ -52,6 +55,8 @@ class Method(LightningModule):
     block_steps: int | None = None
     one_thread = True
     of_matrices = True
+    common_settings: tuple[str, ...] = ()
+    common_epochs = 0
 
     def __init__(self, ranks: Sequence[int], seeds: Sequence[int]) -> None:
         super().__init__()
@@ -154,6 +159,13 @@ class Method(LightningModule):
     def left_to_do(self, checkpoint: Mapping[str, Any]) -> tuple[str, int, int]:
         """Name and value of the setting that limits the training, and how much of it a checkpoint has done."""
         raise ValueError(f"{type(self).__name__} cannot be resumed from a checkpoint. Found one.")
+
+    def take_shape(self, checkpoint: Mapping[str, Any] | None) -> None:
+        """Give the model the shapes that a checkpoint has, where training changes them; None: those of its start.
+
+        Raises:
+            ValueError: If it cannot have them. One line, to be put behind the name of the file.
+        """
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what is no tensor of the model, under ``eckart``, and what the checkpoint is of."""

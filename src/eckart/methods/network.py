@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from eckart.linalg.checks import require_count
+from eckart.linalg.random import stream
 from eckart.methods.method import Method
 from eckart.methods.optimizers import restore_settings, solver_class
 from eckart.optim import schedules
@@ -95,6 +96,8 @@ class Network(Method):
         self._check_fit()
         if weights is not None:
             self._load(weights)
+        # What a training begins with, also after a look at a checkpoint that cannot be used.
+        self._made = [copy.deepcopy(self.net)]
         self.phase = -1
         self.train_loss_sum_per_epoch: list[float] = []
         self.accuracies: dict[str, float] = {}
@@ -159,6 +162,8 @@ class Network(Method):
         self._began = time.perf_counter()
         if self.enter(self.current_epoch):
             self.trainer.optimizers = [self.configure_optimizers()]
+        # What layers such as dropout draw depends on the epoch alone, also after a resumption.
+        torch.manual_seed(stream(self.seeds[0], "layers", self.current_epoch).initial_seed())
         self.net.train()
         self._finite_state = copy.deepcopy(self.net.state_dict())
         self._sum = torch.zeros((), dtype=torch.float64, device=self.device)
@@ -297,6 +302,26 @@ class Network(Method):
     def describe(self) -> str:
         """What a checkpoint must be of to be resumed."""
         return f"{type(self).__name__} of {type(self.net).__name__}"
+
+    def take_shape(self, checkpoint: Mapping[str, Any] | None) -> None:
+        """The layers that the net has in the phase of a checkpoint."""
+        self.net = copy.deepcopy(self._made[0])
+        self.phase = -1
+        if checkpoint is None:
+            return
+        try:
+            self.phase = int(checkpoint["eckart"]["phase"])
+            self.shape_like(checkpoint["eckart"], checkpoint["state_dict"])
+        except Exception as error:
+            raise ValueError(f"its layers must be those of {self.describe()}. Found others.") from error
+
+    def shape_like(self, own: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
+        """Give the net the layers of a checkpoint.
+
+        Args:
+            own: What the method has put into it.
+            state: Its tensors, of which the shapes alone may be used.
+        """
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what is no tensor of the model."""

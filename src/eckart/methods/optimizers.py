@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from torch.optim import LBFGS, Optimizer
+from torch.optim import LBFGS, SGD, Optimizer
 
 from eckart.optim.ratings import RatingsSolver
 from eckart.optim.solver import PairSolver
@@ -33,6 +33,11 @@ def solves_ratings(optimizer: object) -> bool:
 def on_cpu(optimizer: object) -> bool:
     """Whether a class or a factory makes a solver that computes on the CPU alone."""
     return bool(getattr(getattr(optimizer, "func", optimizer), "on_cpu", False))
+
+
+def is_sgd(optimizer: object) -> bool:
+    """Whether a class or a factory makes gradient descent, whose steps do not depend on the basis of the weights."""
+    return getattr(optimizer, "func", optimizer) is SGD
 
 
 def is_lbfgs(optimizer: object) -> bool:

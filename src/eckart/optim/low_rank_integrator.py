@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from eckart.linalg.svd import balance
-
-Truncation = Callable[[Sequence[Tensor]], Sequence[Sequence[int]]]
+from eckart.optim.rank_truncation import Spectrum, Tolerance, Truncation
 
 
 class LowRankIntegrator(Optimizer):
@@ -37,10 +36,12 @@ class LowRankIntegrator(Optimizer):
         momentum: Share of the last direction that is kept, in [0, 1).
         decay: Decay of ``‖W‖²``, the Frobenius decay of Khodak et al.: W shrinks by ``lr · decay`` in a step. Other
             parameters with at least two axes decay as well.
-        tolerance: Relative truncation error τ in (0, 1): each step drops the smallest singular values of a layer as
-            long as the root of the sum of their squares is at most ``τ ‖S‖``. None keeps the rank.
-        truncation: Chooses for all layers together: given the singular values of each, the places of those that are
-            kept. Not together with ``tolerance``. It may be replaced between steps.
+        tolerance: Relative truncation error τ in (0, 1) of each layer in each step:
+            :class:`~eckart.optim.rank_truncation.Tolerance`. None keeps the ranks.
+        truncation: A rule for all layers together, such as
+            :class:`~eckart.compression.joint_truncation.JointTruncation`; not together with ``tolerance``. The
+            attribute of this name may be replaced between steps.
+        memory: Share of the measured sensitivities that a step keeps; None measures none.
 
     Raises:
         ValueError: If no module of the model has both factors, or a number is out of its range.
@@ -75,20 +76,22 @@ class LowRankIntegrator(Optimizer):
         decay: float = 0.0,
         tolerance: float | None = None,
         truncation: Truncation | None = None,
+        memory: float | None = None,
     ) -> None:
         for name, value in (("lr", lr), ("decay", decay)):
             if not value >= 0:
                 raise ValueError(f"The {name} must not be negative. Found {value}.")
         if not 0 <= momentum < 1:
             raise ValueError(f"The momentum must satisfy 0 <= momentum < 1. Found {momentum}.")
-        if tolerance is not None and not 0 < tolerance < 1:
-            raise ValueError(f"The tolerance must satisfy 0 < tolerance < 1. Found {tolerance}.")
+        if memory is not None and not 0 <= memory < 1:
+            raise ValueError(f"The memory must satisfy 0 <= memory < 1. Found {memory}.")
         if tolerance is not None and truncation is not None:
             raise ValueError("The ranks follow from a tolerance or from a truncation. Found both.")
         self.layers = low_rank_layers(model)
         if not self.layers:
             raise ValueError("The model must have a module with parameters left and right. Found none.")
         self.truncation = truncation if tolerance is None else Tolerance(tolerance)
+        self.memory = memory
         pairs = [factor for layer in self.layers.values() for factor in (layer.left, layer.right)]
         taken = {id(factor) for factor in pairs}
         others = [p for p in model.parameters() if id(p) not in taken and p.requires_grad]
@@ -119,15 +122,35 @@ class LowRankIntegrator(Optimizer):
                 )
         group = self.param_groups[0]
         steps = [self._augmented(layer, **_settings(group)) for layer in moving.values()]
-        if self.truncation is None:
+        # A rule for all layers waits until all of them have a gradient.
+        if self.truncation is None or len(moving) < len(self.layers):
             kept: Sequence[Any] = [slice(layer.left.shape[-1]) for layer in moving.values()]
         else:
-            kept = self.truncation([_spectrum(step) for step in steps])
+            kept = self.truncation([Spectrum(_joined(step.s), step.sensitivities) for step in steps])
         for layer, step, places in zip(moving.values(), steps, kept, strict=True):
             self._truncate(layer, step, places)
         for other in self.param_groups[1:]:
             self._descend(other["params"], **_settings(other))
         return loss
+
+    @torch.no_grad()
+    def truncate(self, truncation: Truncation) -> None:
+        """Truncate the layers as they are, without a step.
+
+        Args:
+            truncation: The rule.
+        """
+        spectra = []
+        for layer in self.layers.values():
+            values = _joined(layer.left.square().sum(-2))
+            measured = self.state[layer.left].get("sensitivities")
+            spectra.append(Spectrum(values, torch.zeros_like(values) if measured is None else measured))
+        for layer, places in zip(self.layers.values(), truncation(spectra), strict=True):
+            state = self.state[layer.left]
+            for name, axis in (("left", -1), ("right", -2), ("sensitivities", -1)):
+                if name in state:
+                    state[name] = state[name].index_select(axis, torch.tensor(places, device=state[name].device))
+            set_factors(layer, layer.left[..., :, places], layer.right[..., places, :])
 
     def _augmented(self, layer: Any, lr: float, momentum: float, decay: float) -> "_Step":
         """The step of S between the augmented bases, decomposed."""
@@ -139,7 +162,8 @@ class LowRankIntegrator(Optimizer):
         u, v = left * inverse, right * inverse
         state = self.state[layer.left]
         k_step, l_step = layer.left.grad * inverse, layer.right.grad.mT * inverse
-        if momentum and state:
+        measured = self._measured(layer, root.square() * (u * k_step).sum(-2, keepdim=True))
+        if momentum and "left" in state:
             k_step = k_step.add(state["left"], alpha=momentum)
             l_step = l_step.add(state["right"].mT, alpha=momentum)
         bases, corners = [], []
@@ -151,16 +175,29 @@ class LowRankIntegrator(Optimizer):
         # The projection of the direction D onto the tangent space, D V Vᵀ + U Uᵀ D − U Uᵀ D V Vᵀ, in these bases.
         tangent = k_part @ v_part.mT + u_part @ (l_part - v_part @ (k_step.mT @ u)).mT
         core = (u_part * (root.square() * (1 - lr * decay))) @ v_part.mT - lr * tangent
-        p, s, qh = torch.linalg.svd(core, full_matrices=False)
-        return _Step(bases[0], bases[1], tangent, p, s, qh)
+        p, s, qh = _svd(core)
+        # A singular vector of the new core is as sensitive as the old ones that it is made of.
+        parts = (u_part.mT @ p).square()
+        parts = parts.reshape(-1, *parts.shape[-2:]).mean(0)
+        return _Step(bases[0], bases[1], tangent, p, s, qh, measured @ parts)
+
+    def _measured(self, layer: Any, changes: Tensor) -> Tensor:
+        """The running mean of the squared first-order changes ``(…, 1, k)`` of the loss, of each singular value."""
+        change = changes.reshape(-1, changes.shape[-1]).sum(0).square()
+        if self.memory is None:
+            return torch.zeros_like(change)
+        before = self.state[layer.left].get("sensitivities")
+        return change if before is None else before.lerp(change, 1 - self.memory)
 
     def _truncate(self, layer: Any, step: "_Step", places: Any) -> None:
         """Keep some of the singular values, and what the direction looks like from there."""
         rows, columns = step.p[..., :, places], step.qh[..., places, :].mT
         root = step.s[..., None, places].sqrt()
         set_factors(layer, (step.u @ rows) * root, ((step.v @ columns) * root).mT.contiguous())
+        state = self.state[layer.left]
+        if self.memory is not None:
+            state["sensitivities"] = step.sensitivities[places]
         if self.param_groups[0]["momentum"]:
-            state = self.state[layer.left]
             state["left"] = step.u @ (step.tangent @ columns)
             state["right"] = (step.v @ (step.tangent.mT @ rows)).mT.contiguous()
 
@@ -182,37 +219,15 @@ class LowRankIntegrator(Optimizer):
         torch._foreach_add_(moving, directions, alpha=-lr)
 
 
-class Tolerance:
-    """Truncation of each layer by itself, to a relative error.
-
-    Args:
-        tolerance: Relative error τ of a truncation, in the Frobenius norm.
-
-    Example:
-        >>> Tolerance(0.1)([torch.tensor([1.0, 0.5, 0.09, 0.02])])
-        [[0, 1]]
-    """
-
-    def __init__(self, tolerance: float) -> None:
-        self.tolerance = tolerance
-
-    def __call__(self, spectra: Sequence[Tensor]) -> list[list[int]]:
-        """Places of the singular values that are kept, at least one of each layer."""
-        kept = []
-        for spectrum in spectra:
-            tails = spectrum.double().square().flip(0).cumsum(0).flip(0).sqrt()
-            kept.append(list(range(max(1, int((tails > self.tolerance * tails[0]).sum())))))
-        return kept
-
-
 class _Step(NamedTuple):
-    # Augmented bases, the direction between them, and the SVD of the new core.
+    # Augmented bases, the direction between them, the SVD of the new core, and the sensitivities to its values.
     u: Tensor
     v: Tensor
     tangent: Tensor
     p: Tensor
     s: Tensor
     qh: Tensor
+    sensitivities: Tensor
 
 
 def low_rank_layers(model: nn.Module) -> dict[str, Any]:
@@ -260,11 +275,16 @@ def _settings(group: dict[str, Any]) -> dict[str, float]:
     return {name: group[name] for name in ("lr", "momentum", "decay")}
 
 
-def _spectrum(step: _Step) -> Tensor:
-    # Groups of a convolution share a rank: the energy that a rank holds is that of all groups. The rank of the core is
-    # what the sides of the matrix allow.
-    energies = step.s.square()
-    return energies.reshape(-1, energies.shape[-1]).sum(0).sqrt()
+def _joined(values: Tensor) -> Tensor:
+    # Groups of a convolution share a rank: the energy that a rank holds is that of all groups.
+    return values.reshape(-1, values.shape[-1]).square().sum(0).sqrt()
+
+
+def _svd(core: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    # Small, so double precision costs little; in single, LAPACK's divide and conquer has failed on such cores.
+    exact = (core.cpu() if core.device.type == "mps" else core).double()
+    p, s, qh = torch.linalg.svd(exact, full_matrices=False)
+    return p.to(core), s.to(core), qh.to(core)
 
 
 def _set(parameter: nn.Parameter, value: Tensor) -> None:

@@ -1,7 +1,6 @@
 """What happens beside the training: the last state on disk, and the end that a signal asks for."""
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from eckart.methods.method import Method
 from eckart.results.atomic import replacing
-from eckart.runs.checkpoint import check, read_checkpoint
+from eckart.runs.checkpoint import check, form_of, read_checkpoint
 from eckart.runs.interruption import StopSignals
 
 
@@ -26,21 +25,14 @@ class LastState(Callback):
         self._path, self._identity, self._seconds = path, identity, seconds
         self._written = time.monotonic()
 
-    def kept_step(self, form: Mapping[str, Any]) -> int | None:
+    def kept_step(self, method: Method, trainer: Trainer) -> int | None:
         """Step of the state that an earlier run of the same config left; None if there is none that can be used.
 
         Args:
-            form: Keys, types and shapes of this run's own checkpoints.
+            method: What is trained; it takes the shapes of the state that is used.
+            trainer: Its trainer.
         """
-        try:
-            kept = read_checkpoint(self._path)
-            if kept.get("identity") != self._identity:
-                return None
-            check(kept, form)
-        except (OSError, ValueError):
-            # A state that cannot be used is no obstacle to training from the start.
-            return None
-        return kept["eckart"].get("step_count", kept["global_step"])
+        return step_of(self._path, method, trainer, self._identity)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -75,6 +67,60 @@ class LastState(Callback):
             # Takes part in what all processes do for a checkpoint; the first alone writes it.
             trainer.save_checkpoint(self._path)
         self._written = time.monotonic()
+
+
+class CommonState(Callback):
+    """Keeps the state after the first epochs, which other jobs of the sweep begin with, and the history up to it.
+
+    Args:
+        path: The checkpoint.
+        history: The history of the job.
+    """
+
+    def __init__(self, path: Path, history: Path) -> None:
+        self.path, self._history = path, history
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the state where the epochs that are common have ended."""
+        assert isinstance(pl_module, Method)
+        if trainer.current_epoch + 1 != pl_module.common_epochs or pl_module.trainer.should_stop or self.path.exists():
+            return
+        self.path.parent.mkdir(exist_ok=True)
+        if self._history.is_file():
+            with replacing(self.path.with_suffix(".csv")) as partial:
+                partial.write_bytes(self._history.read_bytes())
+        with replacing(self.path) as partial:
+            trainer.save_checkpoint(partial)
+
+    def take(self, method: Method, trainer: Trainer) -> int | None:
+        """Step of a state that another job left, whose history becomes this one's; None if there is none."""
+        step = step_of(self.path, method, trainer, None)
+        if step is not None and (kept := self.path.with_suffix(".csv")).is_file():
+            with replacing(self._history) as partial:
+                partial.write_bytes(kept.read_bytes())
+        return step
+
+
+def step_of(path: Path, method: Method, trainer: Trainer, identity: str | None) -> int | None:
+    """Step of a state that a training can continue from; None if it cannot.
+
+    Args:
+        path: The checkpoint.
+        method: What is trained; it takes the shapes of a state that can be used.
+        trainer: Its trainer.
+        identity: What the state must be on the way to; None for anything.
+    """
+    try:
+        kept = read_checkpoint(path)
+        if identity is not None and kept.get("identity") != identity:
+            return None
+        method.take_shape(kept)
+        check(kept, form_of(method, trainer))
+    except (OSError, ValueError):
+        # A state that cannot be used is no obstacle to training from the start.
+        method.take_shape(None)
+        return None
+    return int(kept["eckart"].get("step_count", kept["global_step"]))
 
 
 class Interruption(Callback):

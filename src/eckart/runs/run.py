@@ -20,11 +20,12 @@ from eckart.errors import concerns_all, prefixed
 from eckart.linalg.held_out import HeldOutReference
 from eckart.linalg.reference import ObservedReference, Reference
 from eckart.methods.method import Method
+from eckart.methods.network import Network
 from eckart.methods.optimizers import on_cpu
 from eckart.results.history import HISTORY, History
 from eckart.results.ids import write_ids
 from eckart.results.result import FACTORS, MODEL
-from eckart.runs.callbacks import Interruption, LastState
+from eckart.runs.callbacks import CommonState, Interruption, LastState
 from eckart.runs.checkpoint import check, form_of, read_checkpoint
 from eckart.runs.choosing_rank import with_ranks
 from eckart.runs.drawing import Subject
@@ -78,6 +79,7 @@ class _Conductor:
     histories: list[History]
     logger: StackLogger
     last_state: LastState
+    common: CommonState | None
 
 
 def _train(stack: Stack, outcome: Outcome) -> list[dict[str, Any]]:
@@ -117,9 +119,8 @@ def _train(stack: Stack, outcome: Outcome) -> list[dict[str, Any]]:
 
 def _test(method: Method, trainer: Trainer, data: MatrixData | RatingsData) -> None:
     """Read the test set, once, with the net as it is at the end."""
-    assert isinstance(data, SampleData)
-    result = method.fields(0)
-    if result["status"] == "completed":
+    assert isinstance(data, SampleData) and isinstance(method, Network)
+    if not method.diverged:
         method.enter(method.max_epochs)
     trainer.test(method, dataloaders=data.test_dataloader(), verbose=False)
 
@@ -243,7 +244,9 @@ def _conductor(
         method.block_steps = 1
     options = trainer_options(asked)
     # The config's callbacks find the metrics of the step, and the state that is saved after them holds theirs.
-    callbacks: list[Any] = [recorder, *asked, last_state, Interruption()]
+    path = stack.common(method.common_settings) if method.common_epochs else None
+    common = None if path is None else CommonState(path, stack.jobs[0].folder / HISTORY)
+    callbacks: list[Any] = [recorder, *asked, last_state, *([common] if common else []), Interruption()]
     if node.enable_progress_bar and not options["enable_progress_bar"]:
         callbacks.append(Progress(recorder))
     logger = StackLogger(histories, outcome.trackers, floors(reference))
@@ -264,7 +267,7 @@ def _conductor(
     if not trainer.is_global_zero:
         for silent in histories:
             silent.path = None
-    return _Conductor(trainer, histories, logger, last_state)
+    return _Conductor(trainer, histories, logger, last_state, common)
 
 
 def _track(stack: Stack, method: Method, outcome: Outcome) -> None:
@@ -278,19 +281,31 @@ def _track(stack: Stack, method: Method, outcome: Outcome) -> None:
             outcome.trackers[member] += [run] if run is not None else []
 
 
+def _common(method: Method, conductor: _Conductor) -> Path | None:
+    """The state that another job of the sweep left after the epochs that both have in common."""
+    common = conductor.common
+    kept = None if common is None else common.take(method, conductor.trainer)
+    if common is None or kept is None:
+        return None
+    for history in conductor.histories:
+        history.resume(kept)
+    return common.path
+
+
 def _checkpoint(stack: Stack, method: Method, conductor: _Conductor) -> Path | None:
-    first, form = stack.jobs[0], form_of(method, conductor.trainer)
-    kept = conductor.last_state.kept_step(form) if first.resumes else None
+    first = stack.jobs[0]
+    kept = conductor.last_state.kept_step(method, conductor.trainer) if first.resumes else None
     if kept is not None:
         for history in conductor.histories:
             history.resume(kept)
         return stack.checkpoint
     if first.config.ckpt is None:
-        return None
+        return _common(method, conductor)
     path = Path(first.config.ckpt)
     try:
         found = read_checkpoint(path)
-        check(found, form)
+        method.take_shape(found)
+        check(found, form_of(method, conductor.trainer))
     except FileNotFoundError:
         raise FileNotFoundError(f"There is no checkpoint at ckpt={path}.") from None
     except ValueError as error:

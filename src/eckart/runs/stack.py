@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from eckart.config import plain
 from eckart.results.result import CHECKPOINT
+from eckart.runs.fingerprint import fingerprint
 from eckart.runs.job import Job
 
 _STATES = ".stacks"
@@ -40,6 +42,23 @@ class Stack:
             return first.folder / CHECKPOINT
         digest = hashlib.sha256(self.identity.encode()).hexdigest()[:16]
         return first.sweep / _STATES / f"{digest}.ckpt"
+
+    def common(self, settings: Sequence[str]) -> Path | None:
+        """File of a state that jobs of the sweep share which differ in no other than these settings of the method.
+
+        Args:
+            settings: Names of the settings of the method that decide that state.
+
+        Returns:
+            The file; None for a single run, and where the method has no such settings.
+        """
+        first = self.jobs[0]
+        if not settings or first.sweep is None or len(self.jobs) > 1:
+            return None
+        config = plain(first.config)
+        config["method"] = {name: value for name, value in config["method"].items() if name in settings}
+        del config["rank"], config["budget"]
+        return first.sweep / _STATES / f"common-{fingerprint(config)}.ckpt"
 
     def forget(self) -> None:
         """Remove the state."""
