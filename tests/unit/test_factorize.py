@@ -1,6 +1,8 @@
+import functools
 import json
 import math
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,9 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 import eckart
-from eckart.compression import costs
 from eckart.compression.factorized import Factorized
 from eckart.compression.latency import Comparison
+from eckart.compression.speed import Speed
 from eckart.nn.low_rank_conv import LowRankConv2d
 from eckart.nn.low_rank_embedding import LowRankEmbedding
 from eckart.nn.low_rank_linear import LowRankLinear
@@ -296,10 +298,14 @@ def test_encoders_do_not_take_the_path_that_reads_dense_weights(language: Langua
 SWITCHES = ("activation_relu_or_gelu", "use_nested_tensor", "_qkv_same_embed_dim")
 
 
+def only_the_head(model: Any, x: Tensor) -> Any:
+    return model.head(x)
+
+
 def test_in_place_and_when_it_fails(language: Language) -> None:
     names = [name for name, _ in language.named_modules()]
     with pytest.raises(ValueError, match=r"^Inputs must reach .* Found no input at 'encoder.* and 9 more\.$"):
-        eckart.factorize(language, 0.5, [torch.ones(2, 8)], inplace=True, forward=lambda model, x: model.get_submodule("head")(x))
+        eckart.factorize(language, 0.5, [torch.ones(2, 8)], inplace=True, forward=only_the_head)
     assert [name for name, _ in language.named_modules()] == names
     found = eckart.factorize(language, 0.6, [tokens()], inplace=True, **RELATIVE)
     assert found.model is language
@@ -315,40 +321,20 @@ def test_half_precision_is_computed_in_double_and_rounded(dtype: torch.dtype) ->
     assert 0 < found.layers[0].excess < torch.finfo(dtype).eps
 
 
-def test_layers_that_would_be_slower_stay_dense(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_that_are_asked_for_stay_dense_where_they_are_slower(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def compare(dense: nn.Module, low: nn.Module, inputs: Any) -> Comparison:
         slow = isinstance(dense, nn.Conv2d)
         return Comparison(1.0, 2.0, 2.0, 1.9, 2.1) if slow else Comparison(1.0, 0.5, 0.5, 0.4, 0.6)
 
-    monkeypatch.setattr(costs, "compare_modules", compare)
-    found = eckart.factorize(small, 0.6, [images()], sensitivity="relative")
-    got = {layer.path: layer for layer in found.layers}
-    assert {path for path, layer in got.items() if "slower" in layer.why} == {"first", "second"} - {
-        path for path, layer in got.items() if "fits" in layer.why
-    }
-    assert got["wide"].ratio == 0.5
-    assert found.parameters <= 0.6 * found.dense_parameters
-    law = (
-        r"^The budget must be at least 0\.\d+ of the parameters, what the least ranks leave with \d layers dense that "
-    )
-    with pytest.raises(ValueError, match=law + r"would be slower: see keep_slower\. Found 0\.08\.$"):
-        eckart.factorize(small, 0.08, [images()], sensitivity="relative")
-    assert eckart.factorize(small, rank=2, inputs=[images()]).layers[0].why == "dense: slower at rank 2"
-
-
-def test_a_budget_of_latency(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Each layer takes a second for each parameter of its weight, and the rest of the model 100 more.
-    weights = sum(m.weight.numel() for m in small.modules() if isinstance(m, nn.Conv2d | nn.Linear))
-    monkeypatch.setattr(costs, "seconds", lambda functions: [weights + 100.0])
-
-    def seconds(dense: Any, build: Callable[[int], Any], ranks: list[int], args: Any) -> tuple[list[float], float]:
-        sizes = [build(rank) for rank in ranks]
-        return [float(low.left.numel() + low.right.numel()) for low in sizes], float(dense.weight.numel())
-
-    monkeypatch.setattr(costs, "rank_seconds", seconds)
-    found = eckart.factorize(small, 0.5, [images()], of="latency", **RELATIVE)
-    taken = 100 + sum(layer.parameters for layer in found.layers)
-    assert 0.45 < taken / (weights + 100) <= 0.5
+    module = sys.modules["eckart.compression.factorize"]
+    monkeypatch.setattr(module, "Speed", functools.partial(Speed, compare=compare))
+    found = eckart.factorize(small, rank=2, inputs=[images()])
+    assert [layer.rank for layer in found.layers] == [None, None, 2, 2]
+    assert found.layers[0].why == "dense: rank 2 takes 2.00 times the dense layer's time at batch 1"
+    kept = eckart.factorize(small, rank=2, inputs=[images()], keep_slower=True)
+    assert [layer.rank for layer in kept.layers] == [2, 2, 2, 2]
 
 
 def test_a_loss_of_ones_own(small: Small) -> None:

@@ -88,9 +88,7 @@ def test_bad_inputs_are_refused() -> None:
         ValueError, match=r"^Inputs must be finite\. Found NaN or infinity in batch 1, at layer 'shared'"
     ):
         gather(net, layers, [torch.ones(2, 3), torch.tensor([[1.0, torch.nan, 1.0]])])
-    law = (
-        r"^Inputs must reach every layer that is to be factorized, or exclude= must name it\. Found no input at 'id"
-    )
+    law = r"^Inputs must reach every layer that is to be factorized, or exclude= must name it\. Found no input at 'id"
     with pytest.raises(ValueError, match=law):
         gather(net, find(net).layers, [torch.ones(2, 3)])
     assert not net.shared._forward_pre_hooks
