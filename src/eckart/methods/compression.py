@@ -52,7 +52,7 @@ class Compression(Network):
         budget: float | None,
         of: str = "parameters",
         layers: str | Sequence[str] = "*",
-        sensitivity: str = "auto",
+        sensitivity: str | None = None,
         keep_slower: bool = False,
         epochs: int = 10,
         lowering: Sequence[float] = (),
