@@ -28,6 +28,9 @@ class Compression(Network):
         budget: Share of the dense net that may be left; None where a rank is asked for.
         of: What the budget is a share of, as of :func:`eckart.factorize`.
         layers: Patterns of the paths of the layers that may be factorized.
+        sensitivity: What an error of a layer is worth, as of :func:`eckart.factorize`.
+        keep_slower: Whether a layer gets low rank also where that is slower; if not, the ranks depend on times that are
+            measured.
         epochs: Passes over the training samples before; a net that begins with given weights has none.
         lowering: Budgets on the way, falling, above the last one; at each the net is fine-tuned.
         fine_tuning: Passes after the layers were factorized, at each budget.
@@ -49,6 +52,8 @@ class Compression(Network):
         budget: float | None,
         of: str = "parameters",
         layers: str | Sequence[str] = "*",
+        sensitivity: str = "auto",
+        keep_slower: bool = False,
         epochs: int = 10,
         lowering: Sequence[float] = (),
         fine_tuning: int = 10,
@@ -67,7 +72,7 @@ class Compression(Network):
         if not 0 <= distillation <= 1:
             raise ValueError(f"distillation must be a share of the loss, from 0 to 1. Found {distillation}.")
         super().__init__(*samples, **network)
-        self._of, self._patterns = of, layers
+        self._of, self._patterns, self._sensitivity, self._keep_slower = of, layers, sensitivity, keep_slower
         self._distillation, self._temperature, self._scaled = distillation, temperature, scaled
         self.factorized: Factorized | None = None
         self.dense: nn.Module | None = None
@@ -93,6 +98,8 @@ class Compression(Network):
             inputs=list(self._calibration()),
             of=self._of,
             layers=self._patterns,
+            sensitivity=self._sensitivity,
+            keep_slower=self._keep_slower,
             seed=self.seeds[0],
         )
         self.net = self.factorized.model

@@ -15,6 +15,7 @@ from eckart.linalg.random import stream
 from eckart.methods.method import Method
 from eckart.methods.optimizers import restore_settings, solver_class
 from eckart.optim import schedules
+from eckart.optim.scaled_gd import ScaledGD
 from eckart.optim.schedules import Schedule
 
 
@@ -81,8 +82,9 @@ class Network(Method):
         weights: Mapping[str, Tensor] | None = None,
     ) -> None:
         super().__init__(ranks, seeds)
-        if (solver := solver_class(optimizer)) is not None:
-            raise ValueError(f"A net needs an optimizer like optimizer=adam. Found {solver.__name__}.")
+        made = getattr(optimizer, "func", optimizer)
+        if solver_class(optimizer) is not None or made is ScaledGD:
+            raise ValueError(f"A net needs an optimizer like optimizer=adam. Found {made.__name__}.")
         self.make_optimizer, self.schedule = optimizer, schedule
         self.samples, self.image, self.dtype_of_training = (inputs, labels), image, dtype
         self.classes = int(labels.max()) + 1
