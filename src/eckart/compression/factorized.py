@@ -118,7 +118,7 @@ class Factorized:
         refused: Mapping[str, str],
     ) -> None:
         self.model, self.places, self.layers, self.refused = model, places, layers, dict(refused)
-        self.dense_parameters, self.parameters = counts["dense_parameters"], counts["parameters"]
+        self.dense_parameters, self.parameters = counts["dense_parameters"] or 0, counts["parameters"] or 0
         self.dense_multiply_adds, self.multiply_adds = counts["dense_multiply_adds"], counts["multiply_adds"]
 
     def defactorize(self) -> nn.Module:

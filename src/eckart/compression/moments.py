@@ -199,5 +199,6 @@ def gather(
         raise ValueError("inputs must give at least one batch. Found none.")
     if missed := [path for path, found in moments.items() if not found.rows]:
         law = "Inputs must reach every layer that is to be factorized, or exclude= must name it"
-        raise ValueError(f"{law}. Found no input at {', '.join(map(repr, missed))}.")
+        more = f" and {len(missed) - 3} more" if len(missed) > 3 else ""
+        raise ValueError(f"{law}. Found no input at {', '.join(map(repr, missed[:3]))}{more}.")
     return moments, first
