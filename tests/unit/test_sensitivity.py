@@ -1,8 +1,7 @@
 """What a rank adds to the loss: against closed forms, and prediction against measurement."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -42,22 +41,7 @@ def test_moments_of_each_layer_from_gradients_sample_by_sample() -> None:
     assert net.training
 
 
-def at(net: nn.Linear, truncated: Callable[[int], Tensor]) -> Callable[[int], AbstractContextManager[None]]:
-    """The net at a rank, for a while."""
-
-    @contextmanager
-    def inside(rank: int) -> Iterator[None]:
-        dense = net.weight.detach().clone()
-        with torch.no_grad():
-            net.weight.copy_(truncated(rank))
-        yield
-        with torch.no_grad():
-            net.weight.copy_(dense)
-
-    return inside
-
-
-def logistic() -> tuple[nn.Linear, Tensor, Callable[[int], Tensor]]:
+def logistic(rank: int) -> tuple[nn.Linear, Tensor, Callable[[int], Tensor], Tensor]:
     """A net of one layer with a single input, for which the second order is exact up to the third."""
     torch.manual_seed(0)
     net = nn.Linear(6, 5, bias=False).double()
@@ -66,16 +50,16 @@ def logistic() -> tuple[nn.Linear, Tensor, Callable[[int], Tensor]]:
     s = s * torch.tensor([1, 0.5, 0.02, 0.01, 0.005])
     with torch.no_grad():
         net.weight.copy_((u * s) @ vh)
-    return net, x, lambda k: (u[:, :k] * s[:k]) @ vh[:k]
+    return net, x, lambda k: (u[:, :k] * s[:k]) @ vh[:k], s
 
 
 def test_the_divergence_is_the_fisher_form_to_second_order() -> None:
-    net, x, truncated = logistic()
+    net, x, truncated, _ = logistic(2)
     p = net(x).softmax(-1)[0].detach()
     fisher = torch.diag(p) - torch.outer(p, p)
     divergence = Divergence(net, [x, x])
     assert divergence() == 0
-    losses = measured(divergence, {"layer": at(net, truncated)}, {"layer": 5}, count=5)["layer"]
+    losses = measured(divergence, {"": net.weight}, {"": truncated}, {"": 5}, count=5)[""]
     delta = truncated(5) - truncated(2)
     assert losses[1] == pytest.approx(0.5 * float((delta @ x[0]) @ fisher @ (delta @ x[0])), rel=0.05)
     assert torch.equal(net.weight, truncated(5))
@@ -104,13 +88,10 @@ def test_what_follows_may_write_in_place() -> None:
 
 
 def test_a_loss_that_is_not_finite_names_the_layer() -> None:
-    net, x, truncated = logistic()
-    spoiled = at(net, lambda rank: truncated(rank) * math.nan)
-    with pytest.raises(ValueError, match="must be finite"):
-        measured(Divergence(net, [x]), {"layer": spoiled}, {"layer": 5})
+    net, _, truncated, _ = logistic(2)
     found = iter([0.0, math.inf])
     with pytest.raises(ValueError, match=r"^The loss must be finite\. Found inf for the model with layer at rank 1\.$"):
-        measured(lambda: next(found), {"layer": at(net, truncated)}, {"layer": 5})
+        measured(lambda: next(found), {"layer": net.weight}, {"layer": truncated}, {"layer": 5})
 
 
 def test_a_layer_that_is_not_reached_is_named() -> None:
@@ -141,4 +122,4 @@ def test_what_is_refused(batches: list[Tensor], law: str) -> None:
     with pytest.raises(ValueError, match=law):
         output_moments(net, {"": net}, batches)
     with pytest.raises(ValueError, match=law):
-        Divergence(net, batches)()
+        measured(Divergence(net, batches), {"": net.weight}, {"": lambda rank: net.weight}, {"": 2})

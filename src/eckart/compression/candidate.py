@@ -1,6 +1,7 @@
 """A layer together with its inputs: what each rank would lose and cost, and the factors."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -11,15 +12,15 @@ from torch import Tensor, nn
 from eckart.compression.layers import Form, Layer, dense_weight
 from eckart.compression.moments import Moments
 from eckart.compression.two_sided import TwoSided, two_sided
-from eckart.linalg.svd import balance, singular_values
+from eckart.linalg.svd import singular_values
 from eckart.linalg.whitened import Whitened, loss_on_inputs, whitened
-from eckart.nn.low_rank_conv import unfolded
+from eckart.nn.low_rank_conv import folded, unfolded
 
+TINY = torch.finfo(torch.float64).tiny
+# Of the mean of a metric's diagonal, added to it.
+DAMPING = 0.01
 # Columns of a convolution's matrix up to which all forms are tried; of larger ones the two of the literature.
 ALL_FORMS = 1200
-# Share of the mean that is added to the moment of the gradients in all directions: those that few samples show as
-# irrelevant may matter for others.
-DAMPING = 1e-3
 
 
 class Option(NamedTuple):
@@ -60,52 +61,74 @@ class Certificate:
         return self.error - self.optimum
 
 
+def _diagonal(gradient: Tensor) -> Tensor:
+    """Of a moment, or of one of which only the diagonal is known."""
+    return gradient if gradient.dim() == 1 else gradient.diagonal()
+
+
 class Candidate:
     """A layer that can be factorized, and the moments of its inputs.
 
     Args:
         layer: The layer, dense.
         moments: Moments of the inputs of each of its modules, by path; None for the plain SVD of the weight.
-        gradients: Moments of the loss's gradients at its outputs, as of
-            :func:`~eckart.compression.sensitivity.output_moments`, by path: losses are those of the model, to second
-            order. None: losses are errors of the outputs.
-
-    Attributes:
-        of_model: Whether twice the loss of the model is what the losses are.
+        gradients: Second moments of the loss's gradients at the outputs of each of its modules, by path: what the loss
+            minds. None for outputs that all count alike.
     """
 
     def __init__(
         self, layer: Layer, moments: Mapping[str, Moments] | None, gradients: Mapping[str, Tensor] | None = None
     ) -> None:
         self.layer = layer
-        self.outputs = None if gradients is None else _outputs(layer, gradients)
-        self.of_model = self.outputs is not None
         self.dense = layer.weight.detach().double().clone()
         biases = [module._parameters.get("bias") for module in layer.modules]
         self.biases = [None if bias is None else bias.detach().double().clone() for bias in biases]
         self._moments = None if moments is None else [moments[path] for path in layer.module_paths]
-        self.moment, self.metric = self._metrics()
+        given = None if gradients is None else [gradients[path].to(self.dense.device) for path in layer.module_paths]
+        self.moment, self.metric = self._metrics(given)
 
-    def _metrics(self) -> tuple[Tensor | None, Tensor | None]:
-        """Second moment of the inputs, and of the outputs for embeddings, that the loss is taken in."""
+    def _metrics(self, gradients: Sequence[Tensor] | None) -> tuple[Tensor | None, Tensor | None]:
+        """Second moments of the inputs and of the outputs that the loss is taken in."""
         if self._moments is None:
             return None, None
-        kinds = [isinstance(module, nn.Embedding) for module in self.layer.modules]
-        if all(kinds):
-            shares = torch.stack([moments.mean() for moments in self._moments]).sum(0)
-            return None, shares
-        seen = [
-            moments.second() if bias is None else moments.covariance()
-            for moments, bias, embedding in zip(self._moments, self.biases, kinds, strict=True)
-            if not embedding
-        ]
-        moment = torch.stack(seen).sum(0)
-        if any(kinds):
-            # Every token counts alike, and both layers count alike, relative to their outputs.
-            energy = loss_on_inputs(self.dense, moment)
-            eye = torch.eye(len(moment), dtype=moment.dtype, device=moment.device)
-            moment = moment / energy + eye / self.dense.square().sum() if energy > 0 else eye
-        return moment, None
+        several, m = len(self.layer.modules) > 1, self.dense.shape[0]
+        moment: Any = 0
+        metric = None
+        self._scales = [1.0] * len(self.layer.modules)
+        for place, module in enumerate(self.layer.modules):
+            gradient = None if gradients is None else gradients[place]
+            if isinstance(module, nn.Embedding):
+                shares = self._moments[place].mean()
+                if not several:
+                    # A row for each token, and its entries are the outputs.
+                    return gradient, shares
+                # Beside another layer every token counts alike.
+                eye = torch.eye(self.dense.shape[1], dtype=torch.float64, device=self.dense.device)
+                moment = moment + (eye / self.dense.square().sum() if gradient is None else gradient / m)
+                continue
+            plain = self._moments[place]
+            seen = plain.second() if self.biases[place] is None else plain.covariance()
+            if gradient is None and several:
+                # Layers with one weight count alike, relative to their outputs.
+                energy = loss_on_inputs(self._as_matrix(self.dense), seen).sum()
+                self._scales[place] = 1 / float(energy.clamp(min=TINY))
+            elif gradient is not None and several:
+                self._scales[place] = float(_diagonal(gradient).mean())
+            elif gradient is not None:
+                metric = self._damped(gradient)
+            moment = moment + seen * self._scales[place]
+        return moment, metric
+
+    def _damped(self, gradient: Tensor) -> Tensor:
+        """A metric of the outputs, of each group; the mean over a sample says little of directions that it has not."""
+        more = DAMPING * _diagonal(gradient).mean()
+        groups, size = self.layer.groups, len(gradient) // self.layer.groups
+        if gradient.dim() == 1:
+            return gradient + more if groups == 1 else (gradient + more).unflatten(0, (groups, size))
+        metric = gradient + more * torch.eye(len(gradient), dtype=gradient.dtype, device=gradient.device)
+        if groups == 1:
+            return metric
+        return torch.stack([metric[g * size : (g + 1) * size, g * size : (g + 1) * size] for g in range(groups)])
 
     @cached_property
     def best(self) -> dict[Form, Whitened | TwoSided | list[TwoSided]]:
@@ -116,15 +139,14 @@ class Candidate:
         if len(forms) > 2 and self.dense[0].numel() > ALL_FORMS:
             forms = forms[:2]
         for form in forms:
-            weighed = self.dense if self.outputs is None else self.outputs.weigh(self.dense)
             if plain or form == forms[0]:
-                matrix = weighed if form is None else unfolded(weighed, form, layer.groups)
-                found[form] = whitened(matrix, self.moment, self.metric if self.outputs is None else None)
+                found[form] = whitened(layer.matrix(form), self.moment, self.metric)
             else:
                 assert form is not None and self.moment is not None
                 moments = self.moment if layer.groups > 1 else self.moment[None]
-                parts = zip(weighed.chunk(layer.groups), moments, strict=True)
-                found[form] = [two_sided(weight, form, moment) for weight, moment in parts]
+                metrics = [None] * len(moments) if self.metric is None else self.metric.expand(len(moments), -1, -1)
+                parts = zip(self.dense.chunk(layer.groups), moments, metrics, strict=True)
+                found[form] = [two_sided(weight, form, moment, metric) for weight, moment, metric in parts]
         return found
 
     def losses(self, form: Form) -> Tensor:
@@ -158,17 +180,11 @@ class Candidate:
         assert option.rank is not None
         best, rank = self.best[option.form], option.rank
         if not isinstance(best, list):
-            left, right = best.factors(rank)
-        else:
-            pairs = [part.factors(min(rank, len(part.losses) - 1)) for part in best]
-            lefts = [nn.functional.pad(left, (0, rank - left.shape[1])) for left, _ in pairs]
-            rights = [nn.functional.pad(right, (0, 0, 0, rank - len(right))) for _, right in pairs]
-            left, right = (torch.stack(lefts), torch.stack(rights)) if len(pairs) > 1 else (lefts[0], rights[0])
-        if self.outputs is None:
-            return left, right
-        # Rows are outputs times places of the kernel, those of one output together.
-        rows = left.reshape(len(self.dense), -1)
-        return balance(self.outputs.unweigh(rows).reshape(left.shape), right)
+            return best.factors(rank)
+        pairs = [part.factors(min(rank, len(part.losses) - 1)) for part in best]
+        lefts = [nn.functional.pad(left, (0, rank - left.shape[1])) for left, _ in pairs]
+        rights = [nn.functional.pad(right, (0, 0, 0, rank - len(right))) for _, right in pairs]
+        return (torch.stack(lefts), torch.stack(rights)) if len(pairs) > 1 else (lefts[0], rights[0])
 
     @torch.no_grad()
     def fill(self, replaced: list[Any], option: Option) -> None:
@@ -178,34 +194,59 @@ class Candidate:
             module.left.copy_(left)
             module.right.copy_(right)
             if (bias := self.biases[place]) is not None:
-                module.bias.copy_(bias + self._shift(module, place))
+                module.bias.copy_(bias + self._shift(self._lost(module), place))
 
-    def _shift(self, module: nn.Module, place: int) -> Tensor:
-        """What the layer loses at the mean of its inputs, ``(out,)``."""
+    @contextlib.contextmanager
+    def trying(self, form: Form) -> Iterator[Callable[[int], Tensor]]:
+        """Gives the dense weight of a rank, and shifts the biases of the layers for it; restores them at the end."""
+        biases = [module._parameters.get("bias") for module in self.layer.modules]
+        before = [None if bias is None else bias.detach().clone() for bias in biases]
+
+        @torch.no_grad()
+        def truncated(rank: int) -> Tensor:
+            left, right = self.factors(Option(rank, form, 0.0, 0))
+            weight = left @ right
+            if form is not None:
+                weight = folded(weight, self.dense.shape, form, self.layer.groups)
+            for place, bias in enumerate(biases):
+                if bias is not None and (old := before[place]) is not None:
+                    bias.copy_(old + self._shift(self._as_matrix(self.dense - weight), place))
+            return weight
+
+        try:
+            yield truncated
+        finally:
+            with torch.no_grad():
+                for bias, value in zip(biases, before, strict=True):
+                    if bias is not None and value is not None:
+                        bias.copy_(value)
+
+    def _shift(self, lost: Tensor, place: int) -> Tensor:
+        """What a part of the weight gives for the mean of the inputs, ``(out,)``."""
         if self._moments is None:
             return torch.zeros(len(self.dense), dtype=torch.float64, device=self.dense.device)
-        lost = self._lost(module)
         return (lost @ self._moments[place].mean()[..., None]).flatten()
 
     def _lost(self, module: Any) -> Tensor:
         """Dense weight minus that of a layer, as the matrix that patches are multiplied with."""
         # The product of the factors that the layer has, not rounded once more.
-        lost = self.dense - dense_weight(module, module.left.double(), module.right.double())
+        return self._as_matrix(self.dense - dense_weight(module, module.left.double(), module.right.double()))
+
+    def _as_matrix(self, weight: Tensor) -> Tensor:
         first = self.layer.forms()[0]
-        return lost if first is None else unfolded(lost, first, self.layer.groups)
+        return weight if first is None else unfolded(weight, first, self.layer.groups)
 
     @torch.no_grad()
     def certificate(self, replaced: list[Any], option: Option) -> Certificate:
         """Measure layers of low rank on the inputs, by the weights and biases that they have."""
-        difference = self._lost(replaced[0])
-        if self.outputs is not None:
-            difference = self.outputs.weigh(difference.reshape(len(self.dense), -1)).reshape(difference.shape)
-        metric = self.metric if self.outputs is None else None
-        lost = float(loss_on_inputs(difference, self.moment, metric).sum())
+        lost = float(loss_on_inputs(self._lost(replaced[0]), self.moment, self.metric).sum())
         for place, module in enumerate(replaced):
             if self._moments is not None and (bias := self.biases[place]) is not None:
-                off = bias + self._shift(module, place) - module.bias.double()
-                lost += float((off if self.outputs is None else self.outputs.weigh(off[:, None])).square().sum())
+                rest = (bias + self._shift(self._lost(module), place) - module.bias.double()).unflatten(
+                    0, (self.layer.groups, -1)
+                )
+                rest = rest[..., None] if self.layer.groups > 1 else rest[0, :, None]
+                lost += self._scales[place] * float(loss_on_inputs(rest, None, self.metric).sum())
         least, exact = self._least(option)
         energy = self.energy
         if energy == 0:
@@ -225,42 +266,3 @@ class Candidate:
     def spectrum(self) -> Tensor:
         """Singular values of the weight as the matrix of its first form."""
         return singular_values(self.layer.matrix(self.layer.forms()[0]).double())
-
-
-class _Outputs:
-    """A metric of the outputs of a layer, ``(m, m)`` or a diagonal ``(m,)``, and how weights are held against it."""
-
-    def __init__(self, moment: Tensor, groups: int) -> None:
-        m = len(moment)
-        if moment.dim() > 1 and groups > 1:
-            # Outputs of different groups have no weights in common.
-            owner = torch.arange(m, device=moment.device) // (m // groups)
-            moment = torch.where(owner[:, None] == owner, moment, 0)
-        if moment.dim() == 1:
-            self._root = (moment + DAMPING * moment.mean()).sqrt()
-            self._inverse = 1 / self._root
-            return
-        values, vectors = torch.linalg.eigh((moment + moment.mT) / 2)
-        values = (values.clamp(min=0) + DAMPING * values.mean()).sqrt()
-        self._root, self._inverse = (vectors * values) @ vectors.mT, (vectors / values) @ vectors.mT
-
-    def weigh(self, weight: Tensor) -> Tensor:
-        """``G^½ W``, of the shape of W."""
-        return self._applied(self._root, weight)
-
-    def unweigh(self, weight: Tensor) -> Tensor:
-        """``G^-½ W``."""
-        return self._applied(self._inverse, weight)
-
-    def _applied(self, factor: Tensor, weight: Tensor) -> Tensor:
-        rows = weight.reshape(len(weight), -1)
-        return (factor @ rows if factor.dim() > 1 else factor[:, None] * rows).reshape(weight.shape)
-
-
-def _outputs(layer: Layer, gradients: Mapping[str, Tensor]) -> _Outputs | None:
-    """The metric of a layer's outputs; None for embeddings, and where the loss does not depend on it."""
-    if any(isinstance(module, nn.Embedding) for module in layer.modules):
-        return None
-    moment = torch.stack([gradients[path] for path in layer.module_paths]).sum(0)
-    trace = moment.diagonal().sum() if moment.dim() > 1 else moment.sum()
-    return _Outputs(moment, layer.groups) if float(trace) > 0 else None

@@ -221,6 +221,11 @@ _PRODUCTS: dict[Any, Callable[..., int]] = {
 class _Products(TorchDispatchMode):
     """Counts products for the innermost module whose forward pass is under way."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Marking the method for torch.compile would import all of it: seconds.
+        return False
+
     def __init__(self) -> None:
         super().__init__()
         self.found: Counter[str] = Counter()

@@ -1,19 +1,21 @@
 """Any model made low-rank: the front door."""
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from eckart.compression.budgeting import OF, Chosen, Costs, in_multiply_adds, in_parameters, in_seconds, spend
+from eckart.compression.budgeting import Chosen, spend
 from eckart.compression.candidate import Candidate, Certificate, Option
-from eckart.compression.costs import MultiplyAdds, one_sample
-from eckart.compression.counting import count_parameters
+from eckart.compression.costs import Called, Costs, MultiplyAdds, Parameters, Seconds
+from eckart.compression.counting import count_parameters, evaluating
 from eckart.compression.factorized import Factorized, LayerReport, Place
 from eckart.compression.layers import (
     DENSE,
     Found,
+    Layer,
     find,
     low_rank_like,
     matches,
@@ -21,14 +23,28 @@ from eckart.compression.layers import (
     replace,
     slow_paths,
 )
-from eckart.compression.losses import KINDS, gradients, losses
-from eckart.compression.moments import Forward, gather, plain_forward
+from eckart.compression.moments import Forward, Moments, gather, plain_forward, samples_of, to_device
+from eckart.compression.ranks import (
+    Rank,
+    by_rank,
+    measured_losses,
+    predicted_losses,
+    relative_losses,
+)
+from eckart.compression.sensitivity import Divergence, NoLogits, output_moments
 from eckart.compression.speed import Speed
 from eckart.linalg.checks import require_one_of
 from eckart.nn.low_rank_attention import ProjectedAttention
-from eckart.selection.choosing import choose
 
-Rank = int | str | Mapping[str, int | str]
+# Samples that losses are measured on, and multiply-adds up to which they are by default: some seconds.
+MEASURED_SAMPLES = 1024
+MEASURED_UP_TO = 1e12
+MEASURED_RANKS = 8
+TOLD = {
+    "measured": "the measured loss of the model",
+    "second_order": "the loss of the model, to second order",
+    "relative": "errors relative to the outputs of each layer",
+}
 
 
 def factorize(
@@ -41,8 +57,9 @@ def factorize(
     layers: str | Sequence[str] = "*",
     exclude: str | Sequence[str] = (),
     embeddings: bool = False,
+    sensitivity: str | None = None,
+    loss: Callable[[nn.Module, Any], Tensor] | None = None,
     forward: Forward = plain_forward,
-    sensitivity: str = "auto",
     keep_slower: bool = False,
     inplace: bool = False,
     seed: int = 0,
@@ -60,26 +77,29 @@ def factorize(
             in float64 and rounded to the type of the weights.
         budget: Share of the whole dense model that is left, in (0, 1]: ranks are chosen so that the summed loss is
             least. One of ``budget`` and ``rank`` must be given.
-        inputs: Batches, such as a ``DataLoader``; taken once, whole. None gives the plain truncated SVD of the weights.
-        of: What the budget is a share of: ``parameters`` (with all biases), ``multiply_adds``, or ``latency``, the
-            measured time of a forward pass of one sample and of 256 at once.
+        inputs: Batches, such as a ``DataLoader``, that represent what the model is used for. None gives the plain
+            truncated SVD of the weights.
+        of: What the budget is a share of: ``parameters`` (with all biases), ``multiply_adds`` for one sample, or
+            ``latency``, measured with one sample and with 256 at once.
         rank: Instead of a budget: a rank for all layers; ``"auto"``, chosen for each from its weight by the default
             rule of ``rank=auto``; or ranks by patterns of paths, the first that matches.
         layers: Patterns of paths of the layers that may be factorized, as of ``fnmatch``.
         exclude: Patterns of paths of layers that are left as they are.
         embeddings: Whether embeddings are factorized as well.
+        sensitivity: What the budget's summed loss is made of. ``measured``: the change of ``loss``, or without one the
+            divergence of the logits, measured at some ranks of one layer at a time. ``second_order``: the loss of the
+            model to second order, with the gradients of its outputs read as logits. In both, layers are the best ones
+            in the metric of these gradients. ``relative``: errors of layers relative to their outputs. By default
+            ``measured`` where that takes few multiply-adds, else ``second_order``; ``relative`` for models without
+            logits.
+        loss: Loss of the model on a batch, for ``measured``: called with the model and the batch, gives a scalar.
         forward: Calls the model with a batch. By default a tensor is the argument, a sequence starts with it, and a
             mapping has keyword arguments.
-        sensitivity: What a layer's error is worth: ``measured``, the divergence of the model's outputs with one layer
-            at a time at some ranks; ``second_order``, the same predicted from gradients; ``relative``, the error
-            relative to the layer's outputs. ``auto`` measures where that takes few multiply-adds, else predicts, and
-            where the model's outputs are no logits, or no inputs are given, takes the relative error. All but the last
-            make layers that are best for the model's outputs instead of their own.
-        keep_slower: Whether a layer may be slower than dense. If not, ranks are measured on this machine, with one
-            sample and with 256 at once, and a layer gets none at which it is not faster, as long as the budget can be
-            met without it: then the reason says so. Ranks that are asked for are kept.
+        keep_slower: Whether layers may be of low rank that are not faster than the dense ones. Otherwise ranks are
+            measured on this machine, with one sample and with 256 at once, and a layer gets none at which it is not
+            faster, unless the budget cannot be met without: then the reason says so.
         inplace: Whether the model itself is changed, instead of a copy.
-        seed: Seed of ``rank="auto"`` and of the labels that are drawn for gradients.
+        seed: Seed of ``rank="auto"``.
 
     Returns:
         The factorized model, and what each layer got.
@@ -92,73 +112,165 @@ def factorize(
     Example:
         >>> import torch
         >>> model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
-        >>> factorized = factorize(model, budget=0.5, inputs=[torch.eye(8)])
+        >>> factorized = factorize(model, budget=0.5, inputs=[torch.eye(8)], keep_slower=True)
         >>> factorized.dense_parameters, factorized.parameters <= 106
         (212, True)
         >>> factorized.model(torch.ones(3, 8)).shape
         torch.Size([3, 4])
     """
-    _check(budget, rank, of, inputs)
-    require_one_of("sensitivity", sensitivity, KINDS)
+    _check(budget, rank, of, sensitivity, inputs)
+    if inputs is not None and iter(inputs) is inputs:
+        # A generator gives its batches once, and they are needed more than once.
+        inputs = list(inputs)
     model = model if inplace else copy.deepcopy(model)
     originals = _open(model, layers, exclude)
     try:
         found = find(model, layers, exclude, embeddings=embeddings)
         _check_found(model, found)
-        moments, kept = (None, []) if inputs is None else gather(model, found.layers, inputs, forward)
-        computed = MultiplyAdds(model, found.layers, one_sample(kept[0]), forward) if kept else None
-        slopes, _ = gradients(sensitivity, model, found.layers, kept, forward, seed)
-        candidates = [Candidate(layer, moments, slopes) for layer in found.layers]
-        if budget is not None:
-            work = computed and computed.total
-            lost, told = losses(sensitivity, model, candidates, kept, forward, work)
-            costs = _costs(of, model, candidates, computed, kept, forward)
-            timed = None if keep_slower or not kept else Speed(model, found.layers, kept[0], forward)
-            chosen = spend(candidates, lost, costs, budget, told, timed)
-        else:
-            assert rank is not None
-            chosen = [_by_rank(candidate, rank, seed) for candidate in candidates]
-            _check_ranks(rank, candidates)
+        known = _Known(model, found.layers, inputs, forward)
+        mode = (sensitivity or "auto") if budget is not None and inputs is not None else "relative"
+        gradients = known.gradients(mode, seed)
+        candidates = [Candidate(layer, known.moments, gradients) for layer in found.layers]
+        mode = known.mode(candidates, mode if gradients is not None else "relative")
+        losses = known.losses(candidates, mode, loss)
+        chosen = _chosen(candidates, losses, TOLD[mode], budget, rank, known, of, keep_slower, seed)
     except BaseException:
         _put_back(model, originals)
         raise
     dense_parameters = count_parameters(model)
-    built = [_build(model, candidate, *choice, computed) for candidate, choice in zip(candidates, chosen, strict=True)]
+    built = [_build(model, candidate, *choice, known) for candidate, choice in zip(candidates, chosen, strict=True)]
     _put_back(model, originals)
     slow_paths(model)
+    computed = known.multiply_adds
     counts: dict[str, int | None] = {"dense_parameters": dense_parameters, "parameters": count_parameters(model)}
-    counts["dense_multiply_adds"] = None if computed is None else computed.total
+    counts["dense_multiply_adds"] = None if computed is None else int(computed.total)
     counts["multiply_adds"] = None if computed is None else computed.of_model(model)
     places = [place for _, several in built for place in several]
     return Factorized(model, places, [report for report, _ in built], counts, found.refused)
 
 
-def _costs(
-    of: str,
-    model: nn.Module,
+class _Known:
+    """What the inputs say of a dense model and its layers; nothing without inputs."""
+
+    def __init__(
+        self, model: nn.Module, layers: Sequence[Layer], inputs: Iterable[Any] | None, forward: Forward
+    ) -> None:
+        self.model, self.layers, self.inputs, self.forward = model, layers, inputs, forward
+        self.moments: dict[str, Moments] | None = None
+        self.multiply_adds: MultiplyAdds | None = None
+        if inputs is not None:
+            self.moments, self.batch = gather(model, layers, inputs, forward)
+            self.multiply_adds = MultiplyAdds(model, layers, self.batch, forward)
+        self.ratios: dict[tuple[str, Option], float] = {}
+
+    def gradients(self, mode: str, seed: int) -> dict[str, Tensor] | None:
+        """Second moments of the gradients at the outputs of layers; None where they are not wanted, or, by default,
+        where the outputs of the model are no logits.
+        """
+        if mode == "relative":
+            return None
+        modules = {
+            path: module
+            for layer in self.layers
+            for path, module in zip(layer.module_paths, layer.modules, strict=True)
+        }
+        try:
+            return output_moments(Called(self.model, self.forward), modules, self._batches(), seed=seed)
+        except NoLogits:
+            if mode != "auto":
+                raise
+            return None
+
+    def mode(self, candidates: Sequence[Candidate], mode: str) -> str:
+        """What the losses are made of: by default they are measured, where that takes few multiply-adds."""
+        if mode != "auto":
+            return mode
+        assert self.multiply_adds is not None
+        passes = sum(len(candidate.best) for candidate in candidates) * MEASURED_RANKS
+        samples = sum(samples_of(batch) for (batch,) in self._some())
+        return "measured" if self.multiply_adds.total * passes * samples <= MEASURED_UP_TO else "second_order"
+
+    def losses(
+        self, candidates: Sequence[Candidate], mode: str, loss: Callable[[nn.Module, Any], Tensor] | None
+    ) -> list[list[float]]:
+        """What each option of each layer adds to the loss of the model."""
+        if mode == "second_order":
+            return predicted_losses(candidates)
+        if mode == "relative":
+            return relative_losses(candidates)
+        if loss is None:
+            return measured_losses(candidates, Divergence(Called(self.model, self.forward), self._some()))
+        return measured_losses(candidates, lambda: self._mean(loss))
+
+    def _batches(self) -> Iterator[tuple[Any]]:
+        assert self.inputs is not None
+        device = next(self.model.parameters()).device
+        return ((to_device(batch, device),) for batch in self.inputs)
+
+    def _some(self) -> list[tuple[Any]]:
+        """The first batches: as many as have few samples together, and one at least."""
+        found, samples = list[tuple[Any]](), 0
+        for (batch,) in self._batches():
+            samples += samples_of(batch)
+            if found and samples > MEASURED_SAMPLES:
+                break
+            found.append((batch,))
+        return found
+
+    def _mean(self, loss: Callable[[nn.Module, Any], Tensor]) -> float:
+        with evaluating(self.model), torch.no_grad():
+            values = [float(loss(self.model, batch)) for (batch,) in self._some()]
+        return sum(values) / len(values)
+
+
+def _chosen(
     candidates: Sequence[Candidate],
-    computed: MultiplyAdds | None,
-    kept: Sequence[Any],
-    forward: Forward,
-) -> Costs:
+    losses: Sequence[Sequence[float]],
+    told: str,
+    budget: float | None,
+    rank: Rank | None,
+    known: _Known,
+    of: str,
+    keep_slower: bool,
+    seed: int,
+) -> list[Chosen]:
+    """Ranks with reasons."""
+    speed = None
+    if not keep_slower and known.inputs is not None:
+        speed = Speed(known.model, known.layers, known.batch, known.forward)
+    if budget is not None:
+        return spend(candidates, losses, _costs(known, of), budget, told, speed)
+    assert rank is not None
+    chosen = by_rank(candidates, rank, seed)
+    return [
+        choice
+        if choice[0].rank is None or speed is None or speed.faster(c.layer, choice[0].rank, choice[0].form)
+        else (c.options[0], f"dense: {speed.why(c.layer, choice[0].form)}")
+        for c, choice in zip(candidates, chosen, strict=True)
+    ]
+
+
+def _costs(known: _Known, of: str) -> Costs:
     if of == "parameters":
-        return in_parameters(model, candidates)
-    assert computed is not None
-    return (
-        in_multiply_adds(candidates, computed)
-        if of == "multiply_adds"
-        else in_seconds(model, candidates, kept[0], forward)
-    )
+        return Parameters(known.model)
+    if of == "latency":
+        return Seconds(known.model, known.layers, known.batch, known.forward)
+    assert known.multiply_adds is not None
+    return known.multiply_adds
 
 
-def _check(budget: float | None, rank: Rank | None, of: str, inputs: Iterable[Any] | None) -> None:
+def _check(
+    budget: float | None, rank: Rank | None, of: str, sensitivity: str | None, inputs: Iterable[Any] | None
+) -> None:
     if (budget is None) == (rank is None):
         raise ValueError(f"One of budget and rank must be given. Found budget={budget}, rank={rank}.")
     if budget is not None and not 0 < budget <= 1:
         raise ValueError(f"The budget must be a share of the dense model, 0 < budget <= 1. Found {budget}.")
-    require_one_of("of", of, OF)
+    require_one_of("of", of, ["parameters", "multiply_adds", "latency"])
     if of != "parameters" and inputs is None:
         raise ValueError(f"A budget of {of} needs inputs. Found None.")
+    if sensitivity is not None:
+        require_one_of("sensitivity", sensitivity, ["second_order", "measured", "relative"])
     for name, value in (rank if isinstance(rank, Mapping) else {"*": rank}).items():
         whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
         if rank is not None and not whole and value != "auto":
@@ -195,40 +307,12 @@ def _put_back(model: nn.Module, originals: Mapping[str, nn.Module]) -> None:
             replace(model, [path], module)
 
 
-def _by_rank(candidate: Candidate, rank: Rank, seed: int) -> Chosen:
-    layer = candidate.layer
-    dense = candidate.options[0]
-    if isinstance(rank, Mapping):
-        pattern = next((pattern for pattern in rank if any(matches(path, pattern) for path in layer.paths)), None)
-        if pattern is None:
-            return dense, "dense: no pattern of rank= names it"
-        rank = rank[pattern]
-    form, why = layer.forms()[0], "the rank that was asked for"
-    if rank == "auto":
-        parts = layer.matrix(form).double()
-        choices = [choose(part, seed=seed) for part in (parts if parts.dim() > 2 else parts[None])]
-        choice = max(choices, key=lambda choice: choice.rank)
-        rank, why = choice.rank, f"rank {choice.rank} of its weight: {choice.reason}"
-    option = next((option for option in candidate.options if (option.rank, option.form) == (rank, form)), None)
-    if option is None:
-        m, n = layer.sides(form)
-        return dense, f"dense: rank {rank} has no fewer parameters than {m}×{n}"
-    return option, why
-
-
-def _check_ranks(rank: Rank, candidates: Sequence[Candidate]) -> None:
-    if isinstance(rank, Mapping):
-        paths = [path for candidate in candidates for path in candidate.layer.paths]
-        for pattern in rank:
-            if not any(matches(path, pattern) for path in paths):
-                raise ValueError(f"Each pattern of rank must match a layer. Found {pattern!r}, which matches none.")
-
-
 def _build(
-    model: nn.Module, candidate: Candidate, option: Option, why: str, computed: MultiplyAdds | None
+    model: nn.Module, candidate: Candidate, option: Option, why: str, known: _Known
 ) -> tuple[LayerReport, list[Place]]:
     """Put layers of low rank into the model, and measure them."""
     layer, places = candidate.layer, list[Place]()
+    computed = known.multiply_adds
     certificate = Certificate(0.0, 0.0, True)
     dense = None if computed is None else computed.of_layer(layer, None)
     now = None if computed is None else computed.of_layer(layer, option.rank, option.form)
@@ -259,6 +343,7 @@ def _build(
         certificate.error,
         certificate.optimum,
         certificate.exact,
+        known.ratios.get((layer.path, option)),
         why,
     )
     return report, places

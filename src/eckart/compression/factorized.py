@@ -69,6 +69,7 @@ class LayerReport:
             ``(E‖y - ŷ‖² / E‖y‖²)^½`` without one; of its weight, where no inputs were given. Measured by its weights.
         optimum: The least error of a layer of this rank and form; a lower bound where ``exact`` is False.
         exact: Whether it is known exactly; not for convolutions whose two parts share the axes of the kernel.
+        ratio: Its measured time, relative to the dense layer; None where it was not measured.
         why: Why it has this rank, or is dense.
     """
 
@@ -85,6 +86,7 @@ class LayerReport:
     error: float
     optimum: float
     exact: bool
+    ratio: float | None
     why: str
 
     @property
@@ -116,7 +118,7 @@ class Factorized:
         refused: Mapping[str, str],
     ) -> None:
         self.model, self.places, self.layers, self.refused = model, places, layers, dict(refused)
-        self.dense_parameters, self.parameters = counts["dense_parameters"], counts["parameters"]
+        self.dense_parameters, self.parameters = counts["dense_parameters"] or 0, counts["parameters"] or 0
         self.dense_multiply_adds, self.multiply_adds = counts["dense_multiply_adds"], counts["multiply_adds"]
 
     def defactorize(self) -> nn.Module:

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import PchipInterpolator
-from scipy.optimize import isotonic_regression
 
 Floats = NDArray[np.float64]
 
@@ -48,6 +46,10 @@ def rising(ranks: Sequence[int], values: Sequence[float], largest: int) -> Float
     References:
         Fritsch & Butland, SIAM J. Sci. Stat. Comput. 5(2), 1984.
     """
+    # Imported as they are needed: they take as long to import as a small model to factorize.
+    from scipy.interpolate import PchipInterpolator
+    from scipy.optimize import isotonic_regression
+
     at = np.asarray(ranks, dtype=np.float64)
     fitted = np.asarray(isotonic_regression(np.asarray(values, dtype=np.float64)).x)
     wanted = np.arange(1.0, largest + 1)
@@ -76,6 +78,9 @@ def falling(ranks: Sequence[int], values: Sequence[float], largest: int) -> Floa
         >>> falling([1, 4, 16], [16.0, 4.0, 1.0], 16)[:4].round(3).tolist()
         [16.0, 8.0, 5.333, 4.0]
     """
+    from scipy.interpolate import PchipInterpolator
+    from scipy.optimize import isotonic_regression
+
     fitted = np.asarray(isotonic_regression(np.maximum(np.asarray(values, np.float64), 0.0), increasing=False).x)
     wanted = np.clip(np.arange(1.0, largest + 1), ranks[0], ranks[-1])
     floor = NOISE * float(fitted[0])

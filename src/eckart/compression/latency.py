@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from scipy.stats import binom
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
@@ -86,12 +85,26 @@ def compare(first: Callable[[], Any], second: Callable[[], Any], *, rounds: int 
         turns.measure(ROUNDS)
         done += ROUNDS
         ratios = sorted(b / a for a, b in zip(*turns.seconds, strict=True))
-        outside = int(binom.ppf((1 - CONFIDENCE) / 2, len(ratios), 0.5))
+        outside = _outside(len(ratios))
         low, high = ratios[outside - 1 if outside else 0], ratios[-outside if outside else -1]
         if low > 1 or high < 1:
             break
     before, after = (statistics.median(times) for times in turns.seconds)
     return Comparison(before, after, statistics.median(ratios), low, high)
+
+
+def _outside(count: int) -> int:
+    """Values beyond each end of the sign test's interval for a median, and the end itself.
+
+    Example:
+        >>> _outside(9), _outside(45)
+        (1, 14)
+    """
+    place, tail = 0, 0.0
+    while tail < (1 - CONFIDENCE) / 2:
+        tail += math.comb(count, place) / 2**count
+        place += 1
+    return place - 1
 
 
 def seconds(

@@ -177,18 +177,21 @@ def low_rank_like(module: nn.Module, rank: int, form: Form = None) -> LowRank:
     """A layer of low rank in place of a dense one, with the same mode and hooks; its weights are not those of it."""
     layer: LowRank
     weight: Tensor = module.weight  # type: ignore[assignment]
-    if isinstance(module, nn.Conv2d):
-        layer = LowRankConv2d.like(module, rank, form)
-    elif isinstance(module, nn.Conv1d):
-        layer = LowRankConv1d.like(module, rank, form)
-    elif isinstance(module, nn.Embedding):
-        layer = LowRankEmbedding(
-            weight.shape[0], weight.shape[1], rank, module.padding_idx, weight.device, weight.dtype
-        )
-    else:
-        layer = LowRankLinear(
-            weight.shape[1], weight.shape[0], rank, module.bias is not None, weight.device, weight.dtype
-        )
+    devices = [weight.device] if weight.is_cuda else []
+    # The weights are filled in: the stream of random numbers goes on as if they had not been drawn.
+    with torch.random.fork_rng(devices=devices):
+        if isinstance(module, nn.Conv2d):
+            layer = LowRankConv2d.like(module, rank, form)
+        elif isinstance(module, nn.Conv1d):
+            layer = LowRankConv1d.like(module, rank, form)
+        elif isinstance(module, nn.Embedding):
+            layer = LowRankEmbedding(
+                weight.shape[0], weight.shape[1], rank, module.padding_idx, weight.device, weight.dtype
+            )
+        else:
+            layer = LowRankLinear(
+                weight.shape[1], weight.shape[0], rank, module.bias is not None, weight.device, weight.dtype
+            )
     _carry_over(module, layer)
     layer.left.requires_grad_(weight.requires_grad)
     layer.right.requires_grad_(weight.requires_grad)

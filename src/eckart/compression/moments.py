@@ -15,8 +15,6 @@ from eckart.compression.layers import Layer
 Forward = Callable[[nn.Module, Any], Any]
 # Numbers of unfolded inputs that are made at once.
 CHUNK = 2**24
-# Samples, and numbers in them, of the first batches that are kept, to measure what ranks lose.
-KEPT_SAMPLES, KEPT_NUMBERS = 1024, 2**25
 
 
 class Moments:
@@ -136,6 +134,16 @@ def plain_forward(model: nn.Module, batch: Any) -> Any:
     return model(batch[0] if isinstance(batch, list | tuple) else batch)
 
 
+def samples_of(batch: Any) -> int:
+    """Samples of a batch: the length of its first tensor.
+
+    Example:
+        >>> samples_of({"x": torch.ones(5, 3), "scale": 2.0})
+        5
+    """
+    return next((len(x) for x in pytree.tree_leaves(batch) if isinstance(x, Tensor) and x.dim()), 1)
+
+
 def to_device(batch: Any, device: torch.device) -> Any:
     """A batch with its tensors on a device."""
     if isinstance(batch, Tensor):
@@ -149,7 +157,7 @@ def to_device(batch: Any, device: torch.device) -> Any:
 
 def gather(
     model: nn.Module, layers: Sequence[Layer], inputs: Iterable[Any], forward: Forward = plain_forward
-) -> tuple[dict[str, Moments], list[Any]]:
+) -> tuple[dict[str, Moments], Any]:
     """Moments of the inputs of layers, from one pass of data through a model.
 
     The pass is made in evaluation mode without gradients. Every call of a layer counts, also several in one pass.
@@ -161,8 +169,7 @@ def gather(
         forward: Calls the model with a batch.
 
     Returns:
-        The moments by the path of each different module, and the first batches: at least one, and more as long as they
-        are few samples.
+        The moments by the path of each different module, and the first batch.
 
     Raises:
         ValueError: If there is no batch, an input of a layer is not finite, or no input reaches a layer.
@@ -178,14 +185,12 @@ def gather(
 
     handles = [module.register_forward_pre_hook(take, with_kwargs=True) for module in names]
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    number, kept, samples, numbers = -1, list[Any](), 0, 0
+    number, first = -1, None
     try:
         with evaluating(model), torch.no_grad():
             for number, batch in enumerate(inputs):
                 moved = to_device(batch, device)
-                samples, numbers = samples + samples_of(moved), numbers + _numbers(moved)
-                if number == 0 or (samples <= KEPT_SAMPLES and numbers <= KEPT_NUMBERS):
-                    kept.append(moved)
+                first = moved if number == 0 else first
                 forward(model, moved)
     finally:
         for handle in handles:
@@ -194,19 +199,6 @@ def gather(
         raise ValueError("inputs must give at least one batch. Found none.")
     if missed := [path for path, found in moments.items() if not found.rows]:
         law = "Inputs must reach every layer that is to be factorized, or exclude= must name it"
-        raise ValueError(f"{law}. Found no input at {', '.join(map(repr, missed))}.")
-    return moments, kept
-
-
-def samples_of(batch: Any) -> int:
-    """Samples of a batch: the length of its first tensor.
-
-    Example:
-        >>> samples_of({"x": torch.ones(5, 3), "scale": 2.0})
-        5
-    """
-    return next((len(x) for x in pytree.tree_leaves(batch) if isinstance(x, Tensor) and x.dim()), 1)
-
-
-def _numbers(batch: Any) -> int:
-    return sum(x.numel() for x in pytree.tree_leaves(batch) if isinstance(x, Tensor))
+        more = f" and {len(missed) - 3} more" if len(missed) > 3 else ""
+        raise ValueError(f"{law}. Found no input at {', '.join(map(repr, missed[:3]))}{more}.")
+    return moments, first

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from eckart.compression.factorized import Factorized, LayerReport
 
 WIDTH = 80
+NAMED = 3
 
 
 def table(factorized: "Factorized") -> str:
@@ -15,50 +16,47 @@ def table(factorized: "Factorized") -> str:
     Args:
         factorized: The model.
     """
-    head = ("layer", "weight", "rank", "parameters", "error", "excess")
-    lines = [_line(row) for row in (head, *map(_row, factorized.layers))]
+    timed = any(layer.ratio is not None for layer in factorized.layers)
+    head = ("layer", "weight", "rank", "parameters", "error", "excess", "time")
+    lines = [_line(row, timed) for row in (head, *map(_row, factorized.layers))]
     totals = [_share("parameters", factorized.dense_parameters, factorized.parameters)]
     if factorized.multiply_adds is not None:
         totals.append(_share("multiply-adds", factorized.dense_multiply_adds, factorized.multiply_adds))
-    return "\n".join([*lines, "", *totals, *_reasons(factorized)])
+    return "\n".join([*lines, "", *totals, "", *_reasons(factorized)])
 
 
 def _row(layer: "LayerReport") -> tuple[str, ...]:
-    excess = "–" if layer.excess is None else f"{layer.excess:.1e}"
-    rank = "dense" if layer.rank is None else str(layer.rank)
+    shape, count = "×".join(map(str, layer.shape)), f"{layer.parameters:,}"
     if layer.rank is None:
-        return layer.path, "×".join(map(str, layer.shape)), rank, f"{layer.parameters:,}", "", ""
-    return (
-        layer.path,
-        "×".join(map(str, layer.shape)),
-        rank,
-        f"{layer.parameters:,}",
-        f"{layer.error:.4f}",
-        excess,
-    )
+        return layer.path, shape, "dense", count, "", "", ""
+    excess = "–" if layer.excess is None else f"{layer.excess:.1e}"
+    ratio = "" if layer.ratio is None else f"{layer.ratio:.2f}"
+    return layer.path, shape, str(layer.rank), count, f"{layer.error:.4f}", excess, ratio
 
 
-def _line(row: tuple[str, ...]) -> str:
+def _line(row: tuple[str, ...], timed: bool) -> str:
     path, *others = row
-    path = path if len(path) <= 29 else "…" + path[-28:]
-    return f"{path:<30}" + "".join(f"{cell:>{w}}" for cell, w in zip(others, (14, 7, 12, 8, 9), strict=True))
+    width = 24 if timed else 30
+    path = path if len(path) < width else "…" + path[2 - width :]
+    cells = zip(others, (14, 7, 12, 8, 9, 6 if timed else 0), strict=True)
+    return f"{path:<{width}}{''.join(f'{cell:>{size}}' for cell, size in cells if size)}".rstrip()
 
 
 def _share(name: str, before: int | None, after: int | None) -> str:
-    share = f" ({after / before:.1%})" if after is not None and before else ""
-    return f"{name:<14}{before:>16,} → {after:,}{share}"
+    assert before is not None
+    assert after is not None
+    return f"{name:<14}{before:>16,} → {after:,} ({after / before:.1%})"
 
 
 def _reasons(factorized: "Factorized") -> list[str]:
     """Each reason once, with the layers that it is for."""
-    layers, found = factorized.layers, dict[str, list[str]]()
-    for layer in layers:
+    found: dict[str, list[str]] = {}
+    for layer in factorized.layers:
         found.setdefault(layer.why, []).append(layer.path)
     for path, why in factorized.refused.items():
         found.setdefault(f"dense: {why}", []).append(path)
     lines = []
     for why, paths in found.items():
-        names = ", ".join(paths) if len(paths) < len(layers) else "all layers"
-        text = f"{names}: {why}"
-        lines += ["", *textwrap.wrap(text, WIDTH, subsequent_indent="  ")]
+        names = ", ".join(paths[:NAMED]) + (f" and {len(paths) - NAMED} more" if len(paths) > NAMED else "")
+        lines += textwrap.wrap(f"{names}: {why}", WIDTH, subsequent_indent="  ")
     return lines

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -14,6 +13,10 @@ from eckart.linalg.random import stream
 
 # Outputs of a layer up to which their whole moment is kept.
 LARGE = 8192
+
+
+class NoLogits(ValueError):
+    """The outputs of a model are not logits."""
 
 
 def output_moments(
@@ -144,16 +147,18 @@ def predicted(contributions: Tensor) -> list[float]:
 
 def measured(
     loss: Callable[[], float],
-    truncated: Mapping[Any, Callable[[int], AbstractContextManager[Any]]],
-    largest: Mapping[Any, int],
+    weights: Mapping[str, Tensor],
+    truncated: Mapping[str, Callable[[int], Tensor]],
+    largest: Mapping[str, int],
     *,
     count: int = 8,
-) -> dict[Any, list[float]]:
+) -> dict[str, list[float]]:
     """Losses at each rank, measured at some: one layer at a time is truncated, and the loss of the model is computed.
 
     Args:
         loss: Computes the loss of the model, such as a :class:`Divergence`.
-        truncated: For each layer a function that gives a context in which it has a rank.
+        weights: Weight of each layer by its path. It is written to, and restored.
+        truncated: Gives the weight of a rank, of the same shape.
         largest: Largest rank of each layer, where nothing is lost.
         count: About how many ranks of each layer are measured.
 
@@ -165,24 +170,27 @@ def measured(
         ValueError: If a loss is not finite.
 
     Example:
-        >>> import contextlib
-        >>> kept = [4]
-        >>> @contextlib.contextmanager
-        ... def at(rank):
-        ...     kept[0] = rank
-        ...     yield
-        ...     kept[0] = 4
-        >>> measured(lambda: 16 / kept[0] - 4, {"layer": at}, {"layer": 4})
-        {'layer': [12.0, 4.0, 1.333..., 0.0]}
+        >>> weight = torch.diag(torch.tensor([4.0, 2.0]))
+        >>> cut = torch.diag(torch.tensor([4.0, 0.0]))
+        >>> measured(lambda: -float(weight.trace()), {"w": weight}, {"w": lambda rank: cut}, {"w": 2})
+        {'w': [2.0, 0.0]}
+        >>> weight.trace()
+        tensor(6.)
     """
     base = _finite(loss(), "the dense model")
     found = {}
-    for path, at in truncated.items():
+    for path, weight in weights.items():
         ranks = some_ranks(largest[path], count)
+        dense = weight.detach().clone()
         values = []
-        for rank in ranks[:-1]:
-            with at(rank):
+        try:
+            for rank in ranks[:-1]:
+                with torch.no_grad():
+                    weight.copy_(truncated[path](rank))
                 values.append(_finite(loss(), f"the model with {path} at rank {rank}") - base)
+        finally:
+            with torch.no_grad():
+                weight.copy_(dense)
         found[path] = falling(ranks, [*values, 0.0], largest[path]).tolist()
     return found
 
@@ -245,7 +253,7 @@ def _log_probabilities(logits: Any) -> Tensor:
 def _logits(outputs: Any) -> Tensor:
     if not isinstance(outputs, Tensor) or outputs.ndim < 2:
         found = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise ValueError(f"The model must give logits, shape (batch, …, classes). Found {found}.")
+        raise NoLogits(f"The model must give logits, shape (batch, …, classes). Found {found}.")
     if not torch.isfinite(outputs).all():
         raise ValueError("The outputs of the model must be finite. Found NaN or infinity.")
     return outputs

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from eckart.linalg.svd import balance
-from eckart.linalg.whitened import whitened
+from eckart.linalg.whitened import square_root, whitened
 from eckart.nn.low_rank_conv import unfolded
 
 
@@ -15,7 +15,7 @@ class TwoSided:
     """Pairs of convolutions of every rank for given inputs; see :func:`two_sided`.
 
     Attributes:
-        losses: ``E‖(W - W_k) x‖²`` for k = 0, 1, …, r; shape ``(r + 1,)``, nonincreasing.
+        losses: ``E‖G^½ (W - W_k) x‖²`` for k = 0, 1, …, r; shape ``(r + 1,)``, nonincreasing.
         second: Kernel places that the second convolution covers.
     """
 
@@ -34,7 +34,7 @@ class TwoSided:
         return balance(left, self._first[:rank])
 
 
-def two_sided(weight: Tensor, form: tuple[int, ...], moment: Tensor) -> TwoSided:
+def two_sided(weight: Tensor, form: tuple[int, ...], moment: Tensor, metric: Tensor | None = None) -> TwoSided:
     r"""Write a convolution as two, for inputs of a given second moment.
 
     The two convolutions share the axes of the kernel, so patches of the input are not what the factors are multiplied
@@ -47,6 +47,7 @@ def two_sided(weight: Tensor, form: tuple[int, ...], moment: Tensor) -> TwoSided
         weight: Shape ``(out, in, *kernel)``.
         form: Axes of the kernel that the first convolution covers.
         moment: Second moment (or covariance) of patches in the order of the weight, ``(in·kh·kw, in·kh·kw)``, float64.
+        metric: Second moment of the outputs' errors that the loss is taken in, ``(out, out)``; None is the identity.
 
     Returns:
         Losses and factors of each rank up to the number of directions that the inputs have.
@@ -63,7 +64,9 @@ def two_sided(weight: Tensor, form: tuple[int, ...], moment: Tensor) -> TwoSided
         moment[places.flatten()][:, places.flatten()].unflatten(0, (second, inputs)).unflatten(2, (second, inputs))
     )
     mean = torch.stack([ordered[place, :, place] for place in range(second)]).mean(0)
-    best = whitened(unfolded(w, form), mean)
+    root = None if metric is None else square_root(metric.double())
+    weighted = w if root is None else (root @ w.flatten(1)).reshape(w.shape)
+    best = whitened(unfolded(weighted, form), mean)
     squares = best.losses[:-1] - best.losses[1:]
     found = max(int((squares > 1e-12 * squares[:1]).sum()), 1)
     # Of unit variance each, so that the triangle is well scaled.
@@ -73,8 +76,11 @@ def two_sided(weight: Tensor, form: tuple[int, ...], moment: Tensor) -> TwoSided
     image = torch.einsum("oia,iabc,kc->okb", outputs, ordered, first).flatten(1)
     triangle = _cholesky(seen)
     image = torch.linalg.solve_triangular(triangle.mT, image, upper=True, left=False)
+    outputs = unfolded(weighted, form).unflatten(0, (len(w), second))
     total = torch.einsum("oia,iabc,obc->", outputs, ordered, outputs)
-    explained = image.square().sum(0).unflatten(0, (found, second)).sum(1).cumsum(0)
+    # The regression is the same in any metric of the outputs; what it explains is not.
+    explained = (image if root is None else root @ image).square().sum(0)
+    explained = explained.unflatten(0, (found, second)).sum(1).cumsum(0)
     losses = torch.cat([total[None], (total - explained).clamp(min=0)])
     return TwoSided(losses, second, first, triangle, image)
 

@@ -121,6 +121,21 @@ def loss_on_inputs(difference: Tensor, moment: Tensor | None = None, metric: Ten
     return (image * d).sum((-2, -1))
 
 
+def square_root(matrix: Tensor) -> Tensor:
+    """Symmetric square root of a symmetric positive semidefinite matrix.
+
+    Args:
+        matrix: Shape ``(n, n)``.
+
+    Example:
+        >>> square_root(torch.diag(torch.tensor([4.0, 9.0])))
+        tensor([[2., 0.],
+                [0., 3.]])
+    """
+    values, vectors = _spectrum(matrix)
+    return (vectors * values.sqrt()) @ vectors.mT
+
+
 def _roots(metric: Tensor) -> tuple[Tensor, Tensor]:
     """``G^½`` and its pseudo-inverse, as matrices, or as vectors of a diagonal."""
     if metric.dim() == 1:

@@ -157,7 +157,8 @@ def projections(attention: nn.MultiheadAttention) -> tuple[list[Tensor], list[Te
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
     layer.weight = nn.Parameter(weight.detach().clone(), weight.requires_grad)
-    layer.bias = None if bias is None else nn.Parameter(bias.detach().clone(), bias.requires_grad)
+    if bias is not None:
+        layer.bias = nn.Parameter(bias.detach().clone(), bias.requires_grad)
     return layer
 
 

@@ -140,7 +140,7 @@ def _singular_values(target_spectrum: ArrayLike, trained_spectrum: ArrayLike, ra
 
 
 @matplotlib.rc_context(STYLE)
-def _accuracy(epochs: ArrayLike, cross_entropy: ArrayLike, accuracies: ArrayLike, of: str) -> Figure:
+def _accuracy(epochs: ArrayLike, cross_entropy: ArrayLike, accuracies: ArrayLike, of: str = "test") -> Figure:
     figure, (left, right) = _two_panels()
     curve(left, epochs, cross_entropy, BLACK)
     left.set(xlabel="epoch", ylabel="training cross-entropy (nats)")
