@@ -14,7 +14,7 @@ from eckart.compression.layers import Form, Layer, low_rank_like
 from eckart.compression.moments import Forward
 
 # Ranks of a form that are timed; the seconds between them are interpolated.
-TIMED_RANKS = 5
+TIMED_RANKS = 6
 
 
 class Costs(Protocol):
