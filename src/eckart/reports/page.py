@@ -13,6 +13,7 @@ from eckart.reports import (
     frame,
     metrics_plot,
     parallel_plot,
+    pareto_plot,
     pictures,
     rank_plots,
     reading,
@@ -137,6 +138,7 @@ def _plots(found: Found, drawn: Lines, curves: dict[str, Any]) -> dict[str, tupl
     records = found.records
     accuracy = _given([rank_plots.accuracy(drawn)])
     groups = {
+        "nets": ("Nets of low rank", pareto_plot.plots(records)),
         "classifiers": ("Classifiers", accuracy + step_plots.plots(curves, drawn, records, epochs=True)),
         "errors": ("Errors", _given([rank_plots.errors(drawn, norm) for norm in rank_plots.NORMS])),
         "excess": ("Excess over the optimum", _given([rank_plots.excess(drawn, norm) for norm in rank_plots.NORMS])),

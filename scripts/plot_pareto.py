@@ -1,0 +1,78 @@
+"""Draw what the accuracy of nets costs in parameters and in time: ``--help``."""
+
+import argparse
+import statistics
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eckart.errors import one_line, warn_in_one_line
+from eckart.results.aggregate import Spread, grouped
+from eckart.results.published import PUBLISHED
+from eckart.results.result import read_results
+
+if TYPE_CHECKING:
+    from eckart.results.figures.pareto import Net
+
+
+def main() -> None:
+    """Read results, and write one figure."""
+    parser = argparse.ArgumentParser(
+        description="Draw the test accuracy of nets of low rank against their parameters and the time of a pass, with "
+        "what others published for the same net and data."
+    )
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="of a sweep, or many sweeps")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the figure, .png or .svg")
+    parser.add_argument("--model", default="lenet5", metavar="NAME", help="whose published results; %(default)s")
+    parser.add_argument("--data", default="mnist", metavar="NAME", help="on what; %(default)s")
+    arguments = parser.parse_args()
+    warn_in_one_line()
+    try:
+        if arguments.out.suffix not in (".png", ".svg"):
+            raise ValueError(f"The figure must end in .png or .svg. Found {arguments.out}.")
+        results = read_results(*arguments.folders).values()
+        print(draw(arguments.out, results, arguments.model, arguments.data))
+    except (OSError, ValueError) as error:
+        sys.exit(one_line(error))
+
+
+def draw(path: Path, results: Iterable[Mapping[str, Any]], model: str, data: str) -> Path:
+    """Draw the nets among results, a series for each method.
+
+    Raises:
+        ValueError: If there is no completed net with an accuracy.
+    """
+    from eckart.results.figures.pareto import pareto
+
+    results = [result for result in results if result["status"] == "completed" and result["data"] == data]
+    nets: dict[str, list[Net]] = {}
+    for group in grouped(result for result in results if result.get("dense_parameters") and result.get("accuracy")):
+        nets.setdefault(str(group.method), []).append(_net(group.results))
+    if not nets:
+        raise ValueError(f"There must be a completed net on {data} with an accuracy. Found none.")
+    devices = {str((result.get("latency") or {}).get("device", "")) for result in results} - {""}
+    peers = [row for row in PUBLISHED if row.model == model and row.data == data]
+    seeds = sum(len(group.results) for group in grouped(results))
+    title = f"Accuracy by parameters and time: {seeds} nets on {data}, means and deviations over seeds"
+    return pareto(path, nets, title=title, peers=peers, device=", ".join(sorted(devices)))
+
+
+def _net(results: list[Mapping[str, Any]]) -> "Net":
+    from eckart.results.figures.pareto import Net
+
+    accuracies = [result["accuracy"] for result in results]
+    deviation = statistics.stdev(accuracies) if len(accuracies) > 1 else None
+    times: dict[str, list[float]] = {}
+    for result in results:
+        for size, taken in ((result.get("latency") or {}).get("factorized") or {}).items():
+            times.setdefault(size, []).append(taken)
+    return Net(
+        Spread(statistics.fmean(accuracies), deviation),
+        statistics.fmean(result["parameters"] for result in results),
+        {size: statistics.median(taken) for size, taken in times.items() if len(taken) == len(results)},
+    )
+
+
+if __name__ == "__main__":
+    main()
