@@ -1,10 +1,12 @@
 """Images that are changed at random, one by one."""
 
+import numpy as np
 import pytest
 import torch
+from scipy.ndimage import map_coordinates
 from torch import Tensor
 
-from eckart.data.augmentation import ERASED, KINDS, SHIFT, augmented
+from eckart.data.augmentation import ERASED, KINDS, ROTATION, SCALE, SHEAR, SHIFT, augmented
 
 
 def images(count: int = 400, height: int = 12, width: int = 16) -> Tensor:
@@ -38,6 +40,23 @@ def test_shifts_move_each_image_by_as_much_as_all_sides_allow() -> None:
         (move,) = [(y, x) for y in reach for x in reach if torch.equal(moved(image, y, x), result)]
         found.add(move)
     assert found == {(y, x) for y in reach for x in reach}
+
+
+def test_affine_maps_are_those_of_scipy() -> None:
+    before, after = changed("affine")
+    draws = 2 * torch.rand(6, len(before), generator=torch.Generator().manual_seed(1), dtype=torch.float32).numpy() - 1
+    center = np.array([5.5, 7.5])
+    places = np.stack(np.meshgrid(np.arange(12), np.arange(16), indexing="ij"), -1) - center
+    for image, result, (turn, across, down, shear, right, below) in zip(before[:40], after, draws.T, strict=False):
+        angle = np.radians(ROTATION * turn)
+        cos, sin, across, down = np.cos(angle), np.sin(angle), 1 + SCALE * across, 1 + SCALE * down
+        # In rows and columns.
+        matrix = np.array([[cos * down, sin * across], [SHEAR * shear - sin * down, cos * across]])
+        source = places @ matrix.T + center + SHIFT * np.array([below, right])
+        expected = map_coordinates(
+            image.numpy().astype(float), np.moveaxis(source, -1, 0), order=1, mode="grid-constant"
+        )
+        np.testing.assert_allclose(result.numpy(), expected, atol=0.51)
 
 
 def test_half_of_the_images_are_flipped() -> None:

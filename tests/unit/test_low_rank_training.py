@@ -47,6 +47,8 @@ def trained(made: LowRankTraining, folder: Path | None = None, epochs: int | Non
     }
     trainer = Trainer(max_epochs=epochs or made.max_epochs, accelerator="cpu", enable_model_summary=False, **quiet)
     resumed = folder / "last.ckpt" if folder is not None and (folder / "last.ckpt").exists() else None
+    if resumed is not None:
+        made.take_shape(torch.load(resumed, weights_only=True))
     trainer.fit(made, loader, loader, ckpt_path=resumed)
     if folder is not None and resumed is None:
         trainer.save_checkpoint(folder / "last.ckpt")

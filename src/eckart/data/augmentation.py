@@ -1,13 +1,18 @@
 """Images changed at random in ways that keep their class: whole batches at once."""
 
+import math
+
 import torch
 from torch import Generator, Tensor
 
-KINDS = ("none", "shift", "flip", "shift_flip", "shift_flip_erase")
+KINDS = ("none", "shift", "affine", "flip", "shift_flip", "shift_flip_erase")
 """What may be done to each image of a batch: the parts of a name, in their order."""
 
 SHIFT = 2
 """Pixels at most that an image is shifted by, in each direction."""
+
+ROTATION, SCALE, SHEAR = 10.0, 0.1, 0.1
+"""Degrees at most that an image is rotated by, and shares at most that it is scaled and sheared by."""
 
 ERASED = 0.25
 """Share of the images of which a part is erased."""
@@ -16,9 +21,10 @@ ERASED = 0.25
 def augmented(images: Tensor, kind: str, generator: Generator) -> Tensor:
     """A batch in which each image is changed by draws of its own.
 
-    ``shift`` moves an image by up to ``SHIFT`` pixels up or down and left or right, where 0 follows it; ``flip``
-    exchanges left and right in half of the images; ``erase`` sets a rectangle of a quarter to a half of the height and
-    of the width to 0, in a share ``ERASED`` of the images.
+    ``shift`` moves an image by up to ``SHIFT`` pixels up or down and left or right, where 0 follows it; ``affine``
+    rotates, scales, shears and shifts it by up to ``ROTATION``, ``SCALE``, ``SHEAR`` and ``SHIFT``, with values
+    interpolated between pixels; ``flip`` exchanges left and right in half of the images; ``erase`` sets a rectangle of
+    a quarter to a half of the height and of the width to 0, in a share ``ERASED`` of the images.
 
     Args:
         images: Shape ``(B, H, W)``, any dtype; 0 is the background.
@@ -52,6 +58,21 @@ def _shift(images: Tensor, generator: Generator) -> Tensor:
     return padded[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
+def _affine(images: Tensor, generator: Generator) -> Tensor:
+    count, height, width = images.shape
+    draws = 2 * torch.rand(6, count, generator=generator) - 1
+    angle, across, down = math.radians(ROTATION) * draws[0], 1 + SCALE * draws[1], 1 + SCALE * draws[2]
+    cos, sin = angle.cos(), angle.sin()
+    # Where a pixel comes from. In torch's grids both sides have length 2.
+    shifts = 2 * SHIFT * draws[4:] / torch.tensor([[width], [height]])
+    first = torch.stack([cos * across, (SHEAR * draws[3] - sin * down) * height / width, shifts[0]], dim=1)
+    second = torch.stack([sin * across * width / height, cos * down, shifts[1]], dim=1)
+    shape = [count, 1, height, width]
+    grid = torch.nn.functional.affine_grid(torch.stack([first, second], dim=1), shape, align_corners=False)
+    moved = torch.nn.functional.grid_sample(images.float().view(shape), grid, align_corners=False)
+    return (moved if images.is_floating_point() else moved.round())[:, 0].to(images.dtype)
+
+
 def _flip(images: Tensor, generator: Generator) -> Tensor:
     chosen = torch.rand(len(images), 1, 1, generator=generator) < 0.5
     return torch.where(chosen, images.flip(-1), images)
@@ -72,4 +93,4 @@ def _erase(images: Tensor, generator: Generator) -> Tensor:
     return images.masked_fill(erased, 0)
 
 
-_PARTS = {"shift": _shift, "flip": _flip, "erase": _erase}
+_PARTS = {"shift": _shift, "affine": _affine, "flip": _flip, "erase": _erase}

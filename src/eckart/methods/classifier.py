@@ -155,8 +155,8 @@ class Classifier(Method):
         self._finite_state = {name: value.detach().clone() for name, value in self.net.state_dict().items()}
         self._sum = torch.zeros((), dtype=torch.float64, device=self.device)
 
-    @property
-    def automatic_optimization(self) -> bool:  # type: ignore[misc]
+    @property  # type: ignore[misc]
+    def automatic_optimization(self) -> bool:
         """Whether Lightning takes the steps, one for each training step of its own."""
         return not self.in_blocks
 

@@ -1,6 +1,7 @@
 """A trained net made low-rank, then fine-tuned."""
 
 import copy
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -14,6 +15,7 @@ from eckart.compression.fine_tuning import distillation_loss
 from eckart.compression.latency import measure
 from eckart.methods.network import Network, Phase, require_epochs
 from eckart.optim.scaled_metric import ScaledMetric
+from eckart.optim.schedules import Schedule
 
 CALIBRATION = 10_000
 """Training samples at most that the layers are fitted to, and the ranks chosen by."""
@@ -28,9 +30,13 @@ class Compression(Network):
         budget: Share of the dense net that may be left; None where a rank is asked for.
         of: What the budget is a share of, as of :func:`eckart.factorize`.
         layers: Patterns of the paths of the layers that may be factorized.
+        sensitivity: What an error of a layer is worth, as of :func:`eckart.factorize`.
+        keep_slower: Whether a layer gets low rank also where that is slower; if not, the ranks depend on times that are
+            measured.
         epochs: Passes over the training samples before; a net that begins with given weights has none.
         lowering: Budgets on the way, falling, above the last one; at each the net is fine-tuned.
         fine_tuning: Passes after the layers were factorized, at each budget.
+        fine_tuning_rate: Factor on the learning rate in them: nets of few parameters can take larger steps.
         distillation: Share of the loss that is the distance to the outputs of the dense net, in [0, 1].
         temperature: What the logits are divided by for that distance.
         scaled: Whether pairs of factors are fine-tuned in the scaled metric.
@@ -49,9 +55,12 @@ class Compression(Network):
         budget: float | None,
         of: str = "parameters",
         layers: str | Sequence[str] = "*",
+        sensitivity: str | None = None,
+        keep_slower: bool = False,
         epochs: int = 10,
         lowering: Sequence[float] = (),
         fine_tuning: int = 10,
+        fine_tuning_rate: float = 1.0,
         distillation: float = 0.0,
         temperature: float = 2.0,
         scaled: bool = True,
@@ -66,8 +75,11 @@ class Compression(Network):
             raise ValueError(f"lowering must be budgets that fall, all above budget={budget}. Found {list(lowering)}.")
         if not 0 <= distillation <= 1:
             raise ValueError(f"distillation must be a share of the loss, from 0 to 1. Found {distillation}.")
+        if not 0 < fine_tuning_rate < math.inf:
+            raise ValueError(f"fine_tuning_rate must be positive and finite. Found {fine_tuning_rate}.")
         super().__init__(*samples, **network)
-        self._of, self._patterns = of, layers
+        self._rate = fine_tuning_rate
+        self._of, self._patterns, self._sensitivity, self._keep_slower = of, layers, sensitivity, keep_slower
         self._distillation, self._temperature, self._scaled = distillation, temperature, scaled
         self.factorized: Factorized | None = None
         self.dense: nn.Module | None = None
@@ -93,6 +105,8 @@ class Compression(Network):
             inputs=list(self._calibration()),
             of=self._of,
             layers=self._patterns,
+            sensitivity=self._sensitivity,
+            keep_slower=self._keep_slower,
             seed=self.seeds[0],
         )
         self.net = self.factorized.model
@@ -118,6 +132,13 @@ class Compression(Network):
         """Add what the layers of low rank are."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["eckart"]["factorized"] = "" if self.factorized is None else self.factorized.description()
+
+    def schedule_of_phase(self) -> Schedule | None:
+        """The schedule of the config; in the fine-tuning by the factor that it has."""
+        rate, schedule = self._rate, self.schedule
+        if self.phase < 1 or rate == 1:
+            return schedule
+        return lambda progress: rate * (1.0 if schedule is None else schedule(progress))
 
     def loss(self, x: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy, and once the net is factorized the distance to the outputs of the dense one."""

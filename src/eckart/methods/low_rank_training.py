@@ -112,7 +112,7 @@ class LowRankTraining(Network):
             inputs,
             labels,
             image,
-            model=lambda: untrained(model, self._rank_at_start),
+            model=lambda: self._untrained(model, initialization, gain),
             ranks=ranks,
             seeds=seeds,
             optimizer=optimizer,
@@ -121,7 +121,7 @@ class LowRankTraining(Network):
         )
         if not low_rank_layers(self.net):
             raise ValueError("The model must have a layer that can have low rank. Found none.")
-        self._initialize(initialization, gain)
+        self._parameters_at_start = count_parameters(self.net)
         with torch.device("meta"):
             dense = model()
         self.dense_parameters = count_parameters(dense)
@@ -243,12 +243,13 @@ class LowRankTraining(Network):
     def _rank_at_start(self, path: str, m: int, n: int) -> int:
         return self._rank if self._rank is not None else round(self._start * m * n / (m + n))
 
-    def _initialize(self, initialization: str, gain: float) -> None:
+    def _untrained(self, model: Callable[[], nn.Module], initialization: str, gain: float) -> nn.Module:
+        net = untrained(model, self._rank_at_start)
         generator = stream(self.seeds[0], "factors")
         draw = spectral if initialization == "spectral" else normal
-        for layer in low_rank_layers(self.net).values():
+        for layer in low_rank_layers(net).values():
             draw(layer, gain=gain, generator=generator)
-        self._parameters_at_start = count_parameters(self.net)
+        return net
 
     def _other_parameters(self) -> int:
         layers = low_rank_layers(self.net).values()

@@ -115,13 +115,8 @@ class LowRankIntegrator(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         moving = {path: layer for path, layer in self.layers.items() if _has_gradients(layer)}
-        for path, layer in moving.items():
-            if not (layer.left.grad.isfinite().all() and layer.right.grad.isfinite().all()):
-                raise FloatingPointError(
-                    f"The gradient must be finite. Found NaN or infinity in {path or 'the model'}."
-                )
         group = self.param_groups[0]
-        steps = [self._augmented(layer, **_settings(group)) for layer in moving.values()]
+        steps = [self._augmented(path, layer, **_settings(group)) for path, layer in moving.items()]
         # A rule for all layers waits until all of them have a gradient.
         if self.truncation is None or len(moving) < len(self.layers):
             kept: Sequence[Any] = [slice(layer.left.shape[-1]) for layer in moving.values()]
@@ -152,7 +147,7 @@ class LowRankIntegrator(Optimizer):
                     state[name] = state[name].index_select(axis, torch.tensor(places, device=state[name].device))
             set_factors(layer, layer.left[..., :, places], layer.right[..., places, :])
 
-    def _augmented(self, layer: Any, lr: float, momentum: float, decay: float) -> "_Step":
+    def _augmented(self, path: str, layer: Any, lr: float, momentum: float, decay: float) -> "_Step":
         """The step of S between the augmented bases, decomposed."""
         left, right = layer.left, layer.right.mT
         k = left.shape[-1]
@@ -175,6 +170,8 @@ class LowRankIntegrator(Optimizer):
         # The projection of the direction D onto the tangent space, D V Vᵀ + U Uᵀ D − U Uᵀ D V Vᵀ, in these bases.
         tangent = k_part @ v_part.mT + u_part @ (l_part - v_part @ (k_step.mT @ u)).mT
         core = (u_part * (root.square() * (1 - lr * decay))) @ v_part.mT - lr * tangent
+        if not core.isfinite().all():
+            raise FloatingPointError(f"The gradient must be finite. Found NaN or infinity in {path or 'the model'}.")
         p, s, qh = _svd(core)
         # A singular vector of the new core is as sensitive as the old ones that it is made of.
         parts = (u_part.mT @ p).square()

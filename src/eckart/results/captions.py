@@ -114,8 +114,12 @@ def spectrum(target: Sequence[float], trained: Sequence[float], rank: int) -> st
     return f"{which} {held} of the squared norm; {end}"
 
 
-def accuracy(values: Sequence[float]) -> str:
+def accuracy(values: Sequence[float], of: str = "test") -> str:
     """Accuracy at the end of a training.
+
+    Args:
+        values: Accuracy after each epoch.
+        of: Samples that it is taken on.
 
     Example:
         >>> accuracy([0.8, 0.92, 0.91])
@@ -124,7 +128,7 @@ def accuracy(values: Sequence[float]) -> str:
         'Test accuracy ends at 80.0 %, after 1 epoch'
     """
     count = len(values)
-    last = f"Test accuracy ends at {100 * values[-1]:.1f} %, after {count} epoch{'s' * (count != 1)}"
+    last = f"{of.capitalize()} accuracy ends at {100 * values[-1]:.1f} %, after {count} epoch{'s' * (count != 1)}"
     best = max(range(count), key=lambda epoch: values[epoch])
     if values[best] < values[-1] + 5e-4:
         return last

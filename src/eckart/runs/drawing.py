@@ -106,10 +106,13 @@ def draw(
     if factors is not None and spectrum is not None and "singular_values" in pictures:
         trained = factor_singular_values(*factors)
         drawn.append(figures.singular_values(named("singular_values"), spectrum, trained, result["rank"]))
-    epochs, accuracy = history.column("accuracy")
+    of, (epochs, accuracy) = "test", history.column("accuracy")
+    if not epochs:
+        # A net reads the test set once.
+        of, (epochs, accuracy) = "validation", history.column("validation_accuracy")
     steps, loss = history.column("train/loss")
     if epochs and "accuracy" in pictures:
-        drawn.append(figures.accuracy(named("accuracy"), list(range(1, len(epochs) + 1)), loss, accuracy))
+        drawn.append(figures.accuracy(named("accuracy"), list(range(1, len(epochs) + 1)), loss, accuracy, of))
     if result.get("confusion") and "accuracy" in pictures:
         drawn.append(figures.confusion(named("confusion"), result["confusion"]))
     if len(steps) > 1 and "convergence" in pictures and result["optimum_2norm"] is not None:

@@ -60,9 +60,12 @@ class Job:
     @property
     def name(self) -> str:
         """Name of the job in lists."""
-        rank = self.config.rank if self.chosen is None else f"-{AUTO}→{self.rank}"
-        fallback = f"{self.choices.get('method')}-{self.choices.get('data')}-rank{rank}-seed{self.config.seed}"
-        return self.config.name or fallback
+        size = f"rank{self.config.rank if self.chosen is None else f'-{AUTO}→{self.rank}'}"
+        what = [self.choices.get("method"), self.choices.get("data")]
+        if self.config.rank is None:
+            size = "" if self.config.budget is None else f"budget{self.config.budget}"
+            what.insert(1, self.choices.get("model"))
+        return self.config.name or "-".join(map(str, [*what, *([size] if size else []), f"seed{self.config.seed}"]))
 
     @property
     def rank(self) -> int | None:

@@ -182,7 +182,7 @@ def _method(stack: Stack, data: Sequence[MatrixData | RatingsData]) -> Method:
         raise ValueError(f"{law}. Found {precision}.")
     if stack.width is not None:
         keywords["width"] = stack.width
-    with prefixed("method", node):
+    with prefixed("method", node), prefixed("model", config.model or {}):
         method = kind(**factory.keywords, **stacked, **keywords, dtype=_DTYPES.get(precision, torch.float32))
     assert isinstance(method, Method)
     return method

@@ -91,7 +91,8 @@ class WandbTracker:
         pictures = {f"{PICTURES}{path.stem}": wandb.Image(str(path)) for path in drawn if path.suffix == ".png"}
         # With the last row, which W&B holds back for more of its step: it must not overwrite the summary of the result.
         # No other row has the rank, so that a chart over ranks shows the last errors of each run.
-        self.run.log({RANK: result["rank"], **last, **pictures})
+        size = {RANK: result["rank"]} if result["rank"] is not None else {}
+        self.run.log({**size, **last, **pictures})
         summary = {key: value for key, value in result.items() if value is not None and key != "config"}
         self.run.summary.update(summary)
         folder = self.run.settings.sync_dir

@@ -79,14 +79,15 @@ def singular_values(path: Path, target_spectrum: ArrayLike, trained_spectrum: Ar
     return save(_singular_values(target_spectrum, trained_spectrum, rank), path)
 
 
-def accuracy(path: Path, epochs: ArrayLike, cross_entropy: ArrayLike, test_accuracy: ArrayLike) -> Path:
-    """Draw a classifier's training cross-entropy and its test accuracy against epochs.
+def accuracy(path: Path, epochs: ArrayLike, cross_entropy: ArrayLike, accuracies: ArrayLike, of: str = "test") -> Path:
+    """Draw a classifier's training cross-entropy and its accuracy against epochs.
 
     Args:
         path: The file to write.
         epochs: Epochs at whose end both were measured, shape ``(p,)``, ``p >= 1``.
         cross_entropy: Training cross-entropy in nats, shape ``(p,)``.
-        test_accuracy: Fraction of the test set that is classified correctly, in [0, 1], shape ``(p,)``.
+        accuracies: Fraction of the samples that is classified correctly, in [0, 1], shape ``(p,)``.
+        of: Samples that are meant: ``test`` or ``validation``.
 
     Example:
         >>> import tempfile
@@ -94,7 +95,7 @@ def accuracy(path: Path, epochs: ArrayLike, cross_entropy: ArrayLike, test_accur
         ...     accuracy(Path(folder, "accuracy.png"), [1, 2], [0.9, 0.5], [0.84, 0.9]).name
         'accuracy.png'
     """
-    return save(_accuracy(epochs, cross_entropy, test_accuracy), path)
+    return save(_accuracy(epochs, cross_entropy, accuracies, of), path)
 
 
 @matplotlib.rc_context(STYLE)
@@ -139,14 +140,14 @@ def _singular_values(target_spectrum: ArrayLike, trained_spectrum: ArrayLike, ra
 
 
 @matplotlib.rc_context(STYLE)
-def _accuracy(epochs: ArrayLike, cross_entropy: ArrayLike, test_accuracy: ArrayLike) -> Figure:
+def _accuracy(epochs: ArrayLike, cross_entropy: ArrayLike, accuracies: ArrayLike, of: str = "test") -> Figure:
     figure, (left, right) = _two_panels()
     curve(left, epochs, cross_entropy, BLACK)
     left.set(xlabel="epoch", ylabel="training cross-entropy (nats)")
-    curve(right, epochs, test_accuracy, BLUE)
-    right.set(xlabel="epoch", ylabel="test accuracy")
+    curve(right, epochs, accuracies, BLUE)
+    right.set(xlabel="epoch", ylabel=f"{of} accuracy")
     percent(right.yaxis)
-    _title(figure, captions.accuracy(np.asarray(test_accuracy, dtype=float).tolist()))
+    _title(figure, captions.accuracy(np.asarray(accuracies, dtype=float).tolist(), of))
     return figure
 
 
