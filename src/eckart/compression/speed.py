@@ -7,9 +7,10 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from eckart.compression.latency import SIZES, Comparison, compare_modules, examples, feasible, resized
+from eckart.compression.latency import SIZES, compare_modules, examples, feasible, resized
 from eckart.compression.layers import Form, Layer, low_rank_like
 from eckart.compression.moments import Forward
+from eckart.compression.timing import Comparison
 
 
 @dataclass
