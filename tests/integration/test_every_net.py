@@ -12,6 +12,7 @@ from torch import Tensor
 
 from eckart import config
 from eckart.compression.counting import count_parameters
+from eckart.compression.factorized import Factorized
 from eckart.data import samples
 from eckart.nn.mlp import MLP
 from eckart.tracking.metrics import METRICS
@@ -47,6 +48,12 @@ def test_a_net_leaves_all_that_it_promises(method: str, train: Train) -> None:
     # Both factors and all biases: what is on the disk is what is counted.
     assert found["parameters"] == sum(tensor.numel() for tensor in weights.values()) <= 0.5 * dense
     assert found["multiply_adds"] <= found["dense_multiply_adds"] == dense - sum(WIDTHS[1:])
+    # The file rebuilds the net, with no pickle and no config: its accuracy is that of the result.
+    net = Factorized.load(ended.folder / "model.safetensors", MLP(WIDTHS, "relu")).model
+    digits = samples.digits()
+    x = (digits.test_inputs.float() - found["input_mean"]) / found["input_deviation"]
+    right = (net(x).argmax(1) == digits.test_labels).double().mean()
+    assert float(right) == pytest.approx(found["accuracy"], abs=1 / 359)
     ranks = {layer["path"]: layer["rank"] for layer in found["layers"]}
     assert ranks.keys() == {"layers.0", "layers.1", "layers.2"} and any(ranks.values())
     for path, rank in ranks.items():
