@@ -1,7 +1,6 @@
 import functools
 import json
 import math
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 import eckart
+from eckart.compression import evidence
 from eckart.compression.factorized import Factorized
 from eckart.compression.latency import Comparison
 from eckart.compression.speed import Speed
@@ -328,11 +328,15 @@ def test_ranks_that_are_asked_for_stay_dense_where_they_are_slower(
         slow = isinstance(dense, nn.Conv2d)
         return Comparison(1.0, 2.0, 2.0, 1.9, 2.1) if slow else Comparison(1.0, 0.5, 0.5, 0.4, 0.6)
 
-    module = sys.modules["eckart.compression.factorize"]
-    monkeypatch.setattr(module, "Speed", functools.partial(Speed, compare=compare))
+    monkeypatch.setattr(evidence, "Speed", functools.partial(Speed, compare=compare))
     found = eckart.factorize(small, rank=2, inputs=[images()])
     assert [layer.rank for layer in found.layers] == [None, None, 2, 2]
     assert found.layers[0].why == "dense: rank 2 takes 2.00 times the dense layer's time at batch 1"
+    assert found.layers[2].ratios == {"1": 0.5, "256": 0.5}
+    lines = str(found).splitlines()
+    assert lines[0].split()[-1] == "time"
+    assert lines[3].split()[-1] == "0.50/0.50"
+    assert max(map(len, lines)) <= 80
     kept = eckart.factorize(small, rank=2, inputs=[images()], keep_slower=True)
     assert [layer.rank for layer in kept.layers] == [2, 2, 2, 2]
 

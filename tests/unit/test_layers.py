@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from eckart.compression.layers import Form, find, least_dense_rank, low_rank_like, open_attention
+from eckart.compression.layers import Form, find
+from eckart.compression.replacing import low_rank_like, open_attention
 
 
 def net() -> nn.ModuleDict:
@@ -110,9 +111,3 @@ def test_attention_is_opened_in_place() -> None:
     open_attention(model, ["self_attn"])
     expected = [["self_attn.out_proj"], *([f"self_attn.{x}_proj"] for x in "qkv"), ["linear1"], ["linear2"]]
     assert sorted(paths(model)) == sorted(expected)
-
-
-def test_the_rank_from_which_factors_are_larger() -> None:
-    for m, n in ((10, 10), (500, 784), (1, 7)):
-        rank = least_dense_rank(m, n)
-        assert (rank - 1) * (m + n) < m * n <= rank * (m + n)

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from eckart.compression.latency import SIZES, Comparison, compare_modules, examples, feasible, resized
-from eckart.compression.layers import Form, Layer, low_rank_like
+from eckart.compression.layers import Form, Layer
 from eckart.compression.moments import Forward
+from eckart.compression.replacing import low_rank_like
 
 
 @dataclass
@@ -19,6 +20,7 @@ class _Known:
     faster: int = 0
     slower: int | None = None
     why: dict[int, str] = field(default_factory=dict)
+    ratios: dict[int, dict[int, float]] = field(default_factory=dict)
 
 
 class Speed:
@@ -51,6 +53,14 @@ class Speed:
         self._args = {size: examples(model, modules, resized(batch, size), forward) for size in self.sizes}
         self._compare = compare
         self._known: dict[Any, _Known] = {}
+
+    def ratios(self, layer: Layer, rank: int, form: Form = None) -> dict[int, float]:
+        """Time of a layer at a rank over that of the dense one, by the size of the batch."""
+        found = self._of(layer, form).ratios.setdefault(rank, {})
+        for size in self.sizes:
+            if size not in found:
+                found[size] = self._compared(layer, rank, form, size).ratio
+        return found
 
     def faster(self, layer: Layer, rank: int, form: Form = None) -> bool:
         """Whether a layer is faster at a rank than dense."""
@@ -89,10 +99,14 @@ class Speed:
 
     def _measured(self, layer: Layer, rank: int, form: Form) -> str:
         """The size of a batch for which a rank is not faster, and the ratio; empty if it is for each."""
-        dense = layer.modules[0]
-        low = low_rank_like(dense, rank, form)
+        ratios = self._of(layer, form).ratios.setdefault(rank, {})
         for size in self.sizes:
-            found = self._compare(dense, low, self._args[size][layer.path])
+            found = self._compared(layer, rank, form, size)
+            ratios[size] = found.ratio
             if not found.faster:
                 return f"{found.ratio:.2f} times the dense layer's time at batch {size}"
         return ""
+
+    def _compared(self, layer: Layer, rank: int, form: Form, size: int) -> Comparison:
+        dense = layer.modules[0]
+        return self._compare(dense, low_rank_like(dense, rank, form), self._args[size][layer.path])
