@@ -390,6 +390,16 @@ def test_bad_arguments_are_refused_in_one_line(small: Small, settings: dict[str,
     assert "\n" not in str(error.value)
 
 
+def test_layers_that_the_outputs_do_not_depend_on(small: Small) -> None:
+    small.head.weight.data.zero_()
+    found = eckart.factorize(small, 0.5, [images(100)], sensitivity="second_order", keep_slower=True)
+    got = {layer.path: layer for layer in found.layers}
+    # Their own outputs are still measured, and kept as far as the budget allows.
+    assert got["wide"].rank is not None
+    assert 1e-4 < got["wide"].error < 1
+    assert abs(got["wide"].excess or 1) < 1e-9
+
+
 def test_a_model_without_a_layer_is_refused() -> None:
     law = r"^The model must have a layer that can be factorized \(conv1d, conv2d, embedding, linear\)\. Found none in "
     with pytest.raises(ValueError, match=law + r"ReLU\.$"):

@@ -142,7 +142,11 @@ def find(
     for path, module in everywhere:
         kind = next((name for kind, name in DENSE.items() if isinstance(module, kind)), None)
         wanted = matches(path, layers) and not matches(path, exclude) and (embeddings or kind != "embedding")
-        if kind is None or not wanted:
+        if not wanted:
+            continue
+        if kind is None:
+            if (why := _unsupported(module)) is not None:
+                found.refused[path] = why
             continue
         if (why := _refusal(path, module, owners)) is not None:
             found.refused[path] = why
@@ -182,6 +186,15 @@ def _likeness(module: nn.Module) -> object:
     return "table"
 
 
+def _unsupported(module: nn.Module) -> str | None:
+    """Why a module of another kind that holds a matrix is left as it is, or None where it holds none."""
+    name = type(module).__name__
+    if ".quantized." in type(module).__module__ and hasattr(module, "weight"):
+        return f"is quantized to integers: factorize the model before ({name})"
+    others = nn.modules.conv._ConvNd | nn.RNNBase | nn.RNNCellBase | nn.Bilinear | nn.EmbeddingBag
+    return f"is of a kind that is not factorized: {name}" if isinstance(module, others) else None
+
+
 def _refusal(path: str, module: nn.Module, owners: Mapping[int, list[str]]) -> str | None:
     """Why a layer cannot be factorized, or None."""
     kind = next(kind for kind in DENSE if isinstance(module, kind))
@@ -189,11 +202,11 @@ def _refusal(path: str, module: nn.Module, owners: Mapping[int, list[str]]) -> s
         return "is lazy: call the model once"
     if nn.utils.parametrize.is_parametrized(module, "weight") or "weight" not in module._parameters:
         return "has a parametrized weight: remove the parametrization"
-    if type(module).forward is not kind.forward:
-        return f"has a forward pass of its own: {type(module).__name__}"
     weight = module._parameters["weight"]
     if weight is None or not weight.dtype.is_floating_point or weight.dtype.itemsize < 2:
         return f"has weights of {getattr(weight, 'dtype', None)}, not of 16 bits or more in floating point"
+    if type(module).forward is not kind.forward:
+        return f"has a forward pass of its own: {type(module).__name__}"
     if isinstance(module, nn.Embedding) and (module.max_norm is not None or module.sparse or module.scale_grad_by_freq):
         return "has max_norm, sparse or scale_grad_by_freq"
     if not bool(torch.isfinite(weight).all()):

@@ -82,7 +82,8 @@ def as_matrix(layer: Layer, weight: Tensor) -> Tensor:
 
 def _damped(layer: Layer, gradient: Tensor) -> Tensor:
     """A metric of the outputs, of each group; the mean over a sample says little of directions that it has not."""
-    more = DAMPING * _diagonal(gradient).mean()
+    # Where the loss does not depend on a layer at all, any metric is as good, and its errors cost next to nothing.
+    more = (DAMPING * _diagonal(gradient).mean()).clamp(min=1e-30)
     groups, size = layer.groups, len(gradient) // layer.groups
     if gradient.dim() == 1:
         return gradient + more if groups == 1 else (gradient + more).unflatten(0, (groups, size))
