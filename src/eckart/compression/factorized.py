@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from eckart.compression.layers import Form
-from eckart.compression.places import Place, defactorized, rebuilt
+from eckart.compression.places import Place, defactorized, places_of, rebuilt
 from eckart.compression.states import checked, dense_state, low_rank_state
 
 _KEY = "eckart"
@@ -89,8 +89,8 @@ class Factorized:
         refused: Mapping[str, str],
     ) -> None:
         self.model, self.places, self.layers, self.refused = model, places, layers, dict(refused)
-        self.dense_parameters, self.parameters = counts["dense_parameters"] or 0, counts["parameters"] or 0
-        self.dense_multiply_adds, self.multiply_adds = counts["dense_multiply_adds"], counts["multiply_adds"]
+        self.dense_parameters, self.parameters = counts.get("dense_parameters") or 0, counts.get("parameters") or 0
+        self.dense_multiply_adds, self.multiply_adds = counts.get("dense_multiply_adds"), counts.get("multiply_adds")
 
     def defactorize(self) -> nn.Module:
         """A copy of the model with dense layers again: same outputs, same paths and state keys as before.
@@ -149,12 +149,27 @@ class Factorized:
         layers = [LayerReport(**_tupled(layer, "form", "shape", "tied")) for layer in told["layers"]]
         return cls(rebuilt(model, places), places, layers, told["counts"], told["refused"])
 
+    @classmethod
+    def around(cls, model: nn.Module, counts: Mapping[str, int | None]) -> "Factorized":
+        """A model that has layers of low rank already, of which nothing is known but these and the counts.
+
+        Args:
+            model: The model.
+            counts: Parameters and multiply-adds, by the names of the attributes.
+        """
+        return cls(model, places_of(model), [], counts, {})
+
     def save(self, path: str | Path) -> None:
         """Write the model to one safetensors file; the ranks stand in its metadata as JSON, so that nothing is pickled.
 
         Args:
             path: The file.
         """
+        tensors, metadata = self.stored()
+        save_file(tensors, path, metadata)
+
+    def stored(self) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """The tensors and the metadata of its file."""
         tensors: dict[str, Tensor] = {}
         same: dict[str, str] = {}
         known: dict[tuple[int, torch.Size, tuple[int, ...]], str] = {}
@@ -165,8 +180,8 @@ class Factorized:
             else:
                 known[key] = name
                 # A file holds whole storages: a view of a larger one is copied.
-                tensors[name] = tensor.detach().clone(memory_format=torch.contiguous_format)
-        save_file(tensors, path, {_KEY: self.description(), _SAME: json.dumps(same)})
+                tensors[name] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        return tensors, {_KEY: self.description(), _SAME: json.dumps(same)}
 
     @classmethod
     def load(cls, path: str | Path, model: nn.Module) -> "Factorized":

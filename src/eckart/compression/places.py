@@ -84,6 +84,18 @@ def defactorized(model: nn.Module) -> nn.Module:
     return model
 
 
+def places_of(model: nn.Module) -> list[Place]:
+    """The places of layers of low rank that a model has."""
+    known: dict[int, str] = {}
+    places = []
+    for path, module in low_rank_layers(model):
+        tied = known.setdefault(id(module.left), path)
+        same = tied != path and model.get_submodule(tied) is module
+        form = getattr(module, "first", None)
+        places.append(Place(path, module.rank, form, None if tied == path else tied, same))
+    return places
+
+
 def low_rank_layers(model: nn.Module) -> list[tuple[str, Any]]:
     """Layers of low rank with their paths, also those at several."""
     return [(path, m) for path, m in model.named_modules(remove_duplicate=False) if isinstance(m, LOW_RANK)]
