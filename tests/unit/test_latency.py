@@ -105,8 +105,8 @@ def test_a_batch_that_would_take_too_long_is_smaller(monkeypatch: pytest.MonkeyP
             clock.now += 0.3 * len(x)
             return x
 
-    assert feasible(Slow(), torch.ones(2, 1), 256) == 33
-    assert feasible(Slow(), torch.ones(2, 1), 20) == 20
+    assert feasible(Slow(), torch.ones(2, 1), 256) == 6
+    assert feasible(Slow(), torch.ones(2, 1), 5) == 5
 
 
 def test_layers_are_measured_in_evaluation_mode() -> None:

@@ -15,7 +15,7 @@ from eckart.compression.moments import Forward
 from eckart.compression.replacing import low_rank_like
 
 # Ranks of a form that are timed; the seconds between them are interpolated.
-TIMED_RANKS = 5
+TIMED_RANKS = 6
 
 
 class Costs(Protocol):

@@ -100,11 +100,11 @@ class Evidence:
         assert self.multiply_adds is not None
         return self.multiply_adds
 
-    def ratios(self, layer: Layer, option: Option) -> dict[str, float] | None:
-        """Measured time of an option over that of the dense layer, by the size of the batch."""
+    def ratio(self, layer: Layer, option: Option) -> float | None:
+        """Measured time of an option relative to the dense layer; None where it was not measured."""
         if self.speed is None or option.rank is None:
             return None
-        return {str(size): ratio for size, ratio in self.speed.ratios(layer, option.rank, option.form).items()}
+        return self.speed.ratio(layer, option.rank, option.form)
 
     def _gradients(self, wanted: str | None, seed: int) -> dict[str, Tensor] | None:
         modules = {

@@ -1,6 +1,7 @@
 """Any model made low-rank: the front door."""
 
 import copy
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from eckart.compression.candidate import Candidate, Certificate, Option
 from eckart.compression.counting import count_parameters
 from eckart.compression.evidence import SENSITIVITIES, Evidence, Loss
 from eckart.compression.factorized import Factorized, LayerReport
+from eckart.compression.latency import measure
 from eckart.compression.layers import DENSE, Found, find, matches
 from eckart.compression.moments import Forward, plain_forward
 from eckart.compression.places import Place
@@ -101,7 +103,7 @@ def factorize(
     if inputs is not None and iter(inputs) is inputs:
         # A generator gives its batches once, and they are needed more than once.
         inputs = list(inputs)
-    model = model if inplace else copy.deepcopy(model)
+    given, model = model, model if inplace else copy.deepcopy(model)
     originals = _open(model, layers, exclude)
     try:
         found = find(model, layers, exclude, embeddings=embeddings)
@@ -126,7 +128,30 @@ def factorize(
     counts["dense_multiply_adds"] = None if computed is None else int(computed.total)
     counts["multiply_adds"] = None if computed is None else computed.of_model(model)
     places = [place for _, several in built for place in several]
-    return Factorized(model, places, [report for report, _ in built], counts, found.refused)
+    factorized = Factorized(model, places, [report for report, _ in built], counts, found.refused)
+    opened = [path for path in originals if isinstance(model.get_submodule(path), ProjectedAttention)]
+    if keep_slower or inplace or known.inputs is None or not opened or not _slower(given, model, known):
+        return factorized
+    # Attention with a module for each projection has lost torch's own, which is one operation: it stays dense.
+    settings: dict[str, Any] = {"of": of, "rank": rank, "layers": layers, "embeddings": embeddings, "seed": seed}
+    settings |= {"sensitivity": sensitivity, "loss": loss, "forward": forward}
+    others = [exclude] if isinstance(exclude, str) else list(exclude)
+    try:
+        return factorize(given, budget, inputs, exclude=[*others, *(f"{path}.*" for path in opened)], **settings)
+    except ValueError:
+        why = ", although the model is slower than with torch's own attention: the budget needs it"
+        inside = [any(layer.path.startswith(f"{path}.") for path in opened) for layer in factorized.layers]
+        factorized.layers = [
+            dataclasses.replace(layer, why=layer.why + why) if within and layer.rank is not None else layer
+            for layer, within in zip(factorized.layers, inside, strict=True)
+        ]
+        return factorized
+
+
+def _slower(dense: nn.Module, model: nn.Module, known: Evidence) -> bool:
+    """Whether a model is slower than the dense one, beyond the noise, for any size of a batch."""
+    _, found = measure(dense, model, known.batch, forward=known.forward)
+    return any(comparison.slower for comparison in found.values())
 
 
 def _not_slower(candidates: Sequence[Candidate], chosen: Sequence[Chosen], known: Evidence) -> list[Chosen]:
@@ -224,7 +249,7 @@ def _build(
         certificate.error,
         certificate.optimum,
         certificate.exact,
-        known.ratios(layer, option),
+        known.ratio(layer, option),
         why,
     )
     return report, places

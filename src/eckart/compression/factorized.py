@@ -39,8 +39,8 @@ class LayerReport:
             ``(E‖y - ŷ‖² / E‖y‖²)^½`` without one; of its weight, where no inputs were given. Measured by its weights.
         optimum: The least error of a layer of this rank and form; a lower bound where ``exact`` is False.
         exact: Whether it is known exactly; not for convolutions whose two parts share the axes of the kernel.
-        ratios: Its measured time over that of the dense layer, by the size of the batch; None where it was not
-            measured.
+        ratio: Its measured time, relative to the dense layer, for the size of a batch where it is largest; None where
+            it was not measured.
         why: Why it has this rank, or is dense.
     """
 
@@ -57,7 +57,7 @@ class LayerReport:
     error: float
     optimum: float
     exact: bool
-    ratios: dict[str, float] | None
+    ratio: float | None
     why: str
 
     @property

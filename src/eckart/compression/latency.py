@@ -27,7 +27,7 @@ MAX_ROUNDS = 45
 # Of the intervals that decide which of two is faster.
 CONFIDENCE = 0.99
 # A pass takes at most so long: of a large model, fewer samples than were asked for are measured at once.
-PASS_SECONDS = 10.0
+PASS_SECONDS = 2.0
 
 
 @dataclass(frozen=True)

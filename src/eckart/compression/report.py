@@ -13,12 +13,12 @@ NAMED = 3
 def table(factorized: "Factorized") -> str:
     """The table of a factorized model, 80 columns wide: each layer, the totals, and why.
 
-    Times are relative to the dense layer's, for each size of a batch that was measured.
+    Times are relative to the dense layer's, for the size of a batch where that is largest.
 
     Args:
         factorized: The model.
     """
-    timed = any(layer.ratios is not None for layer in factorized.layers)
+    timed = any(layer.ratio is not None for layer in factorized.layers)
     head = ("layer", "weight", "rank", "parameters", "error", "excess", "time")
     lines = [_line(row, timed) for row in (head, *map(_row, factorized.layers))]
     totals = [_share("parameters", factorized.dense_parameters, factorized.parameters)]
@@ -32,15 +32,15 @@ def _row(layer: "LayerReport") -> tuple[str, ...]:
     if layer.rank is None:
         return layer.path, shape, "dense", count, "", "", ""
     excess = "–" if layer.excess is None else f"{layer.excess:.1e}"
-    times = "/".join(f"{ratio:.2f}" for ratio in (layer.ratios or {}).values())
-    return layer.path, shape, str(layer.rank), count, f"{layer.error:.4f}", excess, times
+    time = "" if layer.ratio is None else f"{layer.ratio:.2f}"
+    return layer.path, shape, str(layer.rank), count, f"{layer.error:.4f}", excess, time
 
 
 def _line(row: tuple[str, ...], timed: bool) -> str:
     path, *others = row
-    width = 23 if timed else 30
+    width = 24 if timed else 30
     path = path if len(path) < width else "…" + path[2 - width :]
-    cells = zip(others, (12, 6, 11, 8, 9, 11) if timed else (14, 7, 12, 8, 9, 0), strict=True)
+    cells = zip(others, (14, 7, 12, 8, 9, 6 if timed else 0), strict=True)
     return f"{path:<{width}}{''.join(f'{cell:>{size}}' for cell, size in cells if size)}".rstrip()
 
 
