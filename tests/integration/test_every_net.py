@@ -12,8 +12,10 @@ from torch import Tensor
 
 from eckart import config
 from eckart.compression.counting import count_parameters
+from eckart.compression.factorized import Factorized
 from eckart.data import samples
 from eckart.nn.mlp import MLP
+from eckart.tracking.metrics import METRICS
 
 WIDTHS = [64, 24, 16, 10]
 DIGITS = ("data=digits", "model=mlp", f"model.widths={WIDTHS}".replace(" ", ""), "optimizer.lr=0.01")
@@ -46,12 +48,20 @@ def test_a_net_leaves_all_that_it_promises(method: str, train: Train) -> None:
     # Both factors and all biases: what is on the disk is what is counted.
     assert found["parameters"] == sum(tensor.numel() for tensor in weights.values()) <= 0.5 * dense
     assert found["multiply_adds"] <= found["dense_multiply_adds"] == dense - sum(WIDTHS[1:])
+    # The file rebuilds the net, with no pickle and no config: its accuracy is that of the result.
+    net = Factorized.load(ended.folder / "model.safetensors", MLP(WIDTHS, "relu")).model
+    digits = samples.digits()
+    x = (digits.test_inputs.float() - found["input_mean"]) / found["input_deviation"]
+    right = (net(x).argmax(1) == digits.test_labels).double().mean()
+    assert float(right) == pytest.approx(found["accuracy"], abs=1 / 359)
     ranks = {layer["path"]: layer["rank"] for layer in found["layers"]}
     assert ranks.keys() == {"layers.0", "layers.1", "layers.2"} and any(ranks.values())
     for path, rank in ranks.items():
         assert rank is None or weights[f"{path}.right"].shape[0] == rank
     rows = history(ended.folder)
     assert [float(row["epoch"]) for row in rows] == [*range(1, 1 + len(found["train_loss_sum_per_epoch"]))]
+    numbers = {name for name in rows[0] if name not in ("step", "epoch") and not name.startswith("rank/")}
+    assert {"train/loss", "train/loss_sum", "validation_accuracy"} <= numbers <= {*METRICS, "parameters"}
     assert float(rows[-1]["validation_accuracy"]) == pytest.approx(found["validation_accuracy"])
     assert 0.2 < found["accuracy"] <= 1 and f"{found['accuracy']:.4f}" in ended.stdout
     assert sum(map(sum, found["confusion"])) == 359

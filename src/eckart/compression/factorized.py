@@ -118,8 +118,8 @@ class Factorized:
         refused: Mapping[str, str],
     ) -> None:
         self.model, self.places, self.layers, self.refused = model, places, layers, dict(refused)
-        self.dense_parameters, self.parameters = counts["dense_parameters"] or 0, counts["parameters"] or 0
-        self.dense_multiply_adds, self.multiply_adds = counts["dense_multiply_adds"], counts["multiply_adds"]
+        self.dense_parameters, self.parameters = counts.get("dense_parameters") or 0, counts.get("parameters") or 0
+        self.dense_multiply_adds, self.multiply_adds = counts.get("dense_multiply_adds"), counts.get("multiply_adds")
 
     def defactorize(self) -> nn.Module:
         """A copy of the model with dense layers again: same outputs, same paths and state keys as before.
@@ -199,12 +199,34 @@ class Factorized:
         layers = [LayerReport(**_tupled(layer, "form", "shape", "tied")) for layer in told["layers"]]
         return cls(rebuilt(model, places), places, layers, told["counts"], told["refused"])
 
+    @classmethod
+    def around(cls, model: nn.Module, counts: Mapping[str, int | None]) -> "Factorized":
+        """A model that has layers of low rank already, of which nothing is known but these and the counts.
+
+        Args:
+            model: The model.
+            counts: Parameters and multiply-adds, by the names of the attributes.
+        """
+        known: dict[int, str] = {}
+        places = []
+        for path, module in _low_rank(model):
+            tied = known.setdefault(id(module.left), path)
+            same = tied != path and model.get_submodule(tied) is module
+            form = getattr(module, "first", None)
+            places.append(Place(path, module.rank, form, None if tied == path else tied, same))
+        return cls(model, places, [], counts, {})
+
     def save(self, path: str | Path) -> None:
         """Write the model to one safetensors file; the ranks stand in its metadata as JSON, so that nothing is pickled.
 
         Args:
             path: The file.
         """
+        tensors, metadata = self.stored()
+        save_file(tensors, path, metadata)
+
+    def stored(self) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """The tensors and the metadata of its file."""
         tensors: dict[str, Tensor] = {}
         same: dict[str, str] = {}
         known: dict[tuple[int, torch.Size, tuple[int, ...]], str] = {}
@@ -214,8 +236,8 @@ class Factorized:
                 same[name] = known[key]
             else:
                 known[key] = name
-                tensors[name] = tensor.detach().contiguous()
-        save_file(tensors, path, {_KEY: self.description(), _SAME: json.dumps(same)})
+                tensors[name] = tensor.detach().cpu().contiguous()
+        return tensors, {_KEY: self.description(), _SAME: json.dumps(same)}
 
     @classmethod
     def load(cls, path: str | Path, model: nn.Module) -> "Factorized":

@@ -153,6 +153,10 @@ class Compression(Network):
         before = {"accuracy_dense": self.dense, "accuracy_factorized": self.at_once}
         return {name: net for name, net in before.items() if net is not None} | super().finals()
 
+    def low_rank(self) -> Factorized | None:
+        """The net with its certificates."""
+        return self.factorized
+
     def fields(self, member: int) -> dict[str, Any]:
         """What the layers were, what they are, and what that costs."""
         found, factorized = super().fields(member), self.factorized

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from eckart.compression.counting import count, count_parameters
+from eckart.compression.factorized import Factorized
 from eckart.compression.joint_truncation import JointTruncation
 from eckart.linalg.checks import require_count, require_one_of
 from eckart.linalg.random import stream
@@ -185,6 +186,10 @@ class LowRankTraining(Network):
         """Parameters, and the rank of each layer."""
         ranks = {f"rank/{path or 'net'}": float(layer.rank) for path, layer in low_rank_layers(self.net).items()}
         return {"parameters": float(count_parameters(self.net)), **ranks}
+
+    def low_rank(self) -> Factorized:
+        """The net with the ranks that its layers have."""
+        return Factorized.around(self.net, {"parameters": count_parameters(self.net)})
 
     def fields(self, member: int) -> dict[str, Any]:
         """What a net has, and the ranks of its layers."""

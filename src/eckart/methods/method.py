@@ -118,8 +118,8 @@ class Method(LightningModule):
         """Approximations of the targets: ``left (J, m, k)`` and ``right (J, k, n)``, zero beyond a member's columns."""
         raise NotImplementedError
 
-    def result_tensors(self) -> dict[str, Tensor]:
-        """The weights that a net leaves, by the path of their layer."""
+    def stored(self) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """The weights that a net leaves, by the path of their layer, and what else a reader must know of it."""
         raise NotImplementedError
 
     def enter(self, epoch: int) -> bool:

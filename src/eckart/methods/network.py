@@ -1,6 +1,7 @@
 """The base of methods that train a net on labeled samples, in phases."""
 
 import copy
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from eckart.compression.factorized import Factorized
 from eckart.linalg.checks import require_count
 from eckart.linalg.random import stream
 from eckart.methods.method import Method
@@ -276,9 +278,19 @@ class Network(Method):
         found, self._record = self._record, None
         return found or None
 
-    def result_tensors(self) -> dict[str, Tensor]:
-        """The weights that the run leaves, by the path of their layer."""
-        return {name: value.detach().cpu().contiguous() for name, value in self.net.state_dict().items()}
+    def low_rank(self) -> Factorized | None:
+        """The net with the places of its layers of low rank; None as long as it is dense."""
+        return None
+
+    def stored(self) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """The weights, by the path of their layer, the ranks, and what the inputs are shifted and scaled by.
+
+        :meth:`eckart.compression.factorized.Factorized.load` reads the file.
+        """
+        net = self.low_rank() or Factorized.around(self.net, {})
+        tensors, metadata = net.stored()
+        inputs = {"mean": float(self.mean), "deviation": float(self.deviation)}
+        return tensors, metadata | {"eckart.inputs": json.dumps(inputs)}
 
     def fields(self, member: int) -> dict[str, Any]:
         """Status, why it stopped, the loss of each epoch, the accuracies and the confusion."""
@@ -294,6 +306,8 @@ class Network(Method):
             "steps": self.trainer.global_step,
             "train_loss_sum_per_epoch": self.train_loss_sum_per_epoch,
             "validation_accuracy": self.validation_accuracy,
+            "input_mean": float(self.mean),
+            "input_deviation": float(self.deviation),
             "confusion": None if self._confusion is None else self._confusion.tolist(),
             **self.accuracies,
         }

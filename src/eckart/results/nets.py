@@ -9,6 +9,8 @@ from eckart.results.screen import PAGE, Screen, left, length, right
 
 _GAP = "  "
 _NAME, _NUMBER = 22, 13
+# Layers that are named of those with one reason.
+_NAMED = 4
 
 
 def is_net(result: Mapping[str, Any]) -> bool:
@@ -92,13 +94,17 @@ def layers(result: Mapping[str, Any], screen: Screen = PAGE) -> list[str]:
         _GAP.join([left(row[0], widths[0]), *(right(cell, w) for cell, w in zip(row[1:], widths[1:], strict=True))])
         for row in rows
     ]
-    reasons = [
-        line
-        for layer in found
-        if layer.get("why")
-        for line in screen.wrap(f"{visible(str(layer.get('path')))}: {visible(str(layer['why']))}")
-    ]
+    by_reason: dict[str, list[str]] = {}
+    for layer in found:
+        if layer.get("why"):
+            by_reason.setdefault(visible(str(layer["why"])), []).append(visible(str(layer.get("path"))))
+    reasons = [line for why, paths in by_reason.items() for line in screen.wrap(f"{_named(paths)}: {why}")]
     return [screen.paint(lines[0], "dim"), *lines[1:], *([""] if reasons else []), *reasons]
+
+
+def _named(paths: Sequence[str]) -> str:
+    more = len(paths) - _NAMED
+    return ", ".join(paths[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _cells(layer: Mapping[str, Any]) -> tuple[str, ...]:

@@ -65,6 +65,8 @@ FIELDS: dict[str, type] = {
     "accuracy_dense": float,
     "accuracy_factorized": float,
     "validation_accuracy": float,
+    "input_mean": float,
+    "input_deviation": float,
     "multiply_adds": int,
     "dense_multiply_adds": int,
     "latency": dict,

@@ -13,22 +13,17 @@ from eckart.linalg.svd import factor_singular_values
 from eckart.methods.method import Method
 
 
-def measure(
-    method: Method, reference: Reference | ObservedReference | None
-) -> list[tuple[dict[str, Any], dict[str, Tensor]]]:
+def measure(method: Method, reference: Reference | ObservedReference) -> list[tuple[dict[str, Any], dict[str, Tensor]]]:
     """Measure each member of a trained stack.
 
     Args:
         method: The method.
-        reference: Its targets; None for a method that learns none.
+        reference: Its targets.
 
     Returns:
         For each member the fields of ``result.json`` that follow from the training, and the factors that they were
-        computed from: ``left (m, k)`` and ``right (k, n)``, NaN in rows and columns that the method cannot know. Of a
-        net, its weights.
+        computed from: ``left (m, k)`` and ``right (k, n)``, NaN in rows and columns that the method cannot know.
     """
-    if reference is None:
-        return [({"fit_seconds": method.fit_seconds, **method.fields(0)}, method.result_tensors())]
     errors = {name: values.tolist() for name, values in reference.errors(*method.factors()).items()}
     left, right = (factor.detach().cpu() for factor in method.factors())
     return [

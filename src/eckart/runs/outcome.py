@@ -39,14 +39,22 @@ class Outcome:
         self.results: list[dict[str, Any] | None] = [None] * len(self.jobs)
         self._said: set[str] = set()
 
-    def write(self, member: int, fields: Mapping[str, Any], tensors: Mapping[str, Tensor], name: str) -> None:
+    def write(
+        self,
+        member: int,
+        fields: Mapping[str, Any],
+        name: str,
+        tensors: Mapping[str, Tensor],
+        metadata: Mapping[str, str],
+    ) -> None:
         """Write the factors, or the weights of a net, and the result of a job.
 
         Args:
             member: The job, by its place in the stack.
             fields: Fields of the result.
+            name: Name of the file of the tensors.
             tensors: Factors or weights by their names.
-            name: Name of their file.
+            metadata: What else that file says.
 
         Raises:
             OSError: If no other job could be written either.
@@ -54,7 +62,9 @@ class Outcome:
         job = self.jobs[member]
         try:
             with replacing(job.folder / name) as partial:
-                partial.write_bytes(save({key: tensor.contiguous() for key, tensor in tensors.items()}))
+                partial.write_bytes(
+                    save({key: tensor.contiguous() for key, tensor in tensors.items()}, dict(metadata) or None)
+                )
             identity = job.identity()
             self.results[member] = write_result(
                 job.folder, identity | dict(fields) | {"total_seconds": self._seconds()}

@@ -10,6 +10,7 @@ from hydra.utils import instantiate
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer
+from torch import Tensor
 
 from eckart.config import NETS, plain
 from eckart.data.matrix import MatrixData
@@ -98,31 +99,35 @@ def _train(stack: Stack, outcome: Outcome) -> list[dict[str, Any]]:
         trainer.fit(method, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
     if not trainer.is_global_zero:
         return []
-    if not method.of_matrices:
-        _test(method, trainer, data[0])
-    measured = measure(method, reference)
+    if reference is None:
+        measured = [_of_net(method, trainer, data[0])]
+    else:
+        measured = [(*found, {}) for found in measure(method, reference)]
     # What was computed is on disk before anything is drawn or sent, which can fail.
-    for member, (fields, factors) in enumerate(measured):
+    for member, (fields, tensors, metadata) in enumerate(measured):
         chosen = stack.jobs[member].chosen
         own = data[member]
         if isinstance(own, RatingsData):
             write_ids(stack.jobs[member].folder, own.row_ids, own.col_ids)
         name = FACTORS if method.of_matrices else MODEL
-        outcome.write(member, fields | (chosen.fields(reference) if chosen else {}), factors, name)
-    for member, (_, factors) in enumerate(measured):
-        outcome.present(member, factors, histories[member], _subject(member, method, reference, data[member]))
+        outcome.write(member, fields | (chosen.fields(reference) if chosen else {}), name, tensors, metadata)
+    for member, (_, tensors, _) in enumerate(measured):
+        outcome.present(member, tensors, histories[member], _subject(member, method, reference, data[member]))
     if stack.jobs[0].sweep is not None and method.saves_between_blocks:
         # The factors of a job are all that a sweep is for; a single run can be resumed.
         stack.forget()
     return [result for result in outcome.results if result is not None]
 
 
-def _test(method: Method, trainer: Trainer, data: MatrixData | RatingsData) -> None:
-    """Read the test set, once, with the net as it is at the end."""
+def _of_net(
+    method: Method, trainer: Trainer, data: MatrixData | RatingsData
+) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, str]]:
+    """Fields of the result of a net, its weights and their metadata; the test set is read, once."""
     assert isinstance(data, SampleData) and isinstance(method, Network)
     if not method.diverged:
         method.enter(method.max_epochs)
     trainer.test(method, dataloaders=data.test_dataloader(), verbose=False)
+    return ({"fit_seconds": method.fit_seconds, **method.fields(0)}, *method.stored())
 
 
 def _data(stack: Stack) -> list[MatrixData | RatingsData]:
