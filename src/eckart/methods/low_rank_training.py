@@ -126,7 +126,7 @@ class LowRankTraining(Network):
         with torch.device("meta"):
             dense = model()
         self.dense_parameters = count_parameters(dense)
-        self.dense_multiply_adds = count(dense.eval(), self.prepared(inputs[:1]).to("meta")).multiply_adds
+        self.dense_multiply_adds = _multiply_adds(dense.eval(), self.prepared(inputs[:1]).to("meta"))
         self._limit = None if budget is None else int(budget * self.dense_parameters + 1e-9)
         if self._limit is not None:
             self._check_budget(self._limit)
@@ -297,6 +297,14 @@ def _costs(net: nn.Module) -> list[int]:
     return [
         (layer.left.numel() + layer.right.numel()) // layer.left.shape[-1] for layer in low_rank_layers(net).values()
     ]
+
+
+def _multiply_adds(dense: nn.Module, x: Tensor) -> int | None:
+    try:
+        return count(dense, x).multiply_adds
+    except (RuntimeError, NotImplementedError):
+        # A model whose steps depend on values cannot be followed where tensors have none.
+        return None
 
 
 def _shape(module: Any) -> list[int] | None:
