@@ -14,6 +14,7 @@ from eckart import config
 from eckart.compression.counting import count_parameters
 from eckart.data import samples
 from eckart.nn.mlp import MLP
+from eckart.tracking.metrics import METRICS
 
 WIDTHS = [64, 24, 16, 10]
 DIGITS = ("data=digits", "model=mlp", f"model.widths={WIDTHS}".replace(" ", ""), "optimizer.lr=0.01")
@@ -52,6 +53,8 @@ def test_a_net_leaves_all_that_it_promises(method: str, train: Train) -> None:
         assert rank is None or weights[f"{path}.right"].shape[0] == rank
     rows = history(ended.folder)
     assert [float(row["epoch"]) for row in rows] == [*range(1, 1 + len(found["train_loss_sum_per_epoch"]))]
+    numbers = {name for name in rows[0] if name not in ("step", "epoch") and not name.startswith("rank/")}
+    assert {"train/loss", "train/loss_sum", "validation_accuracy"} <= numbers <= {*METRICS, "parameters"}
     assert float(rows[-1]["validation_accuracy"]) == pytest.approx(found["validation_accuracy"])
     assert 0.2 < found["accuracy"] <= 1 and f"{found['accuracy']:.4f}" in ended.stdout
     assert sum(map(sum, found["confusion"])) == 359
