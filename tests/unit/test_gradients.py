@@ -24,13 +24,14 @@ def test_gradients(widths: list[int], coordinates: bool) -> None:
     x, labels = gaussian(9, 2 if coordinates else widths[0]) * 2, torch.arange(9) % widths[-1]
     expected = nn.functional.cross_entropy(net(x), labels)
     expected.backward()
-    gradients = {name: value.grad for name, value in net.named_parameters() if value.requires_grad}
+    gradients = {name: value.grad for name, value in net.named_parameters() if value.grad is not None}
     net.zero_grad()
     loss = set_gradients(net, x, labels)
     np.testing.assert_allclose(loss, expected.detach(), rtol=1e-13)
+    assert len(gradients) == 2 * len(widths) - 2 + coordinates
     for name, value in net.named_parameters():
-        if value.requires_grad:
-            assert value.grad is not None and gradients[name] is not None
+        if name in gradients:
+            assert value.grad is not None
             np.testing.assert_allclose(value.grad, gradients[name], rtol=0, atol=1e-14)
         else:
             assert value.grad is None
