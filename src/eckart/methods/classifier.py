@@ -173,7 +173,9 @@ class Classifier(Method):
 
     @property
     def _data(self) -> Any:
-        return getattr(self.trainer, "datamodule", None)
+        # Another module of data may hand over its batches one by one alone.
+        found = getattr(self.trainer, "datamodule", None)
+        return found if hasattr(found, "at_once") else None
 
     def setup(self, stage: str) -> None:
         """Learn who shares the training, and ask for as many batches at once as one training step takes."""
