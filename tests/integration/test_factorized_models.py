@@ -136,7 +136,7 @@ def _train(rank: int, processes: int, folder: str) -> None:
 
 
 def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
-    mp.spawn(_train, (2, str(tmp_path)), nprocs=2)  # type: ignore[no-untyped-call, unused-ignore]
+    mp.spawn(_train, (2, str(tmp_path)), nprocs=2)  # type: ignore[attr-defined, no-untyped-call, unused-ignore]
     _, found, x = factorized("language")
     optimizer = torch.optim.SGD(found.model.train().parameters(), lr=0.1)
     for _ in range(3):

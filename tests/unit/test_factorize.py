@@ -1,7 +1,6 @@
 import functools
 import json
 import math
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 import eckart
+from eckart.compression import evidence
 from eckart.compression.factorized import Factorized
 from eckart.compression.speed import Speed
 from eckart.compression.timing import Comparison
@@ -328,11 +328,15 @@ def test_ranks_that_are_asked_for_stay_dense_where_they_are_slower(
         slow = isinstance(dense, nn.Conv2d)
         return Comparison(1.0, 2.0, 2.0, 1.9, 2.1) if slow else Comparison(1.0, 0.5, 0.5, 0.4, 0.6)
 
-    module = sys.modules["eckart.compression.factorize"]
-    monkeypatch.setattr(module, "Speed", functools.partial(Speed, compare=compare))
+    monkeypatch.setattr(evidence, "Speed", functools.partial(Speed, compare=compare))
     found = eckart.factorize(small, rank=2, inputs=[images()])
     assert [layer.rank for layer in found.layers] == [None, None, 2, 2]
     assert found.layers[0].why == "dense: rank 2 takes 2.00 times the dense layer's time at batch 1"
+    assert found.layers[2].ratio == 0.5
+    lines = str(found).splitlines()
+    assert lines[0].split()[-1] == "time"
+    assert lines[3].split()[-1] == "0.50"
+    assert max(map(len, lines)) <= 80
     kept = eckart.factorize(small, rank=2, inputs=[images()], keep_slower=True)
     assert [layer.rank for layer in kept.layers] == [2, 2, 2, 2]
 
@@ -384,6 +388,16 @@ def test_bad_arguments_are_refused_in_one_line(small: Small, settings: dict[str,
     with pytest.raises(ValueError, match=f"^{law}") as error:
         eckart.factorize(small, **settings)
     assert "\n" not in str(error.value)
+
+
+def test_layers_that_the_outputs_do_not_depend_on(small: Small) -> None:
+    small.head.weight.data.zero_()
+    found = eckart.factorize(small, 0.5, [images(100)], sensitivity="second_order", keep_slower=True)
+    got = {layer.path: layer for layer in found.layers}
+    # Their own outputs are still measured, and kept as far as the budget allows.
+    assert got["wide"].rank is not None
+    assert 1e-4 < got["wide"].error < 1
+    assert abs(got["wide"].excess or 1) < 1e-9
 
 
 def test_a_model_without_a_layer_is_refused() -> None:

@@ -1,3 +1,4 @@
+import warnings
 from typing import Any
 
 import pytest
@@ -5,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from eckart.compression.layers import Form, find, least_dense_rank, low_rank_like, open_attention
+from eckart.compression.layers import Form, find
+from eckart.compression.replacing import low_rank_like, open_attention
 
 
 def net() -> nn.ModuleDict:
@@ -40,6 +42,13 @@ def test_tied_layers_are_one() -> None:
     assert "shares its weight with head.other" in find(model, embeddings=True).refused["head"]
 
 
+def quantized() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Linear(3, 3)), {nn.Linear})
+    return model[0]  # type: ignore[no-any-return]
+
+
 class Own(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x) + 1
@@ -53,6 +62,9 @@ class Own(nn.Linear):
         (parametrizations.spectral_norm(nn.Conv2d(3, 3, 3)), "has a parametrized weight: remove the parametrization"),
         (Own(3, 3), "has a forward pass of its own: Own"),
         (nn.Linear(3, 3).to(torch.float8_e4m3fn), "has weights of torch.float8_e4m3fn, not of 16 bits or more"),
+        (nn.LSTM(3, 3), "is of a kind that is not factorized: LSTM"),
+        (nn.ConvTranspose2d(3, 3, 3), "is of a kind that is not factorized: ConvTranspose2d"),
+        (quantized(), "is quantized to integers: factorize the model before"),
         (nn.Embedding(3, 3, max_norm=1.0), "has max_norm, sparse or scale_grad_by_freq"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
@@ -110,9 +122,3 @@ def test_attention_is_opened_in_place() -> None:
     open_attention(model, ["self_attn"])
     expected = [["self_attn.out_proj"], *([f"self_attn.{x}_proj"] for x in "qkv"), ["linear1"], ["linear2"]]
     assert sorted(paths(model)) == sorted(expected)
-
-
-def test_the_rank_from_which_factors_are_larger() -> None:
-    for m, n in ((10, 10), (500, 784), (1, 7)):
-        rank = least_dense_rank(m, n)
-        assert (rank - 1) * (m + n) < m * n <= rank * (m + n)

@@ -1,7 +1,7 @@
 """A layer together with its inputs: what each rank would lose and cost, and the factors."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -9,16 +9,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from eckart.compression.layers import Form, Layer, dense_weight
+from eckart.compression.layers import Form, Layer
+from eckart.compression.metrics import as_matrix, metrics_of
 from eckart.compression.moments import Moments
+from eckart.compression.replacing import dense_weight
 from eckart.compression.two_sided import TwoSided, two_sided
-from eckart.linalg.svd import singular_values
 from eckart.linalg.whitened import Whitened, loss_on_inputs, whitened
-from eckart.nn.low_rank_conv import folded, unfolded
+from eckart.nn.low_rank_conv import folded
 
-TINY = torch.finfo(torch.float64).tiny
-# Of the mean of a metric's diagonal, added to it.
-DAMPING = 0.01
 # Columns of a convolution's matrix up to which all forms are tried; of larger ones the two of the literature.
 ALL_FORMS = 1200
 
@@ -61,11 +59,6 @@ class Certificate:
         return self.error - self.optimum
 
 
-def _diagonal(gradient: Tensor) -> Tensor:
-    """Of a moment, or of one of which only the diagonal is known."""
-    return gradient if gradient.dim() == 1 else gradient.diagonal()
-
-
 class Candidate:
     """A layer that can be factorized, and the moments of its inputs.
 
@@ -85,66 +78,23 @@ class Candidate:
         self.biases = [None if bias is None else bias.detach().double().clone() for bias in biases]
         self._moments = None if moments is None else [moments[path] for path in layer.module_paths]
         given = None if gradients is None else [gradients[path].to(self.dense.device) for path in layer.module_paths]
-        self.moment, self.metric = self._metrics(given)
-
-    def _metrics(self, gradients: Sequence[Tensor] | None) -> tuple[Tensor | None, Tensor | None]:
-        """Second moments of the inputs and of the outputs that the loss is taken in."""
-        if self._moments is None:
-            return None, None
-        several, m = len(self.layer.modules) > 1, self.dense.shape[0]
-        moment: Any = 0
-        metric = None
-        self._scales = [1.0] * len(self.layer.modules)
-        for place, module in enumerate(self.layer.modules):
-            gradient = None if gradients is None else gradients[place]
-            if isinstance(module, nn.Embedding):
-                shares = self._moments[place].mean()
-                if not several:
-                    # A row for each token, and its entries are the outputs.
-                    return gradient, shares
-                # Beside another layer every token counts alike.
-                eye = torch.eye(self.dense.shape[1], dtype=torch.float64, device=self.dense.device)
-                moment = moment + (eye / self.dense.square().sum() if gradient is None else gradient / m)
-                continue
-            plain = self._moments[place]
-            seen = plain.second() if self.biases[place] is None else plain.covariance()
-            if gradient is None and several:
-                # Layers with one weight count alike, relative to their outputs.
-                energy = loss_on_inputs(self._as_matrix(self.dense), seen).sum()
-                self._scales[place] = 1 / float(energy.clamp(min=TINY))
-            elif gradient is not None and several:
-                self._scales[place] = float(_diagonal(gradient).mean())
-            elif gradient is not None:
-                metric = self._damped(gradient)
-            moment = moment + seen * self._scales[place]
-        return moment, metric
-
-    def _damped(self, gradient: Tensor) -> Tensor:
-        """A metric of the outputs, of each group; the mean over a sample says little of directions that it has not."""
-        more = DAMPING * _diagonal(gradient).mean()
-        groups, size = self.layer.groups, len(gradient) // self.layer.groups
-        if gradient.dim() == 1:
-            return gradient + more if groups == 1 else (gradient + more).unflatten(0, (groups, size))
-        metric = gradient + more * torch.eye(len(gradient), dtype=gradient.dtype, device=gradient.device)
-        if groups == 1:
-            return metric
-        return torch.stack([metric[g * size : (g + 1) * size, g * size : (g + 1) * size] for g in range(groups)])
+        self.metrics = metrics_of(layer, self._moments, given)
 
     @cached_property
     def best(self) -> dict[Form, Whitened | TwoSided | list[TwoSided]]:
         """The best factors of each form."""
         layer, found = self.layer, dict[Form, Whitened | TwoSided | list[TwoSided]]()
         forms = layer.forms()
-        plain = self.moment is None or not layer.kind.startswith("conv")
+        plain = self.metrics.moment is None or not layer.kind.startswith("conv")
         if len(forms) > 2 and self.dense[0].numel() > ALL_FORMS:
             forms = forms[:2]
         for form in forms:
             if plain or form == forms[0]:
-                found[form] = whitened(layer.matrix(form), self.moment, self.metric)
+                found[form] = whitened(layer.matrix(form), self.metrics.moment, self.metrics.outputs)
             else:
-                assert form is not None and self.moment is not None
-                moments = self.moment if layer.groups > 1 else self.moment[None]
-                metrics = [None] * len(moments) if self.metric is None else self.metric.expand(len(moments), -1, -1)
+                assert form is not None and self.metrics.moment is not None
+                moments = self.metrics.moment if layer.groups > 1 else self.metrics.moment[None]
+                metrics = self.metrics.of_groups(layer.groups)
                 parts = zip(self.dense.chunk(layer.groups), moments, metrics, strict=True)
                 found[form] = [two_sided(weight, form, moment, metric) for weight, moment, metric in parts]
         return found
@@ -210,7 +160,7 @@ class Candidate:
                 weight = folded(weight, self.dense.shape, form, self.layer.groups)
             for place, bias in enumerate(biases):
                 if bias is not None and (old := before[place]) is not None:
-                    bias.copy_(old + self._shift(self._as_matrix(self.dense - weight), place))
+                    bias.copy_(old + self._shift(as_matrix(self.layer, self.dense - weight), place))
             return weight
 
         try:
@@ -230,23 +180,19 @@ class Candidate:
     def _lost(self, module: Any) -> Tensor:
         """Dense weight minus that of a layer, as the matrix that patches are multiplied with."""
         # The product of the factors that the layer has, not rounded once more.
-        return self._as_matrix(self.dense - dense_weight(module, module.left.double(), module.right.double()))
-
-    def _as_matrix(self, weight: Tensor) -> Tensor:
-        first = self.layer.forms()[0]
-        return weight if first is None else unfolded(weight, first, self.layer.groups)
+        return as_matrix(self.layer, self.dense - dense_weight(module, module.left.double(), module.right.double()))
 
     @torch.no_grad()
     def certificate(self, replaced: list[Any], option: Option) -> Certificate:
         """Measure layers of low rank on the inputs, by the weights and biases that they have."""
-        lost = float(loss_on_inputs(self._lost(replaced[0]), self.moment, self.metric).sum())
+        lost = float(loss_on_inputs(self._lost(replaced[0]), self.metrics.moment, self.metrics.outputs).sum())
         for place, module in enumerate(replaced):
             if self._moments is not None and (bias := self.biases[place]) is not None:
                 rest = (bias + self._shift(self._lost(module), place) - module.bias.double()).unflatten(
                     0, (self.layer.groups, -1)
                 )
                 rest = rest[..., None] if self.layer.groups > 1 else rest[0, :, None]
-                lost += self._scales[place] * float(loss_on_inputs(rest, None, self.metric).sum())
+                lost += self.metrics.scales[place] * float(loss_on_inputs(rest, None, self.metrics.outputs).sum())
         least, exact = self._least(option)
         energy = self.energy
         if energy == 0:
@@ -262,7 +208,3 @@ class Candidate:
         losses = self.losses(forms[0])
         covered = self.best[option.form][0].second  # type: ignore[index]
         return float(losses[min(option.rank * covered, len(losses) - 1)]), False
-
-    def spectrum(self) -> Tensor:
-        """Singular values of the weight as the matrix of its first form."""
-        return singular_values(self.layer.matrix(self.layer.forms()[0]).double())

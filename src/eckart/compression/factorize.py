@@ -2,46 +2,25 @@
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from eckart.compression.budgeting import Chosen, spend
 from eckart.compression.candidate import Candidate, Certificate, Option
-from eckart.compression.costs import Called, Costs, MultiplyAdds, Parameters, Seconds
-from eckart.compression.counting import count_parameters, evaluating
-from eckart.compression.factorized import Factorized, LayerReport, Place
+from eckart.compression.counting import count_parameters
+from eckart.compression.evidence import SENSITIVITIES, Evidence, Loss
+from eckart.compression.factorized import Factorized, LayerReport
 from eckart.compression.latency import measure
-from eckart.compression.layers import (
-    DENSE,
-    Found,
-    Layer,
-    find,
-    low_rank_like,
-    matches,
-    open_attention,
-    replace,
-    slow_paths,
-)
-from eckart.compression.moments import Forward, Moments, gather, plain_forward, samples_of, to_device
-from eckart.compression.ranks import (
-    Rank,
-    by_rank,
-    measured_losses,
-    predicted_losses,
-    relative_losses,
-)
-from eckart.compression.sensitivity import Divergence, NoLogits, output_moments
-from eckart.compression.speed import Speed
+from eckart.compression.layers import DENSE, Found, find, matches
+from eckart.compression.moments import Forward, plain_forward
+from eckart.compression.places import Place
+from eckart.compression.ranks import Rank, by_rank
+from eckart.compression.replacing import low_rank_like, open_attention, replace, slow_paths
 from eckart.linalg.checks import require_one_of
 from eckart.nn.low_rank_attention import ProjectedAttention
 
-# Samples that losses are measured on, and multiply-adds up to which they are by default: some seconds.
-MEASURED_SAMPLES = 1024
-MEASURED_UP_TO = 1e12
-MEASURED_RANKS = 8
 TOLD = {
     "measured": "the measured loss of the model",
     "second_order": "the loss of the model, to second order",
@@ -60,7 +39,7 @@ def factorize(
     exclude: str | Sequence[str] = (),
     embeddings: bool = False,
     sensitivity: str | None = None,
-    loss: Callable[[nn.Module, Any], Tensor] | None = None,
+    loss: Loss | None = None,
     forward: Forward = plain_forward,
     keep_slower: bool = False,
     inplace: bool = False,
@@ -129,13 +108,14 @@ def factorize(
     try:
         found = find(model, layers, exclude, embeddings=embeddings)
         _check_found(model, found)
-        known = _Known(model, found.layers, inputs, forward)
-        mode = (sensitivity or "auto") if budget is not None and inputs is not None else "relative"
-        gradients = known.gradients(mode, seed)
-        candidates = [Candidate(layer, known.moments, gradients) for layer in found.layers]
-        mode = known.mode(candidates, mode if gradients is not None else "relative")
-        losses = known.losses(candidates, mode, loss)
-        chosen = _chosen(candidates, losses, TOLD[mode], budget, rank, known, of, keep_slower, seed)
+        known = Evidence(model, found.layers, inputs, forward, loss, timed=not keep_slower)
+        candidates, sensitivity = known.candidates("relative" if budget is None else sensitivity, seed)
+        if budget is not None:
+            losses, told = known.losses(candidates, sensitivity), TOLD[sensitivity]
+            chosen = spend(candidates, losses, known.costs(of), budget, told, known.speed)
+        else:
+            assert rank is not None
+            chosen = _not_slower(candidates, by_rank(candidates, rank, seed), known)
     except BaseException:
         _put_back(model, originals)
         raise
@@ -168,120 +148,21 @@ def factorize(
         return factorized
 
 
-def _slower(dense: nn.Module, model: nn.Module, known: "_Known") -> bool:
+def _slower(dense: nn.Module, model: nn.Module, known: Evidence) -> bool:
     """Whether a model is slower than the dense one, beyond the noise, for any size of a batch."""
     _, found = measure(dense, model, known.batch, forward=known.forward)
     return any(comparison.slower for comparison in found.values())
 
 
-class _Known:
-    """What the inputs say of a dense model and its layers; nothing without inputs."""
-
-    def __init__(
-        self, model: nn.Module, layers: Sequence[Layer], inputs: Iterable[Any] | None, forward: Forward
-    ) -> None:
-        self.model, self.layers, self.inputs, self.forward = model, layers, inputs, forward
-        self.moments: dict[str, Moments] | None = None
-        self.multiply_adds: MultiplyAdds | None = None
-        self.speed: Speed | None = None
-        if inputs is not None:
-            self.moments, self.batch = gather(model, layers, inputs, forward)
-            self.multiply_adds = MultiplyAdds(model, layers, self.batch, forward)
-
-    def gradients(self, mode: str, seed: int) -> dict[str, Tensor] | None:
-        """Second moments of the gradients at the outputs of layers; None where they are not wanted, or, by default,
-        where the outputs of the model are no logits.
-        """
-        if mode == "relative":
-            return None
-        modules = {
-            path: module
-            for layer in self.layers
-            for path, module in zip(layer.module_paths, layer.modules, strict=True)
-        }
-        try:
-            return output_moments(Called(self.model, self.forward), modules, self._batches(), seed=seed)
-        except NoLogits:
-            if mode != "auto":
-                raise
-            return None
-
-    def mode(self, candidates: Sequence[Candidate], mode: str) -> str:
-        """What the losses are made of: by default they are measured, where that takes few multiply-adds."""
-        if mode != "auto":
-            return mode
-        assert self.multiply_adds is not None
-        passes = sum(len(candidate.best) for candidate in candidates) * MEASURED_RANKS
-        samples = sum(samples_of(batch) for (batch,) in self._some())
-        return "measured" if self.multiply_adds.total * passes * samples <= MEASURED_UP_TO else "second_order"
-
-    def losses(
-        self, candidates: Sequence[Candidate], mode: str, loss: Callable[[nn.Module, Any], Tensor] | None
-    ) -> list[list[float]]:
-        """What each option of each layer adds to the loss of the model."""
-        if mode == "second_order":
-            return predicted_losses(candidates)
-        if mode == "relative":
-            return relative_losses(candidates)
-        if loss is None:
-            return measured_losses(candidates, Divergence(Called(self.model, self.forward), self._some()))
-        return measured_losses(candidates, lambda: self._mean(loss))
-
-    def _batches(self) -> Iterator[tuple[Any]]:
-        assert self.inputs is not None
-        device = next(self.model.parameters()).device
-        return ((to_device(batch, device),) for batch in self.inputs)
-
-    def _some(self) -> list[tuple[Any]]:
-        """The first batches: as many as have few samples together, and one at least."""
-        found, samples = list[tuple[Any]](), 0
-        for (batch,) in self._batches():
-            samples += samples_of(batch)
-            if found and samples > MEASURED_SAMPLES:
-                break
-            found.append((batch,))
-        return found
-
-    def _mean(self, loss: Callable[[nn.Module, Any], Tensor]) -> float:
-        with evaluating(self.model), torch.no_grad():
-            values = [float(loss(self.model, batch)) for (batch,) in self._some()]
-        return sum(values) / len(values)
-
-
-def _chosen(
-    candidates: Sequence[Candidate],
-    losses: Sequence[Sequence[float]],
-    told: str,
-    budget: float | None,
-    rank: Rank | None,
-    known: _Known,
-    of: str,
-    keep_slower: bool,
-    seed: int,
-) -> list[Chosen]:
-    """Ranks with reasons."""
-    if not keep_slower and known.inputs is not None:
-        known.speed = Speed(known.model, known.layers, known.batch, known.forward)
+def _not_slower(candidates: Sequence[Candidate], chosen: Sequence[Chosen], known: Evidence) -> list[Chosen]:
+    """Ranks that were asked for, without those that are not faster than the dense layer."""
     speed = known.speed
-    if budget is not None:
-        return spend(candidates, losses, _costs(known, of), budget, told, speed)
-    assert rank is not None
-    chosen = by_rank(candidates, rank, seed)
     return [
         choice
         if choice[0].rank is None or speed is None or speed.faster(c.layer, choice[0].rank, choice[0].form)
         else (c.options[0], f"dense: {speed.why(c.layer, choice[0].form)}")
         for c, choice in zip(candidates, chosen, strict=True)
     ]
-
-
-def _costs(known: _Known, of: str) -> Costs:
-    if of == "parameters":
-        return Parameters(known.model)
-    if of == "latency":
-        return Seconds(known.model, known.layers, known.batch, known.forward)
-    assert known.multiply_adds is not None
-    return known.multiply_adds
 
 
 def _check(
@@ -295,7 +176,7 @@ def _check(
     if of != "parameters" and inputs is None:
         raise ValueError(f"A budget of {of} needs inputs. Found None.")
     if sensitivity is not None:
-        require_one_of("sensitivity", sensitivity, ["second_order", "measured", "relative"])
+        require_one_of("sensitivity", sensitivity, SENSITIVITIES)
     for name, value in (rank if isinstance(rank, Mapping) else {"*": rank}).items():
         whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
         if rank is not None and not whole and value != "auto":
@@ -333,7 +214,7 @@ def _put_back(model: nn.Module, originals: Mapping[str, nn.Module]) -> None:
 
 
 def _build(
-    model: nn.Module, candidate: Candidate, option: Option, why: str, known: _Known
+    model: nn.Module, candidate: Candidate, option: Option, why: str, known: Evidence
 ) -> tuple[LayerReport, list[Place]]:
     """Put layers of low rank into the model, and measure them."""
     layer, places = candidate.layer, list[Place]()
@@ -368,7 +249,7 @@ def _build(
         certificate.error,
         certificate.optimum,
         certificate.exact,
-        None if known.speed is None or option.rank is None else known.speed.ratio(layer, option.rank, option.form),
+        known.ratio(layer, option),
         why,
     )
     return report, places

@@ -12,42 +12,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from eckart.compression.layers import (
-    LOW_RANK,
-    Form,
-    close_attention,
-    dense_like,
-    dense_weight,
-    low_rank_like,
-    open_attention,
-    replace,
-    slow_paths,
-)
-from eckart.linalg.svd import truncated_svd
-from eckart.nn.low_rank_attention import ProjectedAttention
-from eckart.nn.low_rank_conv import LowRankConv1d, LowRankConv2d, unfolded
+from eckart.compression.layers import Form
+from eckart.compression.places import Place, defactorized, places_of, rebuilt
+from eckart.compression.states import checked, dense_state, low_rank_state
 
 _KEY = "eckart"
 _SAME = "eckart.same"
-
-
-@dataclass(frozen=True)
-class Place:
-    """A layer of low rank in a model.
-
-    Attributes:
-        path: Where it is.
-        rank: Its rank.
-        form: How its weight is a matrix: see :class:`~eckart.nn.low_rank_conv.LowRankConv2d`.
-        tied: Path of an earlier layer that has the same factors, or None.
-        same: Whether that is the same layer, not only one with the same factors.
-    """
-
-    path: str
-    rank: int
-    form: Form = None
-    tied: str | None = None
-    same: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,7 +39,8 @@ class LayerReport:
             ``(E‖y - ŷ‖² / E‖y‖²)^½`` without one; of its weight, where no inputs were given. Measured by its weights.
         optimum: The least error of a layer of this rank and form; a lower bound where ``exact`` is False.
         exact: Whether it is known exactly; not for convolutions whose two parts share the axes of the kernel.
-        ratio: Its measured time, relative to the dense layer; None where it was not measured.
+        ratio: Its measured time, relative to the dense layer, for the size of a batch where it is largest; None where
+            it was not measured.
         why: Why it has this rank, or is dense.
     """
 
@@ -137,14 +108,7 @@ class Factorized:
         Raises:
             ValueError: If it is the state of another model; the first key that does not match is named.
         """
-        own = self.model.state_dict()
-        dense = dict(own if state is None else checked(state, own))
-        for path, module in _low_rank(self.model):
-            left, right = dense.pop(f"{path}.left"), dense.pop(f"{path}.right")
-            dense[f"{path}.weight"] = dense_weight(module, left, right)
-        for path, attention in _opened(self.model):
-            _pack(dense, f"{path}." if path else "", attention)
-        return {name: dense[name] for name in _order(dense, self._dense_keys())}
+        return dense_state(self.model, state)
 
     def from_dense(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """State dict of the factorized model, from one of the dense model: truncated SVDs of the ranks that it has.
@@ -157,21 +121,7 @@ class Factorized:
         Raises:
             ValueError: If it is the state of another model; the first key that does not match is named.
         """
-        given = dict(checked(state, self.to_dense()))
-        for path, attention in _opened(self.model):
-            _unpack(given, f"{path}." if path else "", attention)
-        for path, module in _low_rank(self.model):
-            weight = given.pop(f"{path}.weight")
-            matrix = weight
-            if isinstance(module, LowRankConv1d | LowRankConv2d):
-                matrix = unfolded(weight, module.first, module.groups)
-            u, s, vh = truncated_svd(matrix.double(), module.rank)
-            given[f"{path}.left"] = (u * s.sqrt()[..., None, :]).to(weight.dtype)
-            given[f"{path}.right"] = (s.sqrt()[..., :, None] * vh).to(weight.dtype)
-        return {name: given[name] for name in self.model.state_dict()}
-
-    def _dense_keys(self) -> list[str]:
-        return list(defactorized(copy.deepcopy(self.model).to("meta")).state_dict())
+        return low_rank_state(self.model, state)
 
     def description(self) -> str:
         """What it is, besides its weights, as JSON; :meth:`of` makes it anew."""
@@ -207,14 +157,7 @@ class Factorized:
             model: The model.
             counts: Parameters and multiply-adds, by the names of the attributes.
         """
-        known: dict[int, str] = {}
-        places = []
-        for path, module in _low_rank(model):
-            tied = known.setdefault(id(module.left), path)
-            same = tied != path and model.get_submodule(tied) is module
-            form = getattr(module, "first", None)
-            places.append(Place(path, module.rank, form, None if tied == path else tied, same))
-        return cls(model, places, [], counts, {})
+        return cls(model, places_of(model), [], counts, {})
 
     def save(self, path: str | Path) -> None:
         """Write the model to one safetensors file; the ranks stand in its metadata as JSON, so that nothing is pickled.
@@ -236,7 +179,8 @@ class Factorized:
                 same[name] = known[key]
             else:
                 known[key] = name
-                tensors[name] = tensor.detach().cpu().contiguous()
+                # A file holds whole storages: a view of a larger one is copied.
+                tensors[name] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         return tensors, {_KEY: self.description(), _SAME: json.dumps(same)}
 
     @classmethod
@@ -272,118 +216,6 @@ class Factorized:
 
 
 _COUNTS = ("dense_parameters", "parameters", "dense_multiply_adds", "multiply_adds")
-
-
-def rebuilt(model: nn.Module, places: list[Place]) -> nn.Module:
-    """Give a dense model layers of low rank at these places, with weights of no meaning; it is changed in place.
-
-    Raises:
-        ValueError: If it has no layer at one of the places, or one of another shape.
-    """
-    modules = dict(model.named_modules(remove_duplicate=False))
-    attentions = {
-        place.path.rpartition(".")[0] for place in places if place.path not in modules or "out_proj" in place.path
-    }
-    open_attention(model, sorted(path for path in attentions if isinstance(modules.get(path), nn.MultiheadAttention)))
-    made: dict[str, Any] = {}
-    for place in places:
-        try:
-            dense = model.get_submodule(place.path)
-        except AttributeError:
-            raise ValueError(f"The model must have the layers of the file. Found none at {place.path!r}.") from None
-        if isinstance(dense, LOW_RANK) and place.path in made:
-            continue
-        if place.tied is not None and place.same:
-            layer = made[place.tied]
-        else:
-            layer = low_rank_like(dense, place.rank, place.form)
-            if place.tied is not None:
-                layer.left, layer.right = made[place.tied].left, made[place.tied].right
-        made[place.path] = layer
-        replace(model, [place.path], layer)
-    slow_paths(model)
-    return model
-
-
-def defactorized(model: nn.Module) -> nn.Module:
-    """Make a model's layers of low rank dense again, in place; tied ones are tied again."""
-    made: dict[int, nn.Module] = {}
-    weights: dict[int, nn.Parameter] = {}
-    for path, module in _low_rank(model):
-        if id(module) not in made:
-            dense: Any = dense_like(module)
-            dense.weight = weights.setdefault(id(module.left), dense.weight)
-            made[id(module)] = dense
-        replace(model, [path], made[id(module)])
-    for path, _ in _opened(model):
-        close_attention(model, path)
-    slow_paths(model)
-    return model
-
-
-def checked(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Refuse a state dict of another model.
-
-    Args:
-        state: The state dict.
-        expected: One of the model.
-
-    Raises:
-        ValueError: With the first key that is missing, has another shape, or is not one of the model's.
-
-    Example:
-        >>> checked({"weight": torch.ones(2)}, {"weight": torch.ones(3)})
-        Traceback (most recent call last):
-        ValueError: The state must be of this model: weight of shape (3,). Found shape (2,).
-    """
-    law = "The state must be of this model"
-    for name, tensor in expected.items():
-        if name not in state:
-            raise ValueError(f"{law}: {name} of shape {tuple(tensor.shape)}. Found no such key.")
-        if state[name].shape != tensor.shape:
-            shapes = f"{name} of shape {tuple(tensor.shape)}. Found shape {tuple(state[name].shape)}"
-            raise ValueError(f"{law}: {shapes}.")
-    if extra := next((name for name in state if name not in expected), None):
-        raise ValueError(f"{law}. Found the key {extra}, which it does not have.")
-    return state
-
-
-def _low_rank(model: nn.Module) -> list[tuple[str, Any]]:
-    return [(path, m) for path, m in model.named_modules(remove_duplicate=False) if isinstance(m, LOW_RANK)]
-
-
-def _opened(model: nn.Module) -> list[tuple[str, ProjectedAttention]]:
-    every = model.named_modules(remove_duplicate=False)
-    return [(path, module) for path, module in every if isinstance(module, ProjectedAttention)]
-
-
-def _pack(state: dict[str, Tensor], prefix: str, attention: ProjectedAttention) -> None:
-    """Put the projections of an attention into the keys of a dense one."""
-    names = [f"{prefix}{letter}_proj" for letter in "qkv"]
-    weights = [state.pop(f"{name}.weight") for name in names]
-    if attention.packed:
-        state[f"{prefix}in_proj_weight"] = torch.cat(weights)
-    else:
-        state |= {f"{name}_weight": weight for name, weight in zip(names, weights, strict=True)}
-    if f"{names[0]}.bias" in state:
-        state[f"{prefix}in_proj_bias"] = torch.cat([state.pop(f"{name}.bias") for name in names])
-
-
-def _unpack(state: dict[str, Tensor], prefix: str, attention: ProjectedAttention) -> None:
-    """The inverse of :func:`_pack`."""
-    names = [f"{prefix}{letter}_proj" for letter in "qkv"]
-    if attention.packed:
-        weights = list(state.pop(f"{prefix}in_proj_weight").chunk(3))
-    else:
-        weights = [state.pop(f"{name}_weight") for name in names]
-    state |= {f"{name}.weight": weight for name, weight in zip(names, weights, strict=True)}
-    if f"{prefix}in_proj_bias" in state:
-        biases = state.pop(f"{prefix}in_proj_bias").chunk(3)
-        state |= {f"{name}.bias": bias for name, bias in zip(names, biases, strict=True)}
-
-
-def _order(state: Mapping[str, Tensor], names: list[str]) -> list[str]:
-    return [name for name in names if name in state] + [name for name in state if name not in names]
 
 
 def _tupled(told: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -1,22 +1,14 @@
 """Which layers of a model can be factorized, and each of them as a matrix."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from eckart.nn.low_rank_attention import ProjectedAttention
-from eckart.nn.low_rank_conv import LowRankConv1d, LowRankConv2d, folded, unfolded
-from eckart.nn.low_rank_embedding import LowRankEmbedding
-from eckart.nn.low_rank_linear import LowRankLinear
+from eckart.nn.low_rank_conv import unfolded
 
-LowRank = LowRankLinear | LowRankConv1d | LowRankConv2d | LowRankEmbedding
-"""Every layer of low rank: ``left``, ``right``, and a ``weight`` that is computed from them."""
-LOW_RANK = (LowRankLinear, LowRankConv1d, LowRankConv2d, LowRankEmbedding)
 DENSE: dict[type[nn.Module], str] = {
     nn.Linear: "linear",
     nn.Conv1d: "conv1d",
@@ -150,7 +142,11 @@ def find(
     for path, module in everywhere:
         kind = next((name for kind, name in DENSE.items() if isinstance(module, kind)), None)
         wanted = matches(path, layers) and not matches(path, exclude) and (embeddings or kind != "embedding")
-        if kind is None or not wanted:
+        if not wanted:
+            continue
+        if kind is None:
+            if (why := _unsupported(module)) is not None:
+                found.refused[path] = why
             continue
         if (why := _refusal(path, module, owners)) is not None:
             found.refused[path] = why
@@ -173,111 +169,6 @@ def find(
     return found
 
 
-def low_rank_like(module: nn.Module, rank: int, form: Form = None) -> LowRank:
-    """A layer of low rank in place of a dense one, with the same mode and hooks; its weights are not those of it."""
-    layer: LowRank
-    weight: Tensor = module.weight  # type: ignore[assignment]
-    devices = [weight.device] if weight.is_cuda else []
-    # The weights are filled in: the stream of random numbers goes on as if they had not been drawn.
-    with torch.random.fork_rng(devices=devices):
-        if isinstance(module, nn.Conv2d):
-            layer = LowRankConv2d.like(module, rank, form)
-        elif isinstance(module, nn.Conv1d):
-            layer = LowRankConv1d.like(module, rank, form)
-        elif isinstance(module, nn.Embedding):
-            layer = LowRankEmbedding(
-                weight.shape[0], weight.shape[1], rank, module.padding_idx, weight.device, weight.dtype
-            )
-        else:
-            layer = LowRankLinear(
-                weight.shape[1], weight.shape[0], rank, module.bias is not None, weight.device, weight.dtype
-            )
-    _carry_over(module, layer)
-    layer.left.requires_grad_(weight.requires_grad)
-    layer.right.requires_grad_(weight.requires_grad)
-    return layer
-
-
-def dense_like(layer: LowRank) -> nn.Module:
-    """The dense layer with the outputs of a layer of low rank, with the same mode and hooks."""
-    dense: Any
-    if isinstance(layer, LowRankLinear):
-        dense = layer.to_linear()
-    elif isinstance(layer, LowRankEmbedding):
-        dense = layer.to_embedding()
-    else:
-        dense = layer.to_conv()
-    _carry_over(layer, dense)
-    dense.weight.requires_grad_(layer.left.requires_grad)
-    return dense
-
-
-def _carry_over(old: nn.Module, new: nn.Module) -> None:
-    """Give a module that replaces another its mode, its hooks, and whether its bias learns."""
-    for name in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"):
-        setattr(new, name, getattr(old, name))
-    bias = new._parameters.get("bias")
-    if bias is not None:
-        bias.requires_grad_(old._parameters["bias"].requires_grad)  # type: ignore[union-attr]
-    new.train(old.training)
-
-
-def dense_weight(layer: LowRank, left: Tensor, right: Tensor) -> Tensor:
-    """The dense weight that a layer of low rank would have with these factors."""
-    if isinstance(layer, LowRankConv1d | LowRankConv2d):
-        return folded(left @ right, layer.shape, layer.first, layer.groups)
-    return left @ right
-
-
-def replace(model: nn.Module, paths: Iterable[str], module: nn.Module) -> None:
-    """Put a module at places of a model."""
-    for path in paths:
-        parent, _, name = path.rpartition(".")
-        setattr(model.get_submodule(parent), name, module)
-
-
-def open_attention(model: nn.Module, paths: Iterable[str]) -> None:
-    """Replace attention at these paths by one whose projections are modules."""
-    for path in paths:
-        dense = model.get_submodule(path)
-        if isinstance(dense, nn.MultiheadAttention) and not isinstance(dense, ProjectedAttention):
-            replace(model, _places(model, dense), ProjectedAttention(dense))
-
-
-def close_attention(model: nn.Module, path: str) -> None:
-    """The inverse of :func:`open_attention`."""
-    attention = model.get_submodule(path)
-    if isinstance(attention, ProjectedAttention):
-        replace(model, _places(model, attention), attention.to_dense())
-
-
-def slow_paths(model: nn.Module) -> None:
-    """Let torch's encoders read weights of dense layers only: their fast path knows no others.
-
-    Encoders with a layer of low rank inside call their layers; others are as they were before.
-    """
-    for module in model.modules():
-        if isinstance(module, nn.TransformerEncoderLayer):
-            _switch(module, "activation_relu_or_gelu", 0)
-        elif isinstance(module, nn.TransformerEncoder):
-            _switch(module, "use_nested_tensor", False)
-
-
-def _switch(module: nn.Module, name: str, off: object) -> None:
-    kept = f"_dense_{name}"
-    low = any(isinstance(inner, (*LOW_RANK, ProjectedAttention)) for inner in module.modules())
-    if low and not hasattr(module, kept):
-        setattr(module, kept, getattr(module, name))
-        setattr(module, name, off)
-    elif not low and hasattr(module, kept):
-        setattr(module, name, getattr(module, kept))
-        delattr(module, kept)
-
-
-def _places(model: nn.Module, module: nn.Module) -> list[str]:
-    return [path for path, other in model.named_modules(remove_duplicate=False) if other is module and path]
-
-
 def _owners(everywhere: Iterable[tuple[str, nn.Module]]) -> Mapping[int, list[str]]:
     """Paths of the modules that have a parameter as their own, by its id; the name is added where it is no weight."""
     owners: dict[int, list[str]] = {}
@@ -295,6 +186,15 @@ def _likeness(module: nn.Module) -> object:
     return "table"
 
 
+def _unsupported(module: nn.Module) -> str | None:
+    """Why a module of another kind that holds a matrix is left as it is, or None where it holds none."""
+    name = type(module).__name__
+    if ".quantized." in type(module).__module__ and hasattr(module, "weight"):
+        return f"is quantized to integers: factorize the model before ({name})"
+    others = nn.modules.conv._ConvNd | nn.RNNBase | nn.RNNCellBase | nn.Bilinear | nn.EmbeddingBag
+    return f"is of a kind that is not factorized: {name}" if isinstance(module, others) else None
+
+
 def _refusal(path: str, module: nn.Module, owners: Mapping[int, list[str]]) -> str | None:
     """Why a layer cannot be factorized, or None."""
     kind = next(kind for kind in DENSE if isinstance(module, kind))
@@ -302,11 +202,11 @@ def _refusal(path: str, module: nn.Module, owners: Mapping[int, list[str]]) -> s
         return "is lazy: call the model once"
     if nn.utils.parametrize.is_parametrized(module, "weight") or "weight" not in module._parameters:
         return "has a parametrized weight: remove the parametrization"
-    if type(module).forward is not kind.forward:
-        return f"has a forward pass of its own: {type(module).__name__}"
     weight = module._parameters["weight"]
     if weight is None or not weight.dtype.is_floating_point or weight.dtype.itemsize < 2:
         return f"has weights of {getattr(weight, 'dtype', None)}, not of 16 bits or more in floating point"
+    if type(module).forward is not kind.forward:
+        return f"has a forward pass of its own: {type(module).__name__}"
     if isinstance(module, nn.Embedding) and (module.max_norm is not None or module.sparse or module.scale_grad_by_freq):
         return "has max_norm, sparse or scale_grad_by_freq"
     if not bool(torch.isfinite(weight).all()):
@@ -327,13 +227,3 @@ def _check_patterns(
             reached = usable + list(found.refused) if name == "layers" else paths
             if pattern != "*" and not any(matches(path, pattern) for path in reached):
                 raise ValueError(f"Each pattern of {name} must match a layer. Found {pattern!r}, which matches none.")
-
-
-def least_dense_rank(m: int, n: int) -> int:
-    """The smallest rank at which factors are not smaller than the matrix: ``k (m + n) >= m n``.
-
-    Example:
-        >>> least_dense_rank(500, 784)
-        306
-    """
-    return math.ceil(m * n / (m + n))

@@ -13,6 +13,8 @@ NAMED = 3
 def table(factorized: "Factorized") -> str:
     """The table of a factorized model, 80 columns wide: each layer, the totals, and why.
 
+    Times are relative to the dense layer's, for the size of a batch where that is largest.
+
     Args:
         factorized: The model.
     """
@@ -30,8 +32,8 @@ def _row(layer: "LayerReport") -> tuple[str, ...]:
     if layer.rank is None:
         return layer.path, shape, "dense", count, "", "", ""
     excess = "–" if layer.excess is None else f"{layer.excess:.1e}"
-    ratio = "" if layer.ratio is None else f"{layer.ratio:.2f}"
-    return layer.path, shape, str(layer.rank), count, f"{layer.error:.4f}", excess, ratio
+    time = "" if layer.ratio is None else f"{layer.ratio:.2f}"
+    return layer.path, shape, str(layer.rank), count, f"{layer.error:.4f}", excess, time
 
 
 def _line(row: tuple[str, ...], timed: bool) -> str:
