@@ -50,6 +50,7 @@ class LowRankTraining(Network):
         schedule: Factor on the learning rate.
         dtype: Type that is trained in.
         weights: None: nothing is trained before.
+        selection: Not used: there is no weight yet that a rule could look at.
         epochs: Passes over the training samples.
         start: Share of a dense weight that its factors have at the start, where ranks adapt; None: 2.5 times the
             budget, or a half with a tolerance.
@@ -86,6 +87,7 @@ class LowRankTraining(Network):
         schedule: Callable[[float], float] | None = None,
         dtype: torch.dtype = torch.float32,
         weights: Mapping[str, Tensor] | None = None,
+        selection: Mapping[str, Any] | None = None,
         epochs: int = 20,
         start: float | None = None,
         adapting: float = 0.5,
@@ -226,6 +228,9 @@ class LowRankTraining(Network):
         if len(named) != 1:
             law = "Ranks follow from one of budget=, method.tolerance= and rank="
             raise ValueError(f"{law}. Found {' and '.join(named) or 'none'}.")
+        if self._rank == "auto":
+            law = "A net that is trained from the start has no weights that a rank could be chosen from: rank=20"
+            raise ValueError(f"{law}, budget= or method.tolerance=. Found rank=auto.")
         if weights is not None:
             raise ValueError("A net that is trained from the start has no model.checkpoint. Found one.")
         for name, value in (("tolerance", self._tolerance), ("start", start), ("adapting", adapting)):
