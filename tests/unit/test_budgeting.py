@@ -12,10 +12,10 @@ from eckart.compression.candidate import Candidate
 from eckart.compression.costs import Parameters, Seconds
 from eckart.compression.counting import count_parameters
 from eckart.compression.factorize import factorize
-from eckart.compression.latency import Comparison
 from eckart.compression.layers import find
 from eckart.compression.moments import gather, plain_forward
 from eckart.compression.speed import Speed
+from eckart.compression.timing import Comparison
 from eckart.nn.low_rank_linear import LowRankLinear
 
 
@@ -151,3 +151,38 @@ def test_a_budget_of_latency(monkeypatch: pytest.MonkeyPatch) -> None:
         spend(known, losses, found, 0.1, "loss")
     ranks = [option.rank for option, _ in spend(known, losses, found, 0.6, "loss")]
     assert any(rank is None for rank in ranks) or any(ranks)
+
+
+class Attending(nn.Module):
+    """Attention, and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention, self.head = nn.MultiheadAttention(12, 2, batch_first=True), nn.Linear(12, 12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.attention(x, x, x)[0].mean(1))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(("budget", "attends"), [(0.87, False), (0.6, True)])
+def test_attention_stays_as_it_was_where_the_model_would_be_slower(
+    monkeypatch: pytest.MonkeyPatch, budget: float, attends: bool
+) -> None:
+    same, slow = Comparison(1.0, 0.5, 0.5, 0.5, 0.5), Comparison(1.0, 2.0, 2.0, 2.0, 2.0)
+    monkeypatch.setattr(Speed, "faster", lambda *_: True)
+    model, x = Attending(), torch.randn(9, 5, 12)
+    measured = []
+
+    def measure(dense: nn.Module, low: Attending, *_: object, **__: object) -> tuple[dict[str, object], object]:
+        assert dense is model
+        measured.append(low)
+        opened = not isinstance(low.attention.out_proj, nn.Linear) or type(low.attention) is not nn.MultiheadAttention
+        return {}, {1: same, 256: slow if opened else same}
+
+    monkeypatch.setattr("eckart.compression.factorize.measure", measure)
+    found = factorize(model, budget, [x], sensitivity="relative")
+    assert len(measured) == 1
+    assert (type(found.model.attention) is not nn.MultiheadAttention) == attends
+    told = [layer.why for layer in found.layers if layer.rank is not None and layer.path.startswith("attention")]
+    assert all("slower than with torch's own attention: the budget needs it" in why for why in told)
+    assert bool(told) == attends

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 import eckart
 from eckart.compression.factorized import Factorized
-from eckart.compression.latency import Comparison
 from eckart.compression.speed import Speed
+from eckart.compression.timing import Comparison
 from eckart.nn.low_rank_conv import LowRankConv2d
 from eckart.nn.low_rank_embedding import LowRankEmbedding
 from eckart.nn.low_rank_linear import LowRankLinear

@@ -1,6 +1,7 @@
 """Any model made low-rank: the front door."""
 
 import copy
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from eckart.compression.candidate import Candidate, Certificate, Option
 from eckart.compression.costs import Called, Costs, MultiplyAdds, Parameters, Seconds
 from eckart.compression.counting import count_parameters, evaluating
 from eckart.compression.factorized import Factorized, LayerReport, Place
+from eckart.compression.latency import measure
 from eckart.compression.layers import (
     DENSE,
     Found,
@@ -122,7 +124,7 @@ def factorize(
     if inputs is not None and iter(inputs) is inputs:
         # A generator gives its batches once, and they are needed more than once.
         inputs = list(inputs)
-    model = model if inplace else copy.deepcopy(model)
+    given, model = model, model if inplace else copy.deepcopy(model)
     originals = _open(model, layers, exclude)
     try:
         found = find(model, layers, exclude, embeddings=embeddings)
@@ -146,7 +148,30 @@ def factorize(
     counts["dense_multiply_adds"] = None if computed is None else int(computed.total)
     counts["multiply_adds"] = None if computed is None else computed.of_model(model)
     places = [place for _, several in built for place in several]
-    return Factorized(model, places, [report for report, _ in built], counts, found.refused)
+    factorized = Factorized(model, places, [report for report, _ in built], counts, found.refused)
+    opened = [path for path in originals if isinstance(model.get_submodule(path), ProjectedAttention)]
+    if keep_slower or inplace or known.inputs is None or not opened or not _slower(given, model, known):
+        return factorized
+    # Attention with a module for each projection has lost torch's own, which is one operation: it stays dense.
+    settings: dict[str, Any] = {"of": of, "rank": rank, "layers": layers, "embeddings": embeddings, "seed": seed}
+    settings |= {"sensitivity": sensitivity, "loss": loss, "forward": forward}
+    others = [exclude] if isinstance(exclude, str) else list(exclude)
+    try:
+        return factorize(given, budget, inputs, exclude=[*others, *(f"{path}.*" for path in opened)], **settings)
+    except ValueError:
+        why = ", although the model is slower than with torch's own attention: the budget needs it"
+        inside = [any(layer.path.startswith(f"{path}.") for path in opened) for layer in factorized.layers]
+        factorized.layers = [
+            dataclasses.replace(layer, why=layer.why + why) if within and layer.rank is not None else layer
+            for layer, within in zip(factorized.layers, inside, strict=True)
+        ]
+        return factorized
+
+
+def _slower(dense: nn.Module, model: nn.Module, known: "_Known") -> bool:
+    """Whether a model is slower than the dense one, beyond the noise, for any size of a batch."""
+    _, found = measure(dense, model, known.batch, forward=known.forward)
+    return any(comparison.slower for comparison in found.values())
 
 
 class _Known:
@@ -158,10 +183,10 @@ class _Known:
         self.model, self.layers, self.inputs, self.forward = model, layers, inputs, forward
         self.moments: dict[str, Moments] | None = None
         self.multiply_adds: MultiplyAdds | None = None
+        self.speed: Speed | None = None
         if inputs is not None:
             self.moments, self.batch = gather(model, layers, inputs, forward)
             self.multiply_adds = MultiplyAdds(model, layers, self.batch, forward)
-        self.ratios: dict[tuple[str, Option], float] = {}
 
     def gradients(self, mode: str, seed: int) -> dict[str, Tensor] | None:
         """Second moments of the gradients at the outputs of layers; None where they are not wanted, or, by default,
@@ -235,9 +260,9 @@ def _chosen(
     seed: int,
 ) -> list[Chosen]:
     """Ranks with reasons."""
-    speed = None
     if not keep_slower and known.inputs is not None:
-        speed = Speed(known.model, known.layers, known.batch, known.forward)
+        known.speed = Speed(known.model, known.layers, known.batch, known.forward)
+    speed = known.speed
     if budget is not None:
         return spend(candidates, losses, _costs(known, of), budget, told, speed)
     assert rank is not None
@@ -343,7 +368,7 @@ def _build(
         certificate.error,
         certificate.optimum,
         certificate.exact,
-        known.ratios.get((layer.path, option)),
+        None if known.speed is None or option.rank is None else known.speed.ratio(layer, option.rank, option.form),
         why,
     )
     return report, places

@@ -7,9 +7,10 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from eckart.compression.latency import SIZES, Comparison, compare_modules, examples, feasible, resized
+from eckart.compression.latency import SIZES, compare_modules, examples, feasible, resized
 from eckart.compression.layers import Form, Layer, low_rank_like
 from eckart.compression.moments import Forward
+from eckart.compression.timing import Comparison
 
 
 @dataclass
@@ -18,7 +19,7 @@ class _Known:
 
     faster: int = 0
     slower: int | None = None
-    why: dict[int, str] = field(default_factory=dict)
+    ratios: dict[int, tuple[float, int]] = field(default_factory=dict)
 
 
 class Speed:
@@ -59,9 +60,8 @@ class Speed:
             return True
         if known.slower is not None and rank >= known.slower:
             return False
-        if why := self._measured(layer, rank, form):
+        if not self._measured(layer, rank, form):
             known.slower = rank
-            known.why[rank] = why
             return False
         known.faster = rank
         return True
@@ -77,7 +77,17 @@ class Speed:
     def why(self, layer: Layer, form: Form = None) -> str:
         """How much slower the least rank is that was measured to be slower, in words."""
         known = self._of(layer, form)
-        return "" if known.slower is None else f"rank {known.slower} takes {known.why[known.slower]}"
+        if known.slower is None:
+            return ""
+        ratio, size = known.ratios[known.slower]
+        return f"rank {known.slower} takes {ratio:.2f} times the dense layer's time at batch {size}"
+
+    def ratio(self, layer: Layer, rank: int, form: Form = None) -> float | None:
+        """Time of a rank relative to the dense layer, for the size of a batch where it is largest; None where it was
+        not measured, as a neighboring rank told.
+        """
+        found = self._of(layer, form).ratios.get(rank)
+        return None if found is None else found[0]
 
     def _of(self, layer: Layer, form: Form) -> _Known:
         module = layer.modules[0]
@@ -87,12 +97,15 @@ class Speed:
         key = (type(module).__name__, module.extra_repr(), weight.dtype, form, shapes)
         return self._known.setdefault(key, _Known())
 
-    def _measured(self, layer: Layer, rank: int, form: Form) -> str:
-        """The size of a batch for which a rank is not faster, and the ratio; empty if it is for each."""
-        dense = layer.modules[0]
+    def _measured(self, layer: Layer, rank: int, form: Form) -> bool:
+        """Whether a rank is faster for each size of a batch; the largest ratio is kept."""
+        dense, worst, faster = layer.modules[0], (0.0, 0), True
         low = low_rank_like(dense, rank, form)
         for size in self.sizes:
             found = self._compare(dense, low, self._args[size][layer.path])
+            worst = max(worst, (found.ratio, size))
             if not found.faster:
-                return f"{found.ratio:.2f} times the dense layer's time at batch {size}"
-        return ""
+                faster, worst = False, (found.ratio, size)
+                break
+        self._of(layer, form).ratios[rank] = worst
+        return faster

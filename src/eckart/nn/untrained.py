@@ -30,7 +30,8 @@ def untrained(make: Callable[[], nn.Module], rank: Callable[[str, int, int], int
         of torch's layers, lazy layers and layers that share a weight.
 
     Raises:
-        ValueError: If it is no module, or a module in it has parameters of its own and no ``reset_parameters``, so they cannot be drawn anew.
+        ValueError: If it is no module, or a module in it has parameters of its own and no ``reset_parameters``, so they
+            cannot be drawn anew.
 
     Example:
         >>> net = untrained(lambda: nn.Sequential(nn.Linear(40, 30), nn.ReLU(), nn.Linear(30, 10)), lambda *_: 5)
