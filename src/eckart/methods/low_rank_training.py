@@ -162,6 +162,8 @@ class LowRankTraining(Network):
         optimizer = self.optimizers(use_pl_optimizer=False)
         if isinstance(optimizer, LowRankIntegrator):
             optimizer.truncation = self._truncation()
+            if self._limit is not None and self.global_step >= self._last_truncation:
+                optimizer.memory = None
         return super().training_step(batch, index)
 
     def optimizer_step(self, epoch: int, index: int, optimizer: Any, closure: Any = None) -> None:
@@ -272,8 +274,7 @@ class LowRankTraining(Network):
         """How the step that comes is truncated; None keeps the ranks."""
         if self._rank is not None:
             return None
-        total, step = int(self.trainer.num_training_batches) * self.epochs, self.global_step + 1
-        until = max(1, round(self.adapting * total))
+        step, until = self.global_step + 1, self._last_truncation
         # Before the first truncation, what the layers are sensitive to is measured.
         done = (step - BEGIN * until) / (until - BEGIN * until)
         if done < 0 or (step < until and step % self.every):
@@ -285,6 +286,11 @@ class LowRankTraining(Network):
             above = max(self._parameters_at_start - self._limit, 0)
             return self._joint(self._limit + int(above * (1 - done) ** 3))
         return self._joint(self._limit) if count_parameters(self.net) > self._limit else None
+
+    @property
+    def _last_truncation(self) -> int:
+        """Steps in which ranks adapt."""
+        return max(1, round(self.adapting * int(self.trainer.num_training_batches) * self.epochs))
 
     def _shape_like(self, state: Mapping[str, Tensor]) -> None:
         for path, layer in low_rank_layers(self.net).items():
