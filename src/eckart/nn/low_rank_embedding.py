@@ -56,6 +56,9 @@ class LowRankEmbedding(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw the weights so that vectors have entries of variance 1, as those of a new ``nn.Embedding``."""
+        if self.left.is_meta:
+            # There is nothing to draw, and torch would import its compiler for it.
+            return
         nn.init.normal_(self.left, std=self.rank**-0.25)
         nn.init.normal_(self.right, std=self.rank**-0.25)
         if self.padding_idx is not None:
