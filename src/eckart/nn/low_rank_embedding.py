@@ -85,16 +85,9 @@ class LowRankEmbedding(nn.Module):
 
     def to_embedding(self) -> nn.Embedding:
         """Dense embedding with the same vectors."""
-        embedding = nn.Embedding(
-            self.num_embeddings,
-            self.embedding_dim,
-            self.padding_idx,
-            device=self.left.device,
-            dtype=self.left.dtype,
-        )
-        with torch.no_grad():
-            embedding.weight.copy_(self.weight)
-        return embedding
+        weight = self.weight.detach()
+        embedding = nn.Embedding(self.num_embeddings, self.embedding_dim, self.padding_idx, _weight=weight)
+        return embedding.requires_grad_()
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map tokens ``(…)`` to vectors ``(…, n)``."""
