@@ -54,7 +54,7 @@ def die(*_: object, **__: object) -> None:
 
 
 def die_in_step(patch: MonkeyPatch, step: int) -> None:
-    scheduled, of_batch = MatrixMethod.scheduled, Classifier.scheduled
+    scheduled, of_batch = MatrixMethod.scheduled, Classifier.take_step
 
     def step_or_die(self: MatrixMethod, number: int) -> Any:
         return die() if number == step else scheduled(self, number)
@@ -63,7 +63,7 @@ def die_in_step(patch: MonkeyPatch, step: int) -> None:
         return die() if self.step_count == step else of_batch(self, *batch)
 
     patch.setattr(MatrixMethod, "scheduled", step_or_die)
-    patch.setattr(Classifier, "scheduled", train_or_die)
+    patch.setattr(Classifier, "take_step", train_or_die)
 
 
 def die_between_blocks(patch: MonkeyPatch, step: int) -> None:

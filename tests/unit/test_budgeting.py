@@ -12,10 +12,10 @@ from eckart.compression.candidate import Candidate
 from eckart.compression.costs import Parameters, Seconds
 from eckart.compression.counting import count_parameters
 from eckart.compression.factorize import factorize
-from eckart.compression.latency import Comparison
 from eckart.compression.layers import find
 from eckart.compression.moments import gather, plain_forward
 from eckart.compression.speed import Speed
+from eckart.compression.timing import Comparison
 from eckart.nn.low_rank_linear import LowRankLinear
 
 

@@ -116,6 +116,15 @@ def test_no_dense_weight_is_ever_held() -> None:
     assert 0 < watch.entries <= 32 * 211 < 211 * 199
 
 
+def test_multiply_adds_of_a_model_that_reads_values_are_not_known() -> None:
+    class Reading(MLP):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) if float(x.sum()) < 1e9 else x
+
+    fields = trained(method(model=lambda: Reading(WIDTHS, "relu"), ranks=[2], epochs=1)).fields(0)
+    assert fields["dense_multiply_adds"] is None and fields["multiply_adds"] > 0
+
+
 def test_a_run_that_diverges_goes_back_to_the_ranks_of_its_last_state() -> None:
     made = method(functools.partial(LowRankIntegrator, lr=1e6), budget=0.4)
     trained(made)

@@ -73,3 +73,8 @@ def test_parameters_that_cannot_be_drawn_are_refused() -> None:
     message = r"^A model that is trained from the start must draw .* Found Token without it at 1\.$"
     with pytest.raises(ValueError, match=message):
         untrained(lambda: nn.Sequential(nn.Linear(20, 20), Token()), lambda *_: 2)
+
+
+def test_what_is_no_module_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^The model must be a torch\.nn\.Module\. Found list\.$"):
+        untrained(list, lambda *_: 2)  # type: ignore[arg-type]

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from eckart.compression.candidate import Candidate
 from eckart.compression.counting import Counts, count, count_parameters, evaluating
 from eckart.compression.interpolation import rising, some_ranks
-from eckart.compression.latency import SIZES, examples, feasible, pass_of, rank_seconds, resized, seconds
+from eckart.compression.latency import SIZES, examples, feasible, pass_of, rank_seconds, resized
 from eckart.compression.layers import Form, Layer
 from eckart.compression.moments import Forward
 from eckart.compression.replacing import low_rank_like
+from eckart.compression.timing import seconds
 
 # Ranks of a form that are timed; the seconds between them are interpolated.
 TIMED_RANKS = 6

@@ -7,10 +7,11 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from eckart.compression.latency import SIZES, Comparison, compare_modules, examples, feasible, resized
+from eckart.compression.latency import SIZES, compare_modules, examples, feasible, resized
 from eckart.compression.layers import Form, Layer
 from eckart.compression.moments import Forward
 from eckart.compression.replacing import low_rank_like
+from eckart.compression.timing import Comparison
 
 
 @dataclass

@@ -1,14 +1,15 @@
 """Labeled samples: the data of a classifier, and as a matrix samples × pixels a target."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader
 
 from eckart.data.augmentation import KINDS, augmented
+from eckart.data.batches import Batches, Labeled
 from eckart.data.files.idx import find_idx, read_idx
 from eckart.data.matrix import MatrixData, bound
 from eckart.linalg.checks import require_count, require_one_of
@@ -240,7 +241,7 @@ class SampleData(MatrixData):
     def _loader(self, part: str, batch_size: int, seed: int | None) -> DataLoader[tuple[Tensor, ...]]:
         augments = part == "train" and self._augmentation != "none"
         prepared = self._augmented if augments else lambda stored, *_: self._inputs(stored)
-        batches = _Batches(_Labeled(*self.part(part), prepared), batch_size, seed)
+        batches = Batches(Labeled(*self.part(part), prepared), batch_size, seed)
         return DataLoader(batches.samples, sampler=batches, batch_size=None)
 
     def _augmented(self, stored: Tensor, epoch: int, first: int) -> Tensor:
@@ -259,42 +260,3 @@ def _is_part(validation: object) -> bool:
     if isinstance(validation, bool) or not isinstance(validation, int | float):
         return False
     return 0 <= validation < 1 or (validation >= 1 and validation == int(validation))
-
-
-class _Index(NamedTuple):
-    # Which samples a batch has, of which epoch, and the place of the first one in the order of the epoch.
-    epoch: int
-    first: int
-    samples: Tensor
-
-
-class _Labeled(Dataset[tuple[Tensor, Tensor]]):
-    # A whole batch is one slice of the tensors, which is many times faster than single samples.
-    def __init__(self, stored: Tensor, labels: Tensor, prepared: Callable[[Tensor, int, int], Tensor]) -> None:
-        self._stored, self._labels, self._prepared = stored, labels, prepared
-
-    def __len__(self) -> int:
-        return len(self._labels)
-
-    def __getitem__(self, index: _Index) -> tuple[Tensor, Tensor]:
-        inputs = self._prepared(self._stored[index.samples], index.epoch, index.first)
-        return inputs, self._labels[index.samples]
-
-
-class _Batches(DistributedSampler[_Index]):
-    # Every process gets all batches, and the method takes its share of each; Lightning would distribute the batches of
-    # any other sampler.
-    def __init__(self, samples: _Labeled, batch_size: int, seed: int | None) -> None:
-        super().__init__(samples, num_replicas=1, rank=0)
-        self.samples, self._batch_size, self._seed = samples, batch_size, seed
-
-    def __len__(self) -> int:
-        return -(-len(self.samples) // self._batch_size)
-
-    def __iter__(self) -> Iterator[_Index]:
-        count = len(self.samples)
-        order = torch.arange(count)
-        if self._seed is not None:
-            order = torch.randperm(count, generator=stream(self._seed, "order", self.epoch))
-        for first in range(0, count, self._batch_size):
-            yield _Index(self.epoch, first, order[first : first + self._batch_size])

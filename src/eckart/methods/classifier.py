@@ -15,6 +15,7 @@ from eckart.methods.method import Method
 from eckart.methods.optimizers import is_sgd, restore_settings, solver_class
 from eckart.methods.validation import Validated, validated
 from eckart.nn.coordinate_linear import CoordinateLinear
+from eckart.nn.gradients import set_gradients
 from eckart.nn.mlp import MLP
 from eckart.optim import schedules
 from eckart.optim.schedules import Schedule
@@ -172,7 +173,9 @@ class Classifier(Method):
 
     @property
     def _data(self) -> Any:
-        return getattr(self.trainer, "datamodule", None)
+        # Another module of data may hand over its batches one by one alone.
+        found = getattr(self.trainer, "datamodule", None)
+        return found if hasattr(found, "at_once") else None
 
     def setup(self, stage: str) -> None:
         """Learn who shares the training, and ask for as many batches at once as one training step takes."""
@@ -189,32 +192,33 @@ class Classifier(Method):
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         """Cross-entropy of a batch, of which each of several processes takes its share; or steps on each of a block."""
-        if not self.in_blocks:
-            return self.scheduled(batch, self.optimizers(use_pl_optimizer=False))
-        optimizer, size = self.optimizers(use_pl_optimizer=False), int(self._data.batch_size)
+        optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, Optimizer)
-        for part in zip(self._reduced(batch[0]).split(size), batch[1].split(size), strict=True):
-            loss = self.scheduled(part, optimizer)
+        inputs, labels = batch
+        if not self.in_blocks:
+            own = self.processes.share(labels)
+            logits = self(self.processes.share(inputs))
+            part = nn.functional.cross_entropy(logits, own, reduction="sum") / len(labels)
+            whole = part.detach().clone()
+            self.processes.sum([whole])
+            self.take_step(optimizer, whole)
+            # Lightning takes the mean of the gradients of all processes.
+            return part * self.processes.count
+        size = int(self._data.batch_size)
+        for own, known in zip(self._reduced(inputs).split(size), labels.split(size), strict=True):
+            loss = set_gradients(self.net, own, known)
+            self.take_step(optimizer, loss)
             if self.diverged:
                 break
-            optimizer.zero_grad()
-            loss.backward()
             optimizer.step()
-        return loss.detach()
+        return loss
 
-    def scheduled(self, batch: tuple[Tensor, Tensor], optimizer: Any) -> Tensor:
-        """The cross-entropy of the next batch, with the learning rate of its step."""
+    def take_step(self, optimizer: Optimizer, loss: Tensor) -> None:
+        """Count a step, and set its learning rate; the loss is that of the whole batch."""
         schedules.apply(self.schedule, optimizer, self.step_count / (self.max_epochs * self._batches))
         self.step_count += 1
-        inputs, labels = (self.processes.share(part) for part in batch)
-        logits = self.net(inputs) if self.in_blocks else self(inputs)
-        part = nn.functional.cross_entropy(logits, labels, reduction="sum") / len(batch[1])
-        whole = part.detach().clone()
-        self.processes.sum([whole])
-        self._sum += whole
-        self.diverged = not whole.isfinite()
-        # Lightning takes the mean of the gradients of all processes.
-        return part * self.processes.count
+        self._sum += loss
+        self.diverged = not loss.isfinite()
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """A loss that is not finite ends the run at the epoch's first state."""

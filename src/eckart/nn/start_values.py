@@ -106,7 +106,7 @@ def _inputs(layer: Any) -> int:
 def _set(layer: Any, left: Tensor, right: Tensor) -> None:
     layer.left.copy_(left)
     layer.right.copy_(right)
-    if layer.bias is not None:
+    if getattr(layer, "bias", None) is not None:
         layer.bias.zero_()
 
 

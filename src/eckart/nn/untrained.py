@@ -30,7 +30,8 @@ def untrained(make: Callable[[], nn.Module], rank: Callable[[str, int, int], int
         of torch's layers, lazy layers and layers that share a weight.
 
     Raises:
-        ValueError: If a module has parameters of its own and no ``reset_parameters``, so they cannot be drawn anew.
+        ValueError: If it is no module, or a module in it has parameters of its own and no ``reset_parameters``, so they
+            cannot be drawn anew.
 
     Example:
         >>> net = untrained(lambda: nn.Sequential(nn.Linear(40, 30), nn.ReLU(), nn.Linear(30, 10)), lambda *_: 5)
@@ -43,6 +44,8 @@ def untrained(make: Callable[[], nn.Module], rank: Callable[[str, int, int], int
     """
     with torch.device("meta"):
         model = make()
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"The model must be a torch.nn.Module. Found {type(model).__name__}.")
     shared = _shared(model)
     places = [
         (path, module) for path, module in model.named_modules() if _is_large(module) and id(module) not in shared

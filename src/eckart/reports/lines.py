@@ -8,6 +8,7 @@ from typing import Any
 from eckart.printable import printable
 from eckart.reports.record import Record
 from eckart.results.aggregate import Group, grouped
+from eckart.results.nets import is_net
 from eckart.results.numbers import NONE
 
 _COLORS = 7
@@ -38,6 +39,7 @@ class Line:
         method: The method.
         points: By rising rank. Runs with ``rank=auto`` are among them where all seeds of the line have that rank.
         chosen: Runs with ``rank=auto``, a point for each rank and each rule that chose it.
+        nets: Runs of nets that have no rank: their layers have ranks of their own.
     """
 
     label: str
@@ -45,6 +47,7 @@ class Line:
     method: str
     points: tuple[Point, ...]
     chosen: tuple[Point, ...] = ()
+    nets: tuple[Record, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class Lines:
         return {"panel": line.panel, "line": line.label, "color": color, "size": size}
 
     def line(self, run: Record) -> Line | None:
-        """The line that a run is part of; None for a run without a method or a rank."""
+        """The line that a run is part of; None for a run without a method, or that has no rank and is no net."""
         place = self.of_run.get(id(run.fields))
         return None if place is None else self.all[place]
 
@@ -84,19 +87,24 @@ def lines(records: Sequence[Record]) -> Lines:
     """Group runs of eckart, with :func:`eckart.results.aggregate.grouped`.
 
     Args:
-        records: Runs; those of other programs, and those without a method or rank, are in no line.
+        records: Runs; those of other programs, and those without a method, or with no rank that are no nets, are in no
+            line.
     """
     runs = {id(record.fields): record for record in records if record.ours and _has_place(record)}
     groups = grouped(record.fields for record in runs.values())
     names = _telling(groups)
     found: dict[tuple[str, str, str], tuple[list[Point], list[Point]]] = {}
+    nets: dict[tuple[str, str, str], list[Record]] = {}
     for group in groups:
         key = (_panel(group, groups), _label(group, names[group.method]), group.method)
         points, chosen = found.setdefault(key, ([], []))
-        (points if group.rank is not None else chosen).extend(_points(runs[id(result)] for result in group.results))
+        every_run = [runs[id(result)] for result in group.results]
+        nets.setdefault(key, []).extend(run for run in every_run if run.fields.get("rank") is None)
+        ranked = [run for run in every_run if run.fields.get("rank") is not None]
+        (points if group.rank is not None else chosen).extend(_points(ranked))
     every = [
-        Line(label, panel, method, *(tuple(sorted(part, key=lambda point: point.rank)) for part in parts))
-        for (panel, label, method), parts in found.items()
+        Line(label, panel, method, _by_rank(points), _by_rank(chosen), tuple(nets[panel, label, method]))
+        for (panel, label, method), (points, chosen) in found.items()
     ]
     every = [replace(line, points=_joined(line)) for line in every]
     counts: Counter[str] = Counter()
@@ -129,6 +137,10 @@ def _points(runs: Iterable[Record]) -> list[Point]:
     return [Point(rank, tuple(by_rank[rank])) for rank in sorted(by_rank)]
 
 
+def _by_rank(points: Iterable[Point]) -> tuple[Point, ...]:
+    return tuple(sorted(points, key=lambda point: point.rank))
+
+
 def _joined(line: Line) -> tuple[Point, ...]:
     """The points of a line, and those of chosen ranks that have the same seeds, so that their means compare."""
     wanted = {run.fields.get("seed") for point in line.points for run in point.runs}
@@ -143,11 +155,13 @@ def _joined(line: Line) -> tuple[Point, ...]:
 
 def _runs(line: Line) -> Iterator[Record]:
     every = {id(run): run for point in (*line.points, *line.chosen) for run in point.runs}
+    every |= {id(run): run for run in line.nets}
     yield from every.values()
 
 
 def _has_place(record: Record) -> bool:
-    return isinstance(record.fields.get("method"), str) and isinstance(record.fields.get("rank"), int)
+    placed = isinstance(record.fields.get("rank"), int) or is_net(record.fields)
+    return isinstance(record.fields.get("method"), str) and placed
 
 
 def _telling(groups: Sequence[Group]) -> dict[str, list[str]]:

@@ -43,11 +43,12 @@ class Axis:
     @property
     def log(self) -> bool:
         """Whether its scale is logarithmic."""
-        return self.history != "accuracy"
+        return "accuracy" not in self.history
 
 
 AXES = (
-    Axis("loss-epoch", "train/loss", _LOSS, "Training loss of the classifiers by epoch", epochs=True),
+    Axis("loss-epoch", "train/loss", _LOSS, "Training loss by epoch", epochs=True),
+    Axis("validation-epoch", "validation_accuracy", "accuracy on held-out samples", "Validation accuracy", epochs=True),
     Axis("accuracy-epoch", "accuracy", "test accuracy, fraction correct", "Test accuracy by epoch", epochs=True),
     Axis("error-step-2norm", "relative_2norm", "relative 2-norm error", "Relative 2-norm error by step"),
     Axis("error-step-frobenius", "relative_frobenius", _ERROR, "Relative Frobenius error by step"),

@@ -14,8 +14,8 @@ from eckart.results.settings import LEADING
 
 _FAILURES = 100
 _PARAMETERS = (
-    "entries of all factors: k (m + n) for one pair of rank k of an m × n matrix; a classifier's are those of its net "
-    "with the reduced inputs"
+    "entries of all factors: k (m + n) for one pair of rank k of an m × n matrix; a classifier's are those of its "
+    "reduced inputs; a net's are all of its weights and biases"
 )
 
 
