@@ -6,6 +6,7 @@ import torch
 
 from eckart.methods.compression import Compression
 from eckart.nn.mlp import MLP
+from eckart.optim.low_rank_integrator import LowRankIntegrator
 from eckart.optim.schedules import cosine
 
 
@@ -13,8 +14,8 @@ def method(**settings: Any) -> Compression:
     inputs, labels = torch.randn(40, 6, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 3
     model = functools.partial(MLP, [6, 8, 3])
     optimizer = functools.partial(torch.optim.Adam, lr=1e-3)
-    own: dict[str, Any] = {"budget": 0.8, "keep_slower": True} | settings
-    return Compression(inputs, labels, None, model=model, ranks=[None], seeds=[0], optimizer=optimizer, **own)
+    own: dict[str, Any] = {"budget": 0.8, "keep_slower": True, "optimizer": optimizer} | settings
+    return Compression(inputs, labels, None, model=model, ranks=[None], seeds=[0], **own)
 
 
 def test_fine_tuning_has_its_own_learning_rate() -> None:
@@ -36,3 +37,8 @@ def test_fine_tuning_has_its_own_learning_rate() -> None:
 def test_a_rate_that_trains_nothing_is_refused(rate: float) -> None:
     with pytest.raises(ValueError, match=f"fine_tuning_rate must be positive and finite. Found {rate}"):
         method(fine_tuning_rate=rate)
+
+
+def test_an_optimizer_of_low_rank_nets_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^optimizer=low_rank_integrator is for .* Found it with Compression\.$"):
+        method(optimizer=functools.partial(LowRankIntegrator, lr=0.1))
