@@ -149,6 +149,26 @@ def test_a_net_continues_with_the_layers_that_its_checkpoint_has(train: Train) -
     assert other.code == 1 and "its state_dict must hold" in other.line
 
 
+def test_a_rule_chooses_a_rank_for_each_layer(train: Train) -> None:
+    settings = ("method=compression", *DIGITS, *QUIET, *short("compression"), "rank=auto")
+    found = train(*settings, "selection=energy", "selection.share=0.5").result
+    ranks = [layer["rank"] for layer in found["layers"]]
+    assert found["budget"] is None and all(layer["why"].startswith("energy: ") for layer in found["layers"])
+    more = train(*settings, "selection=energy", "selection.share=0.8").result
+    assert all(a < b["rank"] for a, b in zip(ranks, more["layers"], strict=True) if a and b["rank"])
+    assert "rank=auto" in train("method=low_rank_training", *DIGITS, *QUIET, "rank=auto").line
+
+
+def test_any_callable_makes_a_model(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = ("method=compression", "data=digits", *QUIET, *short("compression"), "model=callable", "budget=0.5")
+    made = ("model._target_=eckart.nn.mlp.MLP", "model.arguments.widths=[64,16,10]")
+    assert train(*settings, *made).result["dense_parameters"] == 64 * 16 + 16 + 160 + 10
+    other = ("model._target_=torch.nn.Linear", "model.arguments.in_features=8", "model.arguments.out_features=3")
+    assert "must be a model of eckart.nn" in train(*settings, *other).line
+    monkeypatch.setenv("ECKART_ALLOW", "torch.nn")
+    assert "The model must return 10 logits for each sample. Found (1, 8, 3)." in train(*settings, *other).line
+
+
 def test_a_model_that_was_trained_is_not_trained_anew(train: Train, tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = MLP(WIDTHS)
@@ -178,6 +198,11 @@ def _assert_equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
         (["budget=small"], "budget must be a number. Found 'small'."),
         (["budget=0.1", "rank=3"], "or a rank. Found budget=0.1 and rank=3."),
         (["budget=0.01"], "The budget must be at least"),
+        (["budget=0.5", "method.layers=[conv*]"], "Each pattern of layers must match a layer. Found 'conv*'"),
+        (["budget=0.5", "method.of=watts"], "of must be one of: parameters, multiply_adds, latency. Found 'watts'."),
+        (["budget=0.5", "method.sensitivity=low"], "sensitivity must be one of"),
+        (["budget=0.5", "method.lowering=[0.4]"], "lowering must be budgets that fall, all above budget=0.5. Found"),
+        (["budget=0.5", "method.distillation=2"], "distillation must be a share of the loss, from 0 to 1. Found 2."),
         (["budget=0.5", "data=photo"], "needs labeled samples"),
         (["budget=0.5", "model.widths=[32,10]"], "The model must take samples of shape (1, 8, 8). Found: "),
         (["budget=0.5", "model.widths=[64,5]"], "The model must return 10 logits for each sample. Found (5,)."),
@@ -189,7 +214,12 @@ def _assert_equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
         (["budget=0.5", "model._target_=os.system"], "model._target_ must be a model of eckart.nn"),
     ],
 )
-def test_one_line_says_what_is_wrong(arguments: list[str], law: str, train: Train) -> None:
+def test_one_line_says_what_is_wrong_before_any_training(
+    arguments: list[str], law: str, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from eckart.methods.network import Network
+
+    monkeypatch.delattr(Network, "training_step")
     ended = train("method=compression", *DIGITS[:3], *QUIET, *arguments)
     assert ended.code == 1 and law in ended.line, ended.stderr
 

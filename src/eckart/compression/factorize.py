@@ -35,6 +35,7 @@ def factorize(
     *,
     of: str = "parameters",
     rank: Rank | None = None,
+    rule: str | Mapping[str, Any] = "best",
     layers: str | Sequence[str] = "*",
     exclude: str | Sequence[str] = (),
     embeddings: bool = False,
@@ -62,8 +63,10 @@ def factorize(
             truncated SVD of the weights.
         of: What the budget is a share of: ``parameters`` (with all biases), ``multiply_adds`` for one sample, or
             ``latency``, measured with one sample and with 256 at once.
-        rank: Instead of a budget: a rank for all layers; ``"auto"``, chosen for each from its weight by the default
-            rule of ``rank=auto``; or ranks by patterns of paths, the first that matches.
+        rank: Instead of a budget: a rank for all layers; ``"auto"``, chosen for each from its weight by a rule;
+            or ranks by patterns of paths, the first that matches.
+        rule: The rule of ``rank="auto"``, one of :data:`eckart.selection.RULES`, or a mapping of it, under ``rule``,
+            and its settings.
         layers: Patterns of paths of the layers that may be factorized, as of ``fnmatch``.
         exclude: Patterns of paths of layers that are left as they are.
         embeddings: Whether embeddings are factorized as well.
@@ -115,7 +118,9 @@ def factorize(
             chosen = spend(candidates, losses, known.costs(of), budget, told, known.speed)
         else:
             assert rank is not None
-            chosen = _not_slower(candidates, by_rank(candidates, rank, seed), known)
+            chosen = _not_slower(
+                candidates, by_rank(candidates, rank, {"rule": rule} if isinstance(rule, str) else rule, seed), known
+            )
     except BaseException:
         _put_back(model, originals)
         raise
@@ -133,7 +138,14 @@ def factorize(
     if keep_slower or inplace or known.inputs is None or not opened or not _slower(given, model, known):
         return factorized
     # Attention with a module for each projection has lost torch's own, which is one operation: it stays dense.
-    settings: dict[str, Any] = {"of": of, "rank": rank, "layers": layers, "embeddings": embeddings, "seed": seed}
+    settings: dict[str, Any] = {
+        "of": of,
+        "rank": rank,
+        "rule": rule,
+        "layers": layers,
+        "embeddings": embeddings,
+        "seed": seed,
+    }
     settings |= {"sensitivity": sensitivity, "loss": loss, "forward": forward}
     others = [exclude] if isinstance(exclude, str) else list(exclude)
     try:

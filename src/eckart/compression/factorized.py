@@ -78,6 +78,16 @@ class Factorized:
         parameters: Parameters of this one.
         dense_multiply_adds: Multiply-adds of the dense model for one sample; None if no inputs were given.
         multiply_adds: Multiply-adds of this one.
+
+    Example:
+        >>> from eckart import factorize
+        >>> factorized = factorize(nn.Sequential(nn.Linear(9, 8)), rank=2)
+        >>> factorized.layers[0].path, factorized.layers[0].rank, factorized.parameters
+        ('0', 2, 42)
+        >>> factorized.defactorize()
+        Sequential(
+          (0): Linear(in_features=9, out_features=8, bias=True)
+        )
     """
 
     def __init__(

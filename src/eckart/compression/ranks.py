@@ -1,6 +1,7 @@
 """Ranks by a rule or as asked for, and what the options of layers lose, for those by a budget."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from eckart.compression.budgeting import Chosen
 from eckart.compression.candidate import Candidate
@@ -11,25 +12,26 @@ from eckart.selection.choosing import choose
 Rank = int | str | Mapping[str, int | str]
 
 
-def by_rank(candidates: Sequence[Candidate], rank: Rank, seed: int) -> list[Chosen]:
-    """Ranks that are given, or found from the weights by the default rule, with reasons.
+def by_rank(candidates: Sequence[Candidate], rank: Rank, rule: Mapping[str, Any], seed: int) -> list[Chosen]:
+    """Ranks that are given, or found from the weights by a rule, with reasons.
 
     Args:
         candidates: The layers.
         rank: A rank, ``"auto"``, or either by patterns of paths.
+        rule: Name of the rule of ``"auto"``, under ``rule``, and its settings.
         seed: Seed of the rule.
 
     Raises:
-        ValueError: If a pattern matches no layer.
+        ValueError: If a pattern matches no layer, or the rule is unknown.
     """
     paths = [path for candidate in candidates for path in candidate.layer.paths]
     for pattern in rank if isinstance(rank, Mapping) else ():
         if not any(matches(path, pattern) for path in paths):
             raise ValueError(f"Each pattern of rank must match a layer. Found {pattern!r}, which matches none.")
-    return [_of_one(candidate, rank, seed) for candidate in candidates]
+    return [_of_one(candidate, rank, rule, seed) for candidate in candidates]
 
 
-def _of_one(candidate: Candidate, rank: Rank, seed: int) -> Chosen:
+def _of_one(candidate: Candidate, rank: Rank, rule: Mapping[str, Any], seed: int) -> Chosen:
     layer = candidate.layer
     if isinstance(rank, Mapping):
         pattern = next((pattern for pattern in rank if any(matches(path, pattern) for path in layer.paths)), None)
@@ -39,9 +41,9 @@ def _of_one(candidate: Candidate, rank: Rank, seed: int) -> Chosen:
     form, why = layer.forms()[0], "the rank that was asked for"
     if rank == "auto":
         matrices = layer.matrix(form).double()
-        choices = [choose(matrix, seed=seed) for matrix in (matrices if matrices.dim() > 2 else matrices[None])]
+        choices = [choose(part, seed=seed, **rule) for part in (matrices if matrices.dim() > 2 else matrices[None])]
         choice = max(choices, key=lambda choice: choice.rank)
-        rank, why = choice.rank, f"rank {choice.rank} of its weight: {choice.reason}"
+        rank, why = choice.rank, f"{choice.rule}: {choice.reason}"
     option = next((option for option in candidate.options if (option.rank, option.form) == (rank, form)), None)
     if option is None:
         m, n = layer.sides(form)

@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from eckart.compression.evidence import SENSITIVITIES
 from eckart.compression.factorize import factorize
 from eckart.compression.factorized import Factorized
 from eckart.compression.fine_tuning import distillation_loss
 from eckart.compression.latency import measure
+from eckart.linalg.checks import require_one_of
 from eckart.methods.network import Network, Phase, require_epochs
 from eckart.optim.scaled_metric import ScaledMetric
 from eckart.optim.schedules import Schedule
@@ -57,9 +59,9 @@ class Compression(Network):
         layers: str | Sequence[str] = "*",
         sensitivity: str | None = None,
         keep_slower: bool = False,
-        epochs: int = 10,
+        epochs: int = 5,
         lowering: Sequence[float] = (),
-        fine_tuning: int = 10,
+        fine_tuning: int = 5,
         fine_tuning_rate: float = 1.0,
         distillation: float = 0.0,
         temperature: float = 2.0,
@@ -77,6 +79,8 @@ class Compression(Network):
             raise ValueError(f"distillation must be a share of the loss, from 0 to 1. Found {distillation}.")
         if not 0 < fine_tuning_rate < math.inf:
             raise ValueError(f"fine_tuning_rate must be positive and finite. Found {fine_tuning_rate}.")
+        if sensitivity is not None:
+            require_one_of("sensitivity", sensitivity, SENSITIVITIES)
         super().__init__(*samples, **network)
         self._rate = fine_tuning_rate
         self._of, self._patterns, self._sensitivity, self._keep_slower = of, layers, sensitivity, keep_slower
@@ -85,6 +89,7 @@ class Compression(Network):
         self.dense: nn.Module | None = None
         self.at_once: nn.Module | None = None
         self._metric: ScaledMetric | None = None
+        self._check_possible()
 
     def phases(self) -> list[Phase]:
         """Training, and fine-tuning at each budget."""
@@ -102,6 +107,7 @@ class Compression(Network):
             whole.eval(),
             budget=self._budgets[phase - 1],
             rank=self.ranks[0],
+            rule=self.selection,
             inputs=list(self._calibration()),
             of=self._of,
             layers=self._patterns,
@@ -112,6 +118,21 @@ class Compression(Network):
         self.net = self.factorized.model
         self.at_once = copy.deepcopy(self.net).requires_grad_(False)
         self._tune()
+
+    def _check_possible(self) -> None:
+        """Refuse before the training what would be refused after it: the sizes of the layers are known."""
+        timed = self._of == "latency"
+        factorize(
+            self.net,
+            budget=None if timed else self._budget,
+            rank=1 if timed else self.ranks[0],
+            rule=self.selection,
+            inputs=[self.prepared(self.samples[0][:2])],
+            of="parameters" if timed else self._of,
+            layers=self._patterns,
+            sensitivity="relative",
+            keep_slower=True,
+        )
 
     def _tune(self) -> None:
         if self._scaled and self.factorized is not None and self.factorized.places:

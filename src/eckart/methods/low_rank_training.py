@@ -50,6 +50,7 @@ class LowRankTraining(Network):
         schedule: Factor on the learning rate.
         dtype: Type that is trained in.
         weights: None: nothing is trained before.
+        selection: Not used: there is no weight yet that a rule could look at.
         epochs: Passes over the training samples.
         start: Share of a dense weight that its factors have at the start, where ranks adapt; None: 2.5 times the
             budget, or a half with a tolerance.
@@ -86,6 +87,7 @@ class LowRankTraining(Network):
         schedule: Callable[[float], float] | None = None,
         dtype: torch.dtype = torch.float32,
         weights: Mapping[str, Tensor] | None = None,
+        selection: Mapping[str, Any] | None = None,
         epochs: int = 20,
         start: float | None = None,
         adapting: float = 0.5,
@@ -160,6 +162,8 @@ class LowRankTraining(Network):
         optimizer = self.optimizers(use_pl_optimizer=False)
         if isinstance(optimizer, LowRankIntegrator):
             optimizer.truncation = self._truncation()
+            if self._limit is not None and self.global_step >= self._last_truncation:
+                optimizer.memory = None
         return super().training_step(batch, index)
 
     def optimizer_step(self, epoch: int, index: int, optimizer: Any, closure: Any = None) -> None:
@@ -226,6 +230,9 @@ class LowRankTraining(Network):
         if len(named) != 1:
             law = "Ranks follow from one of budget=, method.tolerance= and rank="
             raise ValueError(f"{law}. Found {' and '.join(named) or 'none'}.")
+        if self._rank == "auto":
+            law = "A net that is trained from the start has no weights that a rank could be chosen from: rank=20"
+            raise ValueError(f"{law}, budget= or method.tolerance=. Found rank=auto.")
         if weights is not None:
             raise ValueError("A net that is trained from the start has no model.checkpoint. Found one.")
         for name, value in (("tolerance", self._tolerance), ("start", start), ("adapting", adapting)):
@@ -267,8 +274,7 @@ class LowRankTraining(Network):
         """How the step that comes is truncated; None keeps the ranks."""
         if self._rank is not None:
             return None
-        total, step = int(self.trainer.num_training_batches) * self.epochs, self.global_step + 1
-        until = max(1, round(self.adapting * total))
+        step, until = self.global_step + 1, self._last_truncation
         # Before the first truncation, what the layers are sensitive to is measured.
         done = (step - BEGIN * until) / (until - BEGIN * until)
         if done < 0 or (step < until and step % self.every):
@@ -280,6 +286,11 @@ class LowRankTraining(Network):
             above = max(self._parameters_at_start - self._limit, 0)
             return self._joint(self._limit + int(above * (1 - done) ** 3))
         return self._joint(self._limit) if count_parameters(self.net) > self._limit else None
+
+    @property
+    def _last_truncation(self) -> int:
+        """Steps in which ranks adapt."""
+        return max(1, round(self.adapting * int(self.trainer.num_training_batches) * self.epochs))
 
     def _shape_like(self, state: Mapping[str, Tensor]) -> None:
         for path, layer in low_rank_layers(self.net).items():

@@ -53,6 +53,7 @@ class Network(Method):
             is.
         dtype: Type that is trained in.
         weights: Weights of a trained net, by name, that this one begins with; None draws them.
+        selection: Name and settings of the rule of the rank ``auto``.
 
     Raises:
         ValueError: If the net does not fit the samples or the weights, or the optimizer is one for factor pairs.
@@ -82,8 +83,10 @@ class Network(Method):
         schedule: Schedule | None = None,
         dtype: torch.dtype = torch.float32,
         weights: Mapping[str, Tensor] | None = None,
+        selection: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(ranks, seeds)
+        self.selection = {"rule": "best"} if selection is None else selection
         made = getattr(optimizer, "func", optimizer)
         if solver_class(optimizer) is not None or made is ScaledGD:
             raise ValueError(f"A net needs an optimizer like optimizer=adam. Found {made.__name__}.")

@@ -41,7 +41,8 @@ class LowRankIntegrator(Optimizer):
         truncation: A rule for all layers together, such as
             :class:`~eckart.compression.joint_truncation.JointTruncation`; not together with ``tolerance``. The
             attribute of this name may be replaced between steps.
-        memory: Share of the measured sensitivities that a step keeps; None measures none.
+        memory: Share of the measured sensitivities that a step keeps; None measures none. This attribute may be
+            replaced between steps as well.
 
     Raises:
         ValueError: If no module of the model has both factors, or a number is out of its range.
@@ -157,7 +158,7 @@ class LowRankIntegrator(Optimizer):
         u, v = left * inverse, right * inverse
         state = self.state[layer.left]
         k_step, l_step = layer.left.grad * inverse, layer.right.grad.mT * inverse
-        measured = self._measured(layer, root.square() * (u * k_step).sum(-2, keepdim=True))
+        changes = None if self.memory is None else root.square() * (u * k_step).sum(-2, keepdim=True)
         if momentum and "left" in state:
             k_step = k_step.add(state["left"], alpha=momentum)
             l_step = l_step.add(state["right"].mT, alpha=momentum)
@@ -173,17 +174,18 @@ class LowRankIntegrator(Optimizer):
         if not core.isfinite().all():
             raise FloatingPointError(f"The gradient must be finite. Found NaN or infinity in {path or 'the model'}.")
         p, s, qh = _svd(core)
-        # A singular vector of the new core is as sensitive as the old ones that it is made of.
-        parts = (u_part.mT @ p).square()
-        parts = parts.reshape(-1, *parts.shape[-2:]).mean(0)
-        return _Step(bases[0], bases[1], tangent, p, s, qh, measured @ parts)
+        sensitivities = s.new_zeros(s.shape[-1])
+        if changes is not None:
+            # A singular vector of the new core is as sensitive as the old ones that it is made of.
+            parts = (u_part.mT @ p).square().reshape(-1, k, s.shape[-1]).mean(0)
+            sensitivities = self._measured(layer, changes) @ parts
+        return _Step(bases[0], bases[1], tangent, p, s, qh, sensitivities)
 
     def _measured(self, layer: Any, changes: Tensor) -> Tensor:
         """The running mean of the squared first-order changes ``(…, 1, k)`` of the loss, of each singular value."""
         change = changes.reshape(-1, changes.shape[-1]).sum(0).square()
-        if self.memory is None:
-            return torch.zeros_like(change)
         before = self.state[layer.left].get("sensitivities")
+        assert self.memory is not None
         return change if before is None else before.lerp(change, 1 - self.memory)
 
     def _truncate(self, layer: Any, step: "_Step", places: Any) -> None:
@@ -192,6 +194,7 @@ class LowRankIntegrator(Optimizer):
         root = step.s[..., None, places].sqrt()
         set_factors(layer, (step.u @ rows) * root, ((step.v @ columns) * root).mT.contiguous())
         state = self.state[layer.left]
+        state.pop("sensitivities", None)
         if self.memory is not None:
             state["sensitivities"] = step.sensitivities[places]
         if self.param_groups[0]["momentum"]:

@@ -103,14 +103,8 @@ def lines(records: Sequence[Record]) -> Lines:
         ranked = [run for run in every_run if run.fields.get("rank") is not None]
         (points if group.rank is not None else chosen).extend(_points(ranked))
     every = [
-        Line(
-            label,
-            panel,
-            method,
-            *(tuple(sorted(part, key=lambda point: point.rank)) for part in parts),
-            tuple(nets[panel, label, method]),
-        )
-        for (panel, label, method), parts in found.items()
+        Line(label, panel, method, _by_rank(points), _by_rank(chosen), tuple(nets[panel, label, method]))
+        for (panel, label, method), (points, chosen) in found.items()
     ]
     every = [replace(line, points=_joined(line)) for line in every]
     counts: Counter[str] = Counter()
@@ -141,6 +135,10 @@ def _points(runs: Iterable[Record]) -> list[Point]:
     for run in runs:
         by_rank.setdefault(run.fields["rank"], []).append(run)
     return [Point(rank, tuple(by_rank[rank])) for rank in sorted(by_rank)]
+
+
+def _by_rank(points: Iterable[Point]) -> tuple[Point, ...]:
+    return tuple(sorted(points, key=lambda point: point.rank))
 
 
 def _joined(line: Line) -> tuple[Point, ...]:

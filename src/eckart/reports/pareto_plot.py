@@ -35,13 +35,14 @@ def plots(records: Sequence[Record]) -> list[Plot]:
         if record.ours and record.status == "completed" and is_net(record.fields) and record.number("accuracy")
     ]
     groups = grouped(nets)
-    found = [_plot("parameters", "parameters, both factors and all biases", groups, _peers(nets))]
+    title = "parameters, both factors and all biases"
+    found = [_plot("parameters", title, "parameters", groups, _peers(nets))]
     for size in _sizes(nets):
-        found.append(_plot(f"batch-{size}", f"seconds of a pass, batch {size}", groups, []))
+        found.append(_plot(f"batch-{size}", f"seconds of a pass, batch {size}", f"time, batch {size}", groups, []))
     return [plot for plot in found if plot is not None]
 
 
-def _plot(cost: str, title: str, groups: Sequence[Group], peers: Sequence[Published]) -> Plot | None:
+def _plot(cost: str, title: str, said: str, groups: Sequence[Group], peers: Sequence[Published]) -> Plot | None:
     rows = [row for group in groups if (row := _row(group, cost)) is not None]
     if len({(row["cost"], row["mean"]) for row in rows}) < 2:
         return None
@@ -99,7 +100,7 @@ def _plot(cost: str, title: str, groups: Sequence[Group], peers: Sequence[Publis
     rows_of_table = [[row["name"], str(row["seeds"]), short(row["cost"]), fixed(row["mean"], 4)] for row in best]
     return Plot(
         f"nets-{cost}",
-        {"": f"What the accuracy of nets costs: {len(best)} of {len(rows)} are beaten by no other in both"},
+        {"": f"What accuracy costs in {said}: no net beats {len(best)} of {len(rows)} in both"},
         caption,
         styled(alt.layer(*layers)),
         {"points": rows, "front": best, **({"published": others} if others else {})},

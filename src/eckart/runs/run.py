@@ -166,7 +166,12 @@ def _method(stack: Stack, data: Sequence[MatrixData | RatingsData]) -> Method:
     if node.needs == NETS:
         # A net is trained alone, and makes of its rank or budget the ranks of its layers.
         (stacked,) = supplies
-        keywords |= {"ranks": [config.rank], "budget": config.budget, **_model(config)}
+        keywords |= {
+            "ranks": [config.rank],
+            "budget": config.budget,
+            "selection": plain(config.selection),
+            **_model(config),
+        }
     else:
         stacked = {name: together([supply[name] for supply in supplies]) for name in supplies[0]}
         keywords["ranks"] = [job.rank for job in stack.jobs]
