@@ -1,16 +1,18 @@
 """State dicts of a factorized model and of the dense one, mapped to each other."""
 
-import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
-from eckart.compression.places import defactorized, low_rank_layers, opened_attention
+from eckart.compression.places import low_rank_layers, opened_attention
 from eckart.compression.replacing import dense_weight
 from eckart.linalg.svd import truncated_svd
 from eckart.nn.low_rank_attention import ProjectedAttention
 from eckart.nn.low_rank_conv import LowRankConv1d, LowRankConv2d, unfolded
+
+# Of dense attention, in their order, before all others.
+_PACKED = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight", "in_proj_bias")
 
 
 def checked(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -57,7 +59,7 @@ def dense_state(model: nn.Module, state: Mapping[str, Tensor] | None = None) -> 
         dense[f"{path}.weight"] = dense_weight(module, left, right)
     for path, attention in opened_attention(model):
         _pack(dense, f"{path}.", attention)
-    return {name: dense[name] for name in defactorized(copy.deepcopy(model).to("meta")).state_dict()}
+    return {name: dense[name] for name in _in_order(model, own, dense)}
 
 
 def low_rank_state(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -81,6 +83,19 @@ def low_rank_state(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, T
         given[f"{path}.left"] = (u * s.sqrt()[..., None, :]).to(weight.dtype)
         given[f"{path}.right"] = (s.sqrt()[..., :, None] * vh).to(weight.dtype)
     return {name: given[name] for name in model.state_dict()}
+
+
+def _in_order(model: nn.Module, own: Iterable[str], dense: Mapping[str, Tensor]) -> Iterator[str]:
+    """Keys of the dense state in the order that the dense model has, from those of the model of low rank."""
+    packed = {f"{path}.": [f"{path}.{name}" for name in _PACKED] for path, _ in opened_attention(model)}
+    for key in own:
+        for prefix in [prefix for prefix in packed if key.startswith(prefix)]:
+            yield from (name for name in packed.pop(prefix) if name in dense)
+        path, _, name = key.rpartition(".")
+        if name == "left" and f"{path}.weight" in dense:
+            yield f"{path}.weight"
+        elif key in dense:
+            yield key
 
 
 def _pack(state: dict[str, Tensor], prefix: str, attention: ProjectedAttention) -> None:

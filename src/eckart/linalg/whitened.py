@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from eckart.linalg.ranks import check_rank
-from eckart.linalg.svd import balance, gram_svd
+from eckart.linalg.svd import balance
 
 
 @dataclass(frozen=True)
@@ -162,9 +162,8 @@ def _directions(w: Tensor, moment: Tensor | None) -> tuple[Tensor, Tensor]:
     """Left singular vectors of ``W C^½``, orthonormal, ``(m, r)``, and its squared singular values, ``(r,)``."""
     m, n = w.shape
     rank = min(m, n)
-    if moment is not None and m < n:
-        # The smaller Gram matrix, from C itself, which is as accurate as C is.
-        gram = w @ moment @ w.mT
+    if m <= n:
+        gram = w @ (w.mT if moment is None else moment @ w.mT)
         values, vectors = torch.linalg.eigh((gram + gram.mT) / 2)
         u, squares = vectors.flip(-1), values.flip(-1).clamp(min=0)
     else:
@@ -172,13 +171,13 @@ def _directions(w: Tensor, moment: Tensor | None) -> tuple[Tensor, Tensor]:
         if moment is not None:
             values, vectors = _spectrum(moment)
             image = w @ (vectors * values.sqrt())
-        u, s, _ = gram_svd(image, rank)
-        squares = s.square()
+        values, vectors = torch.linalg.eigh(image.mT @ image)
+        # QR in place of a division by singular values: orthonormal also where they are zero.
+        u, squares = torch.linalg.qr(image @ vectors.flip(-1)).Q, values.flip(-1).clamp(min=0)
     found = int((squares > max(m, n) * torch.finfo(w.dtype).eps * squares[:1]).sum())
     if moment is not None and found < rank:
         u = u[:, :found]
-        rest = w - u @ (u.mT @ w)
-        further, _, _ = gram_svd(rest, rank - found)
-        u = torch.linalg.qr(torch.cat([u, further], dim=1)).Q
+        further, _ = _directions(w - u @ (u.mT @ w), None)
+        u = torch.linalg.qr(torch.cat([u, further[:, : rank - found]], dim=1)).Q
         squares = torch.cat([squares[:found], squares.new_zeros(rank - found)])
     return u, squares

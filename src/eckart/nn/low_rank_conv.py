@@ -114,6 +114,9 @@ class _LowRankConv(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw the weights so that the outputs have the same variance as those of a new dense convolution."""
+        if self.left.is_meta:
+            # There is nothing to draw, and torch would import its compiler for it.
+            return
         inputs = math.prod(self.shape[1:])
         deviation = (1 / (3 * inputs * self.rank)) ** 0.25
         nn.init.normal_(self.left, std=deviation)

@@ -56,6 +56,9 @@ class LowRankEmbedding(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw the weights so that vectors have entries of variance 1, as those of a new ``nn.Embedding``."""
+        if self.left.is_meta:
+            # There is nothing to draw, and torch would import its compiler for it.
+            return
         nn.init.normal_(self.left, std=self.rank**-0.25)
         nn.init.normal_(self.right, std=self.rank**-0.25)
         if self.padding_idx is not None:
@@ -82,16 +85,9 @@ class LowRankEmbedding(nn.Module):
 
     def to_embedding(self) -> nn.Embedding:
         """Dense embedding with the same vectors."""
-        embedding = nn.Embedding(
-            self.num_embeddings,
-            self.embedding_dim,
-            self.padding_idx,
-            device=self.left.device,
-            dtype=self.left.dtype,
-        )
-        with torch.no_grad():
-            embedding.weight.copy_(self.weight)
-        return embedding
+        weight = self.weight.detach()
+        embedding = nn.Embedding(self.num_embeddings, self.embedding_dim, self.padding_idx, _weight=weight)
+        return embedding.requires_grad_()
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map tokens ``(…)`` to vectors ``(…, n)``."""

@@ -60,6 +60,9 @@ class LowRankLinear(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw the weights so that the outputs have the same variance as those of a new ``nn.Linear``."""
+        if self.left.is_meta:
+            # There is nothing to draw, and torch would import its compiler for it.
+            return
         bound = 1 / math.sqrt(self.in_features)
         # Var(B A) = k Var(B) Var(A) must be 1/(3n), the variance of the uniform weights of nn.Linear.
         deviation = (1 / (3 * self.in_features * self.rank)) ** 0.25
