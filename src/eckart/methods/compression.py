@@ -65,7 +65,7 @@ class Compression(Network):
         fine_tuning_rate: float = 1.0,
         distillation: float = 0.0,
         temperature: float = 2.0,
-        scaled: bool = True,
+        scaled: bool = False,
         **network: Any,
     ) -> None:
         require_epochs("epochs", epochs)
