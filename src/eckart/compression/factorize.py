@@ -235,6 +235,7 @@ def _build(
     dense = None if computed is None else computed.of_layer(layer, None)
     now = None if computed is None else computed.of_layer(layer, option.rank, option.form)
     if option.rank is not None:
+        why += candidate.few_inputs()
         replaced: list[Any] = [low_rank_like(module, option.rank, option.form) for module in layer.modules]
         candidate.fill(replaced, option)
         for other in replaced[1:]:
