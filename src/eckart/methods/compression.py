@@ -183,7 +183,10 @@ class Compression(Network):
         found, factorized = super().fields(member), self.factorized
         if factorized is None or self.dense is None:
             return found
-        latency, _ = measure(self.dense, self.net, next(self._calibration())[0])
+        # After the training Lightning moves the net to the CPU; its time is that of where it was trained.
+        device = self.trainer.strategy.root_device
+        nets = (copy.deepcopy(net).to(device) for net in (self.dense, self.net))
+        latency, _ = measure(*nets, next(self._calibration())[0].to(device))
         return found | {
             "budget": self._budget,
             "parameters": factorized.parameters,
