@@ -51,6 +51,8 @@ def draw(path: Path, results: Iterable[Mapping[str, Any]], model: str, data: str
         nets.setdefault(str(group.method), []).append(_net(group.results))
     if not nets:
         raise ValueError(f"There must be a completed net on {data} with an accuracy. Found none.")
+    if (dense := _dense(results)) is not None:
+        nets["dense"] = [dense]
     devices = {str((result.get("latency") or {}).get("device", "")) for result in results} - {""}
     peers = [row for row in PUBLISHED if row.model == model and row.data == data]
     seeds = sum(len(group.results) for group in grouped(results))
@@ -58,18 +60,28 @@ def draw(path: Path, results: Iterable[Mapping[str, Any]], model: str, data: str
     return pareto(path, nets, title=title, peers=peers, device=", ".join(sorted(devices)))
 
 
-def _net(results: list[Mapping[str, Any]]) -> "Net":
+def _dense(results: list[Mapping[str, Any]]) -> "Net | None":
+    """The dense net that all were made of; None where it is not one, or was not trained."""
+    by_seed = {result["seed"]: result for result in results if result.get("accuracy_dense") is not None}
+    if len({result["dense_parameters"] for result in by_seed.values()}) != 1:
+        return None
+    return _net(list(by_seed.values()), "dense")
+
+
+def _net(results: list[Mapping[str, Any]], which: str = "factorized") -> "Net":
+    """The mean of nets, of low rank or dense ones."""
     from eckart.results.figures.pareto import Net
 
-    accuracies = [result["accuracy"] for result in results]
+    accuracy, parameters = ("accuracy_dense", "dense_parameters") if which == "dense" else ("accuracy", "parameters")
+    accuracies = [result[accuracy] for result in results]
     deviation = statistics.stdev(accuracies) if len(accuracies) > 1 else None
     times: dict[str, list[float]] = {}
     for result in results:
-        for size, taken in ((result.get("latency") or {}).get("factorized") or {}).items():
+        for size, taken in ((result.get("latency") or {}).get(which) or {}).items():
             times.setdefault(size, []).append(taken)
     return Net(
         Spread(statistics.fmean(accuracies), deviation),
-        statistics.fmean(result["parameters"] for result in results),
+        statistics.fmean(result[parameters] for result in results),
         {size: statistics.median(taken) for size, taken in times.items() if len(taken) == len(results)},
     )
 

@@ -43,6 +43,7 @@ MODELS = {
 }
 
 
+@pytest.mark.compression  # torch's counter imports its compiler, which takes seconds.
 @pytest.mark.parametrize("name", MODELS)
 def test_as_torch_counts(name: str) -> None:
     model, inputs = MODELS[name]
@@ -58,6 +59,16 @@ def test_as_torch_counts(name: str) -> None:
     assert 2 * found.multiply_adds == flops.get_total_flops() > 0
     assert found.multiply_adds == sum(layer.multiply_adds for layer in found.layers.values())
     assert found.parameters == sum(layer.parameters for layer in found.layers.values())
+
+
+def test_convolutions_in_groups_strided_and_transposed() -> None:
+    found = count(*MODELS["convolutions"]).layers
+    # (9 + 2 - 3) // 2 + 1 by (8 + 2 - 2) // 2 + 1 places, each of 6 outputs from 2 of the 4 channels.
+    assert found["0"].multiply_adds == 2 * (5 * 5) * 6 * 2 * (3 * 2)
+    # Of each of the inputs 5×5 a patch of 3×3 is made.
+    assert found["2"].multiply_adds == 2 * (5 * 5) * 6 * 5 * (3 * 3)
+    # Of 11·11 places, every second of 4: 11·11 - 2·3.
+    assert found["4"].multiply_adds == 2 * (11 * 11 - 6) * 5 * 3 * 4
 
 
 def test_a_recurrent_layer_is_no_single_kernel() -> None:

@@ -121,6 +121,15 @@ def test_each_layer_is_the_best_of_its_rank_for_its_inputs(small: Small) -> None
         assert abs(layer.excess) < 1e-9
 
 
+def test_few_inputs_are_told(small: Small) -> None:
+    found = eckart.factorize(small, rank=2, inputs=[images(127)], keep_slower=True)
+    assert (
+        found.layers[2].why == "the rank that was asked for; fitted to 127 inputs of 128 entries, which may be too few"
+    )
+    enough = eckart.factorize(small, rank=2, inputs=[images(128)], keep_slower=True)
+    assert {layer.why for layer in enough.layers} == {"the rank that was asked for"}
+
+
 def test_a_bias_absorbs_the_mean(small: Small) -> None:
     x = images()
     found = eckart.factorize(small, rank=2, inputs=[x], layers="wide", keep_slower=True)
@@ -295,6 +304,21 @@ def test_encoders_do_not_take_the_path_that_reads_dense_weights(language: Langua
         for net in (language, found.defactorize())
     )
     assert before == after
+
+
+@pytest.mark.parametrize("layers", ["*", "encoder.layers.*.linear?"])
+@pytest.mark.parametrize("sensitivity", ["relative", "second_order", "measured"])
+def test_masks_of_padding(language: Language, layers: str, sensitivity: str) -> None:
+    padding = torch.zeros(6, 7, dtype=torch.bool)
+    padding[:, 5:] = True
+
+    def forward(model: nn.Module, batch: Any) -> Tensor:
+        return model(*batch)  # type: ignore[no-any-return]
+
+    batches, settings = [(tokens(), padding)], {"layers": layers, "sensitivity": sensitivity, "keep_slower": True}
+    found = eckart.factorize(language, 0.8, batches, forward=forward, **settings)  # type: ignore[arg-type]
+    assert any(layer.rank for layer in found.layers)
+    assert torch.backends.mha.get_fastpath_enabled()
 
 
 SWITCHES = ("activation_relu_or_gelu", "use_nested_tensor", "_qkv_same_embed_dim")

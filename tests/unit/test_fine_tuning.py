@@ -61,7 +61,7 @@ def test_lowering_ends_at_the_budget_and_leaves_the_dense_model() -> None:
     before = {name: value.clone() for name, value in net.state_dict().items()}
     budgets = falling_budgets(0.9, 0.35, 3)
     counts = []
-    for stage in lowered(net, budgets, inputs):
+    for stage in lowered(net, budgets, inputs, keep_slower=True):
         with torch.no_grad():
             for parameter in stage.model.parameters():
                 parameter.mul_(1.01)
@@ -74,7 +74,7 @@ def test_lowering_ends_at_the_budget_and_leaves_the_dense_model() -> None:
 
 def test_each_stage_begins_with_what_training_has_left() -> None:
     net, inputs = mlp(), [torch.randn(50, 20, dtype=torch.float64)]
-    stages = lowered(net, [0.8, 0.8], inputs)
+    stages = lowered(net, [0.8, 0.8], inputs, keep_slower=True)
     first = next(stages)
     for parameter in first.model.parameters():
         nn.init.normal_(parameter, std=0.3)

@@ -33,7 +33,7 @@ def fields(budget: float, parameters: int, accuracy: float, seconds: tuple[float
     config: dict[str, Any] = {"budget": budget, "seed": seed, "model": {"_target_": "eckart.nn.lenet5.LeNet5"}}
     latency: dict[str, Any] = {
         "device": "cpu",
-        "dense": {"1": 9e-4},
+        "dense": {"1": 9e-4, "256": 5e-2},
         "factorized": dict(zip(("1", "256"), seconds, strict=True)),
     }
     given: dict[str, Any] = {
@@ -44,7 +44,13 @@ def fields(budget: float, parameters: int, accuracy: float, seconds: tuple[float
         "seed": seed,
         "shape": None,
     }
-    given |= {"accuracy": accuracy, "parameters": parameters, "dense_parameters": 431_080, "latency": latency}
+    given |= {
+        "accuracy": accuracy,
+        "accuracy_dense": 0.98 + seed / 100,
+        "parameters": parameters,
+        "dense_parameters": 431_080,
+        "latency": latency,
+    }
     return given | {"status": "completed", "config": config, "fingerprint": ""}
 
 
@@ -92,6 +98,9 @@ def test_the_script_draws_means_beside_published_ones(
     own: Any = figure.axes[0].containers[0]
     assert list(own.lines[0].get_xdata()) == [9_000, 17_000, 43_000]
     assert list(own.lines[0].get_ydata()) == pytest.approx([96, 98, 97])
+    dense: Any = figure.axes[1].containers[1]
+    assert dense.get_label() == "dense" and list(dense.lines[0].get_xdata()) == [9e-4]
+    assert list(dense.lines[0].get_ydata()) == pytest.approx([98.5])
     theirs = lines["DLRT (repository), published, counted here by the ranks"]
     counted = [row.counted for row in PUBLISHED if row.method == "DLRT (repository)"]
     assert np.asarray(theirs.get_xdata()).tolist() == counted

@@ -101,6 +101,13 @@ class Candidate:
                 found[form] = [two_sided(weight, form, moment, metric) for weight, moment, metric in parts]
         return found
 
+    def few_inputs(self) -> str:
+        """What to say of a layer that was fitted to fewer inputs than each has entries; of others nothing."""
+        rows = 0 if self._moments is None else sum(moments.rows for moments in self._moments)
+        n = self.layer.sides(self.layer.forms()[0])[1]
+        few = 0 < rows < n and self.layer.kind != "embedding"
+        return f"; fitted to {rows} inputs of {n} entries, which may be too few" if few else ""
+
     def losses(self, form: Form) -> Tensor:
         """Loss at each rank of a form, of all groups together, from rank 0; float64."""
         best = self.best[form]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from eckart.compression.candidate import Candidate
-from eckart.compression.counting import Counts, count, count_parameters, evaluating
+from eckart.compression.counting import Counts, calling_layers, count, count_parameters, evaluating
 from eckart.compression.interpolation import rising, some_ranks
 from eckart.compression.latency import SIZES, examples, feasible, pass_of, rank_seconds, resized
 from eckart.compression.layers import Form, Layer
@@ -104,7 +104,7 @@ class MultiplyAdds:
 
         handles = [module.register_forward_pre_hook(note, with_kwargs=True) for module in calls]
         try:
-            with evaluating(model), torch.no_grad():
+            with calling_layers(model), torch.no_grad():
                 self._forward(model, self._sample)
         finally:
             for handle in handles:

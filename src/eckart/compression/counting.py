@@ -152,6 +152,28 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
+@contextlib.contextmanager
+def calling_layers(model: nn.Module) -> Iterator[None]:
+    """:func:`evaluating`, and torch's encoders call their layers: their fast path gets around hooks and new layers.
+
+    Args:
+        model: Any module.
+
+    Example:
+        >>> encoder = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+        >>> with calling_layers(encoder):
+        ...     torch.backends.mha.get_fastpath_enabled()
+        False
+    """
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with evaluating(model):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
 def call(model: nn.Module, inputs: Any) -> Any:
     """The outputs for inputs that are a tensor, a tuple of arguments, or a mapping of keyword arguments.
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from eckart.compression.candidate import Candidate, Option
 from eckart.compression.costs import Called, Costs, MultiplyAdds, Parameters, Seconds
-from eckart.compression.counting import evaluating
+from eckart.compression.counting import calling_layers
 from eckart.compression.layers import Layer
 from eckart.compression.moments import Forward, Moments, gather, samples_of, to_device
 from eckart.compression.ranks import measured_losses, predicted_losses, relative_losses
@@ -148,6 +148,6 @@ class Evidence:
 
     def _mean_loss(self) -> float:
         assert self.loss is not None
-        with evaluating(self.model), torch.no_grad():
+        with calling_layers(self.model), torch.no_grad():
             values = [float(self.loss(self.model, batch)) for (batch,) in self._some]
         return sum(values) / len(values)

@@ -108,7 +108,6 @@ def factorize(
         inputs = list(inputs)
     given, model = model, model if inplace else copy.deepcopy(model)
     originals = _open(model, layers, exclude)
-    slow_paths(model, every=True)
     try:
         found = find(model, layers, exclude, embeddings=embeddings)
         _check_found(model, found)
@@ -124,7 +123,6 @@ def factorize(
             )
     except BaseException:
         _put_back(model, originals)
-        slow_paths(model)
         raise
     dense_parameters = count_parameters(model)
     built = [_build(model, candidate, *choice, known) for candidate, choice in zip(candidates, chosen, strict=True)]
@@ -240,6 +238,7 @@ def _build(
     dense = None if computed is None else computed.of_layer(layer, None)
     now = None if computed is None else computed.of_layer(layer, option.rank, option.form)
     if option.rank is not None:
+        why += candidate.few_inputs()
         replaced: list[Any] = [low_rank_like(module, option.rank, option.form) for module in layer.modules]
         candidate.fill(replaced, option)
         for other in replaced[1:]:

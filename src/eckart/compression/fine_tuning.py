@@ -142,7 +142,7 @@ def lowered(
 
     Example:
         >>> net = nn.Sequential(nn.Linear(20, 30), nn.Tanh(), nn.Linear(30, 10))
-        >>> for stage in lowered(net, falling_budgets(0.8, 0.4, 3)):
+        >>> for stage in lowered(net, falling_budgets(0.8, 0.4, 3), keep_slower=True):
         ...     pass  # Train stage.model here, with an optimizer of its own.
         >>> stage.parameters <= 0.4 * stage.dense_parameters
         True

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from eckart.compression.counting import call, evaluating
+from eckart.compression.counting import call, calling_layers, evaluating
 from eckart.compression.timing import MAX_ROUNDS, Comparison, compare, seconds
 
 Forward = Callable[[nn.Module, Any], Any]
@@ -104,7 +104,7 @@ def examples(
 
     handles = [layer.register_forward_pre_hook(keep(path)) for path, layer in layers.items()]
     try:
-        with evaluating(model), torch.no_grad():
+        with calling_layers(model), torch.no_grad():
             forward(model, inputs)
     finally:
         for handle in handles:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
-from eckart.compression.counting import evaluating
+from eckart.compression.counting import calling_layers
 from eckart.compression.layers import Layer
 
 Forward = Callable[[nn.Module, Any], Any]
@@ -189,7 +189,7 @@ def gather(
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     number, first = -1, None
     try:
-        with evaluating(model), torch.no_grad():
+        with calling_layers(model), torch.no_grad():
             for number, batch in enumerate(inputs):
                 moved = to_device(batch, device)
                 first = moved if number == 0 else first

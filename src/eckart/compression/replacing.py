@@ -106,25 +106,21 @@ def close_attention(model: nn.Module, path: str) -> None:
         replace(model, _places(model, attention), attention.to_dense())
 
 
-def slow_paths(model: nn.Module, every: bool = False) -> None:
+def slow_paths(model: nn.Module) -> None:
     """Let torch's encoders read weights of dense layers only: their fast path knows no others.
 
     Encoders with a layer of low rank inside call their layers; others are as they were before.
-
-    Args:
-        model: Any module.
-        every: Whether all encoders call their layers, with plain tensors, so that hooks can see the inputs.
     """
     for module in model.modules():
         if isinstance(module, nn.TransformerEncoderLayer):
-            _switch(module, "activation_relu_or_gelu", 0, every)
+            _switch(module, "activation_relu_or_gelu", 0)
         elif isinstance(module, nn.TransformerEncoder):
-            _switch(module, "use_nested_tensor", False, every)
+            _switch(module, "use_nested_tensor", False)
 
 
-def _switch(module: nn.Module, name: str, off: object, every: bool) -> None:
+def _switch(module: nn.Module, name: str, off: object) -> None:
     kept = f"_dense_{name}"
-    low = every or any(isinstance(inner, (*LOW_RANK, ProjectedAttention)) for inner in module.modules())
+    low = any(isinstance(inner, (*LOW_RANK, ProjectedAttention)) for inner in module.modules())
     if low and not hasattr(module, kept):
         setattr(module, kept, getattr(module, name))
         setattr(module, name, off)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eckart.compression.counting import call, evaluating
+from eckart.compression.counting import call, calling_layers
 from eckart.compression.interpolation import falling, some_ranks
 from eckart.linalg.random import stream
 
@@ -74,7 +74,7 @@ def output_moments(
         # The gradients at outputs are wanted, and none of the weights.
         for parameter in wanted:
             parameter.requires_grad_(False)
-        with evaluating(model), torch.enable_grad():
+        with calling_layers(model), torch.enable_grad():
             for batch in batches:
                 logits = _logits(forward(model, batch))
                 flat = logits.reshape(-1, logits.shape[-1])
@@ -241,7 +241,7 @@ class Divergence:
         return total / self.samples
 
     def _passes(self) -> Iterator[Any]:
-        with evaluating(self.model), torch.no_grad():
+        with calling_layers(self.model), torch.no_grad():
             for batch in self.batches:
                 yield self._forward(self.model, batch)
 

@@ -59,13 +59,13 @@ class Compression(Network):
         layers: str | Sequence[str] = "*",
         sensitivity: str | None = None,
         keep_slower: bool = False,
-        epochs: int = 10,
+        epochs: int = 5,
         lowering: Sequence[float] = (),
-        fine_tuning: int = 10,
+        fine_tuning: int = 5,
         fine_tuning_rate: float = 1.0,
         distillation: float = 0.0,
         temperature: float = 2.0,
-        scaled: bool = True,
+        scaled: bool = False,
         **network: Any,
     ) -> None:
         require_epochs("epochs", epochs)
@@ -183,7 +183,10 @@ class Compression(Network):
         found, factorized = super().fields(member), self.factorized
         if factorized is None or self.dense is None:
             return found
-        latency, _ = measure(self.dense, self.net, next(self._calibration())[0])
+        # After the training Lightning moves the net to the CPU; its time is that of where it was trained.
+        device = self.trainer.strategy.root_device
+        nets = (copy.deepcopy(net).to(device) for net in (self.dense, self.net))
+        latency, _ = measure(*nets, next(self._calibration())[0].to(device))
         return found | {
             "budget": self._budget,
             "parameters": factorized.parameters,
