@@ -1,5 +1,6 @@
 """The classifier in the coordinates of the components is the classifier of all inputs."""
 
+import copy
 import functools
 import warnings
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import StochasticWeightAveraging
 from torch import nn
 
 from eckart.data.samples import SampleData, Samples
@@ -77,12 +79,22 @@ def test_coordinates_train_the_same_net(monkeypatch: pytest.MonkeyPatch) -> None
     )
 
 
-@pytest.mark.parametrize("options", [{"gradient_clip_val": 0.05}, {"accumulate_grad_batches": 2}], ids=str)
+AVERAGED = {"callbacks": [StochasticWeightAveraging(swa_lrs=0.1, swa_epoch_start=1, annealing_epochs=1)]}
+
+
+@pytest.mark.parametrize("options", [{"gradient_clip_val": 0.05}, {"accumulate_grad_batches": 2}, AVERAGED], ids=str)
 def test_options_of_single_steps_are_kept(options: dict[str, Any]) -> None:
-    found, expected = trained(SGD, options=options), trained(SGD, options=options, coordinates=False)
+    found, expected = (trained(SGD, options=copy.deepcopy(options), coordinates=how) for how in (True, False))
     assert found.trained_in_coordinates and not found.in_blocks
     check_same(found, expected, atol=1e-9)
     assert found.train_loss_sum_per_epoch != pytest.approx(trained(SGD).train_loss_sum_per_epoch, abs=1e-6)
+
+
+def test_clipping_that_depends_on_the_basis_is_refused() -> None:
+    options = {"gradient_clip_val": 0.01, "gradient_clip_algorithm": "value"}
+    with pytest.raises(ValueError, match=r"^Gradients are clipped entry by entry, .*: method\.coordinates=false\."):
+        trained(SGD, options=options)
+    assert not trained(SGD, options=options, coordinates=False).trained_in_coordinates
 
 
 def test_other_optimizers_train_the_dense_layer() -> None:

@@ -11,7 +11,9 @@ import scipy.linalg  # type: ignore[import-untyped, unused-ignore]
 import torch
 from matrices import gaussian
 from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import eckart
 from eckart.compression import evidence
@@ -381,6 +383,86 @@ def test_a_loss_of_ones_own(small: Small) -> None:
             assert torch.equal(small.get_submodule(layer.path).weight, before[f"{layer.path}.weight"])  # type: ignore[arg-type]
 
 
+def test_all_ranks_are_measured_on_the_same_samples(small: Small) -> None:
+    x = gaussian(2000, 2 * 36).float().view(-1, 2, 6, 6)
+    shuffled = DataLoader(TensorDataset(x), batch_size=100, shuffle=True)
+    seen: dict[float, set[bytes]] = {}
+
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        seen.setdefault(len(seen), set()).add(batch[0].numpy().tobytes())
+        return model(batch[0]).square().mean()  # type: ignore[no-any-return]
+
+    eckart.factorize(small, 0.5, shuffled, layers=["wide", "head"], loss=loss, keep_slower=True)
+    assert len(set().union(*seen.values())) == 10
+
+
+def test_hooks_are_called_as_before(small: Small) -> None:
+    called = list[str]()
+
+    def after(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        called.append("after")
+
+    def before(module: nn.Module, args: Any, kwargs: Any) -> None:
+        called.append("before")
+
+    def backward(module: nn.Module, gradients: Any, _: Any) -> None:
+        assert [None if gradient is None else gradient.shape for gradient in gradients] == [(4, 30)]
+        called.append("backward")
+
+    small.head.register_forward_hook(after, with_kwargs=True)
+    small.head.register_forward_pre_hook(before, with_kwargs=True)
+    small.head.register_full_backward_hook(backward)
+    found = eckart.factorize(small, rank=2, layers="head")
+    found.model(images(4)).sum().backward()
+    assert isinstance(found.model.get_submodule("head"), LowRankLinear)
+    assert called == ["before", "after", "backward"]
+
+
+@pytest.mark.parametrize("layers", ["*", "*.linear1"])
+def test_encoders_hand_plain_tensors_to_layers_that_are_measured(language: Language, layers: str) -> None:
+    x, padding = tokens(), torch.zeros(6, 7, dtype=torch.bool)
+    padding[:, 5:] = True
+    found = eckart.factorize(
+        language.eval(), rank=2, inputs=[{"tokens": x, "padding": padding}], layers=layers, keep_slower=True
+    )
+    assert any(layer.rank == 2 for layer in found.layers)
+    with torch.no_grad():
+        assert found.model(x, padding)[:, :5].isfinite().all()
+
+
+def test_the_least_budget_that_is_told_is_enough() -> None:
+    for width in (33, 37, 41):
+        model = nn.Sequential(nn.Linear(20, width), nn.ReLU(), nn.Linear(width, 10))
+        with pytest.raises(ValueError, match=r"^The budget must be at least 0\.\d+ ") as error:
+            eckart.factorize(model, 1e-6)
+        least = float(str(error.value).split()[6])
+        assert all(layer.rank == 1 for layer in eckart.factorize(model, least).layers)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"rank": "2"},
+        {"rank": 2.0},
+        {"path": ""},
+        {"path": 3},
+        {"tied": "nowhere"},
+        {"tied": "tail", "same": True},
+        {"k": 1},
+    ],
+    ids=str,
+)
+def test_metadata_that_somebody_else_wrote(small: Small, place: dict[str, Any], tmp_path: Path) -> None:
+    tensors, metadata = eckart.factorize(small, rank=2, layers=["wide", "head"]).stored()
+    told = json.loads(metadata["eckart"])
+    told["places"][0] |= place
+    written = [metadata | {"eckart": json.dumps(told)}, *(metadata | {"eckart": text} for text in ("{", "[]", "{}"))]
+    for each in [*written, metadata | {"eckart.same": "[]"}]:
+        save_file(tensors, tmp_path / "model.safetensors", each)
+        with pytest.raises(ValueError, match=r"^The metadata of the file must be of a factorized model like this one"):
+            Factorized.load(tmp_path / "model.safetensors", small)
+
+
 def test_the_table_fits_80_columns(language: Language) -> None:
     found = eckart.factorize(language, 0.6, [tokens()], embeddings=True, **RELATIVE)
     lines = str(found).splitlines()
@@ -404,6 +486,11 @@ def test_the_table_fits_80_columns(language: Language) -> None:
         ({"budget": 0.5, "of": "latency"}, r"A budget of latency needs inputs\. Found None\."),
         ({"budget": 0.5, "sensitivity": "hessian"}, r"sensitivity must be one of: second_order, measured, relative\. "),
         ({"rank": 2, "inputs": []}, r"inputs must give at least one batch\. Found none\."),
+        (
+            {"rank": 2, "inputs": [torch.zeros(0, 2, 6, 6)]},
+            r"Inputs must reach every layer .* Found no input at 'first'",
+        ),
+        ({"rank": 2, "inputs": torch.zeros(3, 2)}, r"inputs must be batches, .*Found one tensor, of shape \(3, 2\)\."),
         ({"rank": 2, "layers": "tail*"}, r"Each pattern of layers must match a layer\. Found 'tail\*'"),
     ],
     ids=str,
@@ -430,3 +517,5 @@ def test_a_model_without_a_layer_is_refused() -> None:
         eckart.factorize(nn.ReLU(), rank=1)
     with pytest.raises(ValueError, match=law + r"Sequential: 0 is lazy: call the model once\.$"):
         eckart.factorize(nn.Sequential(nn.LazyLinear(2)), rank=1)
+    with pytest.raises(ValueError, match=law + r"Sequential: 0 has no values: it is on the device meta\.$"):
+        eckart.factorize(nn.Sequential(nn.Linear(8, 8, device="meta")), rank=1)

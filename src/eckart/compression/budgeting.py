@@ -1,5 +1,6 @@
 """A budget spent on the layers of a model: the ranks of least summed loss, and none that makes a layer slower."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -100,10 +101,21 @@ def _allocated(
             budget * costs.total - fixed,
         )
     except BudgetTooSmall as error:
-        least = (error.smallest + fixed) / costs.total
+        least = _rounded_up((error.smallest + fixed) / costs.total)
         law = f"The budget must be at least {least:.4g} of the {costs.name}, what the least ranks leave"
         raise ValueError(f"{law}. Found {budget}.") from None
     return [places[option] for places, option in zip(kept, found.options, strict=True)]
+
+
+def _rounded_up(share: float) -> float:
+    """A share with four digits that is no smaller: what is told as enough is enough.
+
+    Example:
+        >>> _rounded_up(0.123412)
+        0.1235
+    """
+    digits = 3 - math.floor(math.log10(share))
+    return round(math.ceil(share * 10**digits) / 10**digits, digits)
 
 
 def _why(

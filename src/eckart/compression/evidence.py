@@ -1,6 +1,7 @@
 """What inputs say of a dense model and its layers."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -88,7 +89,7 @@ class Evidence:
         if sensitivity == "relative":
             return relative_losses(candidates)
         if self.loss is None:
-            return measured_losses(candidates, Divergence(Called(self.model, self.forward), self._some()))
+            return measured_losses(candidates, Divergence(Called(self.model, self.forward), self._some))
         return measured_losses(candidates, self._mean_loss)
 
     def costs(self, of: str) -> Costs:
@@ -123,7 +124,7 @@ class Evidence:
         """Losses are measured, where that takes few multiply-adds."""
         assert self.multiply_adds is not None
         passes = sum(len(candidate.best) for candidate in candidates) * MEASURED_RANKS
-        samples = sum(samples_of(batch) for (batch,) in self._some())
+        samples = sum(samples_of(batch) for (batch,) in self._some)
         return "measured" if self.multiply_adds.total * passes * samples <= MEASURED_UP_TO else "second_order"
 
     def _batches(self) -> Iterator[tuple[Any]]:
@@ -131,8 +132,12 @@ class Evidence:
         device = next(self.model.parameters()).device
         return ((to_device(batch, device),) for batch in self.inputs)
 
+    @cached_property
     def _some(self) -> list[tuple[Any]]:
-        """The first batches: as many as have few samples together, and one at least."""
+        """The first batches: as many as have few samples together, and one at least.
+
+        They are kept, so that all ranks are compared on the same samples, also where the inputs are shuffled.
+        """
         found, samples = list[tuple[Any]](), 0
         for (batch,) in self._batches():
             samples += samples_of(batch)
@@ -144,5 +149,5 @@ class Evidence:
     def _mean_loss(self) -> float:
         assert self.loss is not None
         with calling_layers(self.model), torch.no_grad():
-            values = [float(self.loss(self.model, batch)) for (batch,) in self._some()]
+            values = [float(self.loss(self.model, batch)) for (batch,) in self._some]
         return sum(values) / len(values)

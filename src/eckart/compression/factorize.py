@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from eckart.compression.budgeting import Chosen, spend
 from eckart.compression.candidate import Candidate, Certificate, Option
@@ -108,6 +108,7 @@ def factorize(
         inputs = list(inputs)
     given, model = model, model if inplace else copy.deepcopy(model)
     originals = _open(model, layers, exclude)
+    slow_paths(model, every=True)
     try:
         found = find(model, layers, exclude, embeddings=embeddings)
         _check_found(model, found)
@@ -123,6 +124,7 @@ def factorize(
             )
     except BaseException:
         _put_back(model, originals)
+        slow_paths(model)
         raise
     dense_parameters = count_parameters(model)
     built = [_build(model, candidate, *choice, known) for candidate, choice in zip(candidates, chosen, strict=True)]
@@ -187,6 +189,9 @@ def _check(
     require_one_of("of", of, ["parameters", "multiply_adds", "latency"])
     if of != "parameters" and inputs is None:
         raise ValueError(f"A budget of {of} needs inputs. Found None.")
+    if isinstance(inputs, Tensor):
+        law = "inputs must be batches, such as a DataLoader or a list of tensors"
+        raise ValueError(f"{law}. Found one tensor, of shape {tuple(inputs.shape)}.")
     if sensitivity is not None:
         require_one_of("sensitivity", sensitivity, SENSITIVITIES)
     for name, value in (rank if isinstance(rank, Mapping) else {"*": rank}).items():

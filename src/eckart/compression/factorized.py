@@ -212,8 +212,12 @@ class Factorized:
             raise ValueError(f"The file must be a safetensors file. Found {path}: {error}.") from None
         if text is None or same is None:
             raise ValueError(f"The file must be of a factorized model: ranks in its metadata. Found none in {path}.")
-        factorized = cls.of(copy.deepcopy(model), text)
-        state |= {name: state[other] for name, other in json.loads(same).items() if other in state}
+        try:
+            factorized = cls.of(copy.deepcopy(model), text)
+            state |= {name: state[other] for name, other in json.loads(same).items() if other in state}
+        except (json.JSONDecodeError, LookupError, TypeError, AttributeError, RuntimeError) as error:
+            law = "The metadata of the file must be of a factorized model like this one"
+            raise ValueError(f"{law}. Found in {path}: {type(error).__name__}, {error}.") from None
         factorized.model.load_state_dict(checked(state, factorized.model.state_dict()))
         return factorized
 

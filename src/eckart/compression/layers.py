@@ -205,6 +205,8 @@ def _refusal(path: str, module: nn.Module, owners: Mapping[int, list[str]]) -> s
     weight = module._parameters["weight"]
     if weight is None or not weight.dtype.is_floating_point or weight.dtype.itemsize < 2:
         return f"has weights of {getattr(weight, 'dtype', None)}, not of 16 bits or more in floating point"
+    if weight.is_meta:
+        return "has no values: it is on the device meta"
     if type(module).forward is not kind.forward:
         return f"has a forward pass of its own: {type(module).__name__}"
     if isinstance(module, nn.Embedding) and (module.max_norm is not None or module.sparse or module.scale_grad_by_freq):

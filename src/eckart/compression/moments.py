@@ -39,6 +39,8 @@ class Moments:
             module: The dense layer.
             x: Its input.
         """
+        if not x.numel():
+            return
         if isinstance(module, nn.Embedding):
             self._add_counts(torch.bincount(x.detach().flatten(), minlength=module.num_embeddings))
             return
@@ -63,7 +65,7 @@ class Moments:
     @property
     def finite(self) -> bool:
         """Whether no input had a NaN or an infinity, or overflowed."""
-        return bool(torch.isfinite(self._sum).all())
+        return self._shift is None or bool(torch.isfinite(self._sum).all())
 
     def mean(self) -> Tensor:
         """Mean of the inputs, ``(n,)`` or ``(groups, n)``; of an embedding the share of each token, ``(m,)``."""

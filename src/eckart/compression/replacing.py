@@ -15,6 +15,17 @@ from eckart.nn.low_rank_linear import LowRankLinear
 LowRank = LowRankLinear | LowRankConv1d | LowRankConv2d | LowRankEmbedding
 """Every layer of low rank: ``left``, ``right``, and a ``weight`` that is computed from them."""
 LOW_RANK = (LowRankLinear, LowRankConv1d, LowRankConv2d, LowRankEmbedding)
+# Where a module keeps its hooks, and how they are called.
+_HOOKS = (
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+    "_is_full_backward_hook",
+)
 
 
 def low_rank_like(module: nn.Module, rank: int, form: Form = None) -> LowRank:
@@ -58,7 +69,7 @@ def dense_like(layer: LowRank) -> nn.Module:
 
 def _carry_over(old: nn.Module, new: nn.Module) -> None:
     """Give a module that replaces another its mode, its hooks, and whether its bias learns."""
-    for name in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"):
+    for name in _HOOKS:
         setattr(new, name, getattr(old, name))
     bias = new._parameters.get("bias")
     if bias is not None:
@@ -95,21 +106,25 @@ def close_attention(model: nn.Module, path: str) -> None:
         replace(model, _places(model, attention), attention.to_dense())
 
 
-def slow_paths(model: nn.Module) -> None:
+def slow_paths(model: nn.Module, every: bool = False) -> None:
     """Let torch's encoders read weights of dense layers only: their fast path knows no others.
 
     Encoders with a layer of low rank inside call their layers; others are as they were before.
+
+    Args:
+        model: Any module.
+        every: Whether all encoders call their layers, with plain tensors, so that hooks can see the inputs.
     """
     for module in model.modules():
         if isinstance(module, nn.TransformerEncoderLayer):
-            _switch(module, "activation_relu_or_gelu", 0)
+            _switch(module, "activation_relu_or_gelu", 0, every)
         elif isinstance(module, nn.TransformerEncoder):
-            _switch(module, "use_nested_tensor", False)
+            _switch(module, "use_nested_tensor", False, every)
 
 
-def _switch(module: nn.Module, name: str, off: object) -> None:
+def _switch(module: nn.Module, name: str, off: object, every: bool) -> None:
     kept = f"_dense_{name}"
-    low = any(isinstance(inner, (*LOW_RANK, ProjectedAttention)) for inner in module.modules())
+    low = every or any(isinstance(inner, (*LOW_RANK, ProjectedAttention)) for inner in module.modules())
     if low and not hasattr(module, kept):
         setattr(module, kept, getattr(module, name))
         setattr(module, name, off)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from pytorch_lightning.callbacks import GradientAccumulationScheduler, StochasticWeightAveraging
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -22,6 +23,8 @@ from eckart.optim.schedules import Schedule
 
 BLOCK = 32
 """Batches that are handed over at once where a step takes less time than handing over its batch."""
+# Callbacks that change what Lightning does in its steps.
+_OF_STEPS = (StochasticWeightAveraging, GradientAccumulationScheduler)
 
 
 class Classifier(Method):
@@ -167,6 +170,8 @@ class Classifier(Method):
         trainer = self._trainer
         if trainer is None or not self.trained_in_coordinates or self.block_steps is not None:
             return False
+        if any(isinstance(callback, _OF_STEPS) for callback in trainer.callbacks):  # type: ignore[attr-defined]
+            return False
         plain = (trainer.world_size, trainer.accumulate_grad_batches, trainer.limit_train_batches, trainer.max_steps)
         precise = str(trainer.precision) in ("32-true", "64-true")
         return plain == (1, 1, 1.0, -1) and precise and not trainer.gradient_clip_val and self._data is not None
@@ -180,6 +185,10 @@ class Classifier(Method):
     def setup(self, stage: str) -> None:
         """Learn who shares the training, and ask for as many batches at once as one training step takes."""
         super().setup(stage)
+        trainer = self.trainer
+        if self.trained_in_coordinates and trainer.gradient_clip_val and trainer.gradient_clip_algorithm == "value":
+            law = "Gradients are clipped entry by entry, which depends on the basis: method.coordinates=false"
+            raise ValueError(f"{law}. Found trainer.gradient_clip_algorithm=value.")
         if self._data is not None:
             self._data.at_once = BLOCK if self.in_blocks else 1
 

@@ -71,6 +71,7 @@ class LowRankTraining(Network):
     """
 
     one_thread = True
+    trains_whole_nets = True
 
     def __init__(
         self,

@@ -17,6 +17,7 @@ from eckart.linalg.random import stream
 from eckart.methods.method import Method
 from eckart.methods.optimizers import restore_settings, solver_class
 from eckart.optim import schedules
+from eckart.optim.low_rank_integrator import LowRankIntegrator
 from eckart.optim.scaled_gd import ScaledGD
 from eckart.optim.schedules import Schedule
 
@@ -67,6 +68,7 @@ class Network(Method):
     saves_between_blocks = False
     one_thread = False
     of_matrices = False
+    trains_whole_nets = False
     mean: Tensor
     deviation: Tensor
 
@@ -90,6 +92,9 @@ class Network(Method):
         made = getattr(optimizer, "func", optimizer)
         if solver_class(optimizer) is not None or made is ScaledGD:
             raise ValueError(f"A net needs an optimizer like optimizer=adam. Found {made.__name__}.")
+        if made is LowRankIntegrator and not self.trains_whole_nets:
+            law = "optimizer=low_rank_integrator is for method=low_rank_training; others need one like optimizer=adam"
+            raise ValueError(f"{law}. Found it with {type(self).__name__}.")
         self.make_optimizer, self.schedule = optimizer, schedule
         self.samples, self.image, self.dtype_of_training = (inputs, labels), image, dtype
         self.classes = int(labels.max()) + 1
