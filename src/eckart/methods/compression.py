@@ -185,8 +185,8 @@ class Compression(Network):
             return found
         # After the training Lightning moves the net to the CPU; its time is that of where it was trained.
         device = self.trainer.strategy.root_device
-        nets = (copy.deepcopy(net).to(device) for net in (self.dense, self.net))
-        latency, _ = measure(*nets, next(self._calibration())[0].to(device))
+        dense, net = (copy.deepcopy(net).to(device) for net in (self.dense, self.net))
+        latency, _ = measure(dense, net, next(self._calibration())[0].to(device))
         return found | {
             "budget": self._budget,
             "parameters": factorized.parameters,
