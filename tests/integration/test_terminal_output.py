@@ -36,7 +36,7 @@ def _no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ((*SLOW, "rank=2", STEPS), r"\d+ steps  loss \S+  excess \S+  gradient \S+  [≤≈] 00:\d\d left$"),
         (
-            ("method=classifier", "data=digits", "rank=4", "method.epochs=6"),
+            ("method=classifier", "data=digits", "rank=4", "method.epochs=6", "method.coordinates=false"),
             r"epoch \d of 6  loss 0?\d\.\d{4}  accuracy 0\.\d{4}  (\d+\.\d steps/s  |\d+ steps/s  )?00:0\d left$",
         ),
     ],

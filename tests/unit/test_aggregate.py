@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jobs import job, seeds
 
-from eckart.results.aggregate import AVERAGED, HELD_OUT, Row, Spread, by_method_and_rank
+from eckart.results.aggregate import AVERAGED, HELD_OUT, OF_NETS, Row, Spread, by_method_and_rank
 
 
 def settings_of(rows: list[Row]) -> list[dict[str, Any]]:
@@ -27,7 +27,7 @@ def test_means_and_sample_standard_deviations_are_those_of_numpy() -> None:
     ]
     for row in rows:
         mine = [result for result in results if (result["method"], result["rank"]) == (row.method, row.rank)]
-        assert row.spreads.keys() == {*AVERAGED} - {"accuracy", *HELD_OUT}
+        assert row.spreads.keys() == {*AVERAGED} - {"accuracy", *HELD_OUT, *OF_NETS}
         for name, spread in row.spreads.items():
             values = np.array([result[name] for result in mine])
             np.testing.assert_allclose(np.array(spread), (values.mean(), values.std(ddof=1)), rtol=1e-12)
