@@ -61,6 +61,7 @@ def test_stacks_for_a_cluster_without_their_extra_say_which(train: Train, monkey
         ),
     ],
 )
+@pytest.mark.processes
 def test_a_job_that_fails_in_another_process_counts(launcher: list[str], train: Train) -> None:
     chosen, *settings = launcher
     ended = train("-m", f"hydra/launcher={chosen}", *settings, *SMALL, "method=svd", "rank=1,30", "logger=none")

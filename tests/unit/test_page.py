@@ -54,6 +54,7 @@ def comparison(folder: Path, **settings: Any) -> Comparison:
     )
 
 
+@pytest.mark.processes
 def test_the_pictures_show_target_both_recipes_and_truncated_svd(drawn: dict[str, Figure], tmp_path: Path) -> None:
     written = page.write(tmp_path / "docs", [comparison(tmp_path / "runs")], [], "a command", 60.0)
     names = ["reproduction.md", "reproduction.csv", "reproduction.html", "a_claim.png", "a_claim_loss.png"]

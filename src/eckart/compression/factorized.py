@@ -37,6 +37,7 @@ class LayerReport:
         multiply_adds: Multiply-adds for one sample now.
         error: Relative error of its outputs on the inputs, ``(E‖y - ŷ‖² / E‖y - E[y]‖²)^½`` with a bias, and
             ``(E‖y - ŷ‖² / E‖y‖²)^½`` without one; of its weight, where no inputs were given. Measured by its weights.
+            With a budget, errors of outputs are weighted by what the loss minds, unless ``sensitivity="relative"``.
         optimum: The least error of a layer of this rank and form; a lower bound where ``exact`` is False.
         exact: Whether it is known exactly; not for convolutions whose two parts share the axes of the kernel.
         ratio: Its measured time, relative to the dense layer, for the size of a batch where it is largest; None where
