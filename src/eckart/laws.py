@@ -239,6 +239,9 @@ def _check_fit(cfg: DictConfig, choices: dict[str, str]) -> None:
             f"Found data.observed={cfg.data.observed} with method={method}."
         )
     for name, callback in plain(cfg.callbacks, resolve=False).items():
+        if needs == NETS and isinstance(callback, dict) and callback.get("monitor") == "accuracy":
+            law = f"A net reads the test set once: callbacks.{name}.monitor=validation_accuracy"
+            raise ConfigError(f"{law}. Found accuracy.")
         monitors = isinstance(callback, dict) and str(callback.get("_target_")).endswith(".LearningRateMonitor")
         if monitors and "lr" not in cfg.optimizer:
             law = f"optimizer={choices.get('optimizer')} has no learning rate that a callback could log"

@@ -210,6 +210,8 @@ def _assert_equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
         (["budget=0.5", "data.validation=0"], "data.validation must hold out some training samples"),
         (["budget=0.5", "model.checkpoint=none.pt"], "There is no file of weights at model.checkpoint=none.pt."),
         (["budget=0.5", "optimizer=scaled_gd"], "A net needs an optimizer like optimizer=adam. Found ScaledGD."),
+        (["budget=0.0001", "method.of=latency"], "The budget must be at least"),
+        (["budget=0.5", "callbacks=early_stopping"], "callbacks.early_stopping.monitor=validation_accuracy. Found"),
         (["budget=0.5", "trainer=ddp"], "is for one process: trainer.devices=1. Found trainer.devices=2."),
         (["budget=0.5", "model._target_=os.system"], "model._target_ must be a model of eckart.nn"),
     ],

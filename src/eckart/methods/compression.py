@@ -121,14 +121,13 @@ class Compression(Network):
 
     def _check_possible(self) -> None:
         """Refuse before the training what would be refused after it: the sizes of the layers are known."""
-        timed = self._of == "latency"
         factorize(
             self.net,
-            budget=None if timed else self._budget,
-            rank=1 if timed else self.ranks[0],
+            budget=self._budget,
+            rank=self.ranks[0],
             rule=self.selection,
             inputs=[self.prepared(self.samples[0][:2])],
-            of="parameters" if timed else self._of,
+            of=self._of,
             layers=self._patterns,
             sensitivity="relative",
             keep_slower=True,

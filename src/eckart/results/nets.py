@@ -66,7 +66,7 @@ def figures(result: Mapping[str, Any], screen: Screen = PAGE) -> list[str]:
         *([result["accuracy_factorized"]] if staged else []),
         result["accuracy"],
     ]
-    rows = [("test accuracy", [fixed(value, 4) for value in accuracies])]
+    rows = [("test accuracy", [NONE if value is None else f"{value:.4f}" for value in accuracies])]
     for name, key in (("parameters", "parameters"), ("multiply-adds", "multiply_adds")):
         if result.get(key) is not None:
             own = [_count(result[key])] * (len(heads) - 1)
