@@ -96,6 +96,7 @@ def test_nothing_is_chosen_by_the_test_set_which_is_read_once(
     assert whole[True][1] < 0.2 < whole[False][1]
 
 
+@pytest.mark.processes
 def test_validation_samples_are_not_trained_on(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     own = samples.SampleData.part
 
@@ -110,6 +111,7 @@ def test_validation_samples_are_not_trained_on(train: Train, monkeypatch: pytest
     assert ended.result["validation_accuracy"] < 0.2
 
 
+@pytest.mark.processes
 def test_jobs_of_a_sweep_share_the_dense_net_and_are_what_they_are_alone(
     train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,6 +135,7 @@ def test_jobs_of_a_sweep_share_the_dense_net_and_are_what_they_are_alone(
     assert list(second.parent.rglob("*common*")) == []
 
 
+@pytest.mark.processes
 def test_a_net_continues_with_the_layers_that_its_checkpoint_has(train: Train) -> None:
     settings = (
         *("method=compression", *DIGITS, "budget=0.4", *QUIET),
@@ -149,6 +152,7 @@ def test_a_net_continues_with_the_layers_that_its_checkpoint_has(train: Train) -
     assert other.code == 1 and "its state_dict must hold" in other.line
 
 
+@pytest.mark.processes
 def test_a_rule_chooses_a_rank_for_each_layer(train: Train) -> None:
     settings = ("method=compression", *DIGITS, *QUIET, *short("compression"), "rank=auto")
     found = train(*settings, "selection=energy", "selection.share=0.5").result
@@ -159,6 +163,7 @@ def test_a_rule_chooses_a_rank_for_each_layer(train: Train) -> None:
     assert "rank=auto" in train("method=low_rank_training", *DIGITS, *QUIET, "rank=auto").line
 
 
+@pytest.mark.processes
 def test_any_callable_makes_a_model(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = ("method=compression", "data=digits", *QUIET, *short("compression"), "model=callable", "budget=0.5")
     made = ("model._target_=eckart.nn.mlp.MLP", "model.arguments.widths=[64,16,10]")

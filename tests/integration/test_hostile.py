@@ -137,6 +137,7 @@ def test_every_number_of_a_config(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.processes
 def test_some_numbers_of_a_config(name: str, train: Train) -> None:
     chosen = [case for case in cases(name) if "-m" not in case]
     for case in chosen[list(COMMANDS).index(name) :: 1 + len(chosen) // 3]:

@@ -105,8 +105,12 @@ def completed(sweep: Path) -> dict[str, int]:
 
 
 def names(sweep: Path) -> set[str]:
-    """All files except the states of stacks, which can be left over when another stack trained the jobs."""
-    return {str(path.relative_to(sweep)) for path in sweep.rglob("*") if ".stacks" not in path.parts}
+    """All files except the states of stacks, which can be left over when another stack trained the jobs.
+
+    And except previews, which are drawn after the result: a process that is killed between the two leaves none.
+    """
+    every = (path for path in sweep.rglob("*") if ".stacks" not in path.parts and path.name != "preview.png")
+    return {str(path.relative_to(sweep)) for path in every}
 
 
 def contents(job: Path) -> tuple[dict[str, Any], bytes, list[list[str]]]:

@@ -81,6 +81,7 @@ def test_an_unknown_claim_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         reproduce(monkeypatch, "--only", "lab_svt")
 
 
+@pytest.mark.processes
 def test_the_values_of_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     reproduce(monkeypatch, "--only", "lab_svd", "lab_factorization", "svd_notebook", "--seeds", "12", "--out", "out")

@@ -83,12 +83,12 @@ def die_after_the_last_step(patch: MonkeyPatch, step: int) -> None:
 def die_among_the_results(patch: MonkeyPatch, step: int) -> None:
     left = 2
 
-    def save_two(factors: dict[str, Any]) -> bytes:
+    def save_two(factors: dict[str, Any], metadata: dict[str, str] | None = None) -> bytes:
         nonlocal left
         left -= 1
         if left < 0:
             die()
-        return save(factors)
+        return save(factors, metadata)
 
     replace(patch, "safetensors.torch.save", lambda _: save_two)
 

@@ -77,6 +77,7 @@ def returned(monkeypatch: pytest.MonkeyPatch) -> list[JobReturn]:
         (f"{PAIR} method=bottleneck {PAPER} {SHORT} method.vectors=64 method.batch_size=32", [2], ROUNDED),
     ],
 )
+@pytest.mark.processes
 def test_the_same_numbers(
     arguments: str, stacks: list[int], tolerance: float, train: Train, trained: list[int]
 ) -> None:

@@ -12,6 +12,7 @@ from eckart import LowRankApproximation, MatrixCompletion
 
 
 @parametrize_with_checks([LowRankApproximation(), MatrixCompletion()])  # type: ignore[untyped-decorator]
+@pytest.mark.processes
 def test_scikit_learns_own_checks(estimator: Any, check: Any) -> None:
     check(estimator)
 
