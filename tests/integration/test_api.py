@@ -61,6 +61,7 @@ def matrix(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: ",".join(case[0]))
+@pytest.mark.processes
 def test_a_fit_has_the_numbers_of_the_command_line_to_the_last_bit(
     case: tuple[list[str], dict[str, Any]], matrix: Path, train: Train
 ) -> None:

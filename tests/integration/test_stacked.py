@@ -126,6 +126,7 @@ def without_media(row: dict[str, Any]) -> dict[str, Any]:
     return {key: sorted(value) if isinstance(value, dict) else value for key, value in row.items()}
 
 
+@pytest.mark.processes
 def test_a_member_that_diverges_harms_no_other(train: Train, trained: list[int]) -> None:
     # At this learning rate one of the seeds diverges.
     arguments = (*FACTORIZATION, "optimizer=sgd", "optimizer.lr=1.5", "method.max_steps=60", "rank=2")
@@ -144,6 +145,7 @@ def test_a_member_that_diverges_harms_no_other(train: Train, trained: list[int])
         check_figures(result(folder), expected, 0)
 
 
+@pytest.mark.processes
 def test_a_job_that_cannot_be_trained_fails_alone(train: Train, trained: list[int], returned: list[JobReturn]) -> None:
     sweeps = Sweeps(train, *FACTORIZATION, "rank=2,30", "seed=0,1")
     assert trained[0] == 4 and trained[-4:] == [1] * 4
