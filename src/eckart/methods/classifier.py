@@ -1,6 +1,5 @@
 """A classifier on inputs of reduced rank."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,8 +11,8 @@ from torch.optim import Optimizer
 from eckart.linalg.checks import require_count
 from eckart.linalg.ranks import check_rank
 from eckart.linalg.svd import gram_svd
-from eckart.methods.method import Method
-from eckart.methods.optimizers import is_sgd, restore_settings, solver_class
+from eckart.methods.epochs import EpochMethod
+from eckart.methods.optimizers import is_sgd, solver_class
 from eckart.methods.validation import Validated, validated
 from eckart.nn.coordinate_linear import CoordinateLinear
 from eckart.nn.gradients import set_gradients
@@ -27,7 +26,7 @@ BLOCK = 32
 _OF_STEPS = (StochasticWeightAveraging, GradientAccumulationScheduler)
 
 
-class Classifier(Method):
+class Classifier(EpochMethod):
     """A sigmoid MLP on inputs projected to the leading right singular vectors of the training set.
 
     The reduction ``x V Vᵀ`` is fitted on the training set alone and applied to the test set as it is; on the training
@@ -56,12 +55,7 @@ class Classifier(Method):
             one for factor pairs.
     """
 
-    precision = "32-true"
-    precisions = ()
     pictures = ("approximation", "singular_values", "accuracy")
-    reads_batches = True
-    trains_factors = False
-    saves_between_blocks = False
     components: Tensor
 
     def __init__(
@@ -102,14 +96,9 @@ class Classifier(Method):
             assert isinstance(first, nn.Linear)
             self.net.layers[0] = CoordinateLinear(first, self.components)
         self.step_count = 0
-        self.train_loss_sum_per_epoch: list[float] = []
         self.accuracy: float | None = None
         # Test samples by true class and predicted class, at the end of the last epoch.
         self._confusion = torch.zeros(self._classes, self._classes, dtype=torch.int64)
-        self.diverged = False
-        self.train_loss = float("nan")
-        self._record: dict[str, Any] | None = {}
-        self._sum = torch.zeros(())
 
     def to_choose_from(self) -> Tensor:
         """The training inputs."""
@@ -144,20 +133,10 @@ class Classifier(Method):
         """Make the optimizer of the config."""
         return self.make_optimizer(self.net.parameters())
 
-    def on_train_start(self) -> None:
-        """Train with the settings of this run's config, also from a checkpoint."""
-        restore_settings(self.optimizers(use_pl_optimizer=False))
-
     def on_train_end(self) -> None:
         """Put the dense layer back; the last checkpoint, from which the training can go on, is written before."""
         if isinstance(first := self.net.layers[0], CoordinateLinear):
             self.net.layers[0] = first.to_linear(self.components)
-
-    def on_train_epoch_start(self) -> None:
-        """Start a new sum, and keep the state that a run which diverges goes back to."""
-        self._began = time.perf_counter()
-        self._finite_state = {name: value.detach().clone() for name, value in self.net.state_dict().items()}
-        self._sum = torch.zeros((), dtype=torch.float64, device=self.device)
 
     @property  # type: ignore[misc]
     def automatic_optimization(self) -> bool:
@@ -226,28 +205,7 @@ class Classifier(Method):
         """Count a step, and set its learning rate; the loss is that of the whole batch."""
         schedules.apply(self.schedule, optimizer, self.step_count / (self.max_epochs * self._batches))
         self.step_count += 1
-        self._sum += loss
-        self.diverged = not loss.isfinite()
-
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """A loss that is not finite ends the run at the epoch's first state."""
-        if self.diverged:
-            self.net.load_state_dict(self._finite_state)
-            self.trainer.should_stop = True
-
-    def _end_epoch(self) -> None:
-        if self.diverged:
-            return
-        total = float(self._sum)
-        self.train_loss_sum_per_epoch.append(total)
-        self.train_loss = total / self._batches
-        self.fit_seconds += time.perf_counter() - self._began
-        self._record = {
-            "train/loss": self.train_loss,
-            "train/loss_sum": total,
-            "accuracy": self.accuracy,
-            "epoch": self.current_epoch + 1,
-        }
+        self.count(loss)
 
     def record(self) -> dict[str, Any] | None:
         """Losses and accuracy of an epoch that has ended; empty at the start, so that the reduction is measured."""
@@ -256,18 +214,10 @@ class Classifier(Method):
 
     def fields(self, member: int) -> dict[str, Any]:
         """Status, why it stopped, the loss of each epoch, the accuracy and the confusion."""
-        done, limit = len(self.train_loss_sum_per_epoch), f"method.epochs={self.max_epochs}"
-        reason = f"ran {limit}" if done >= self.max_epochs else f"stopped by a callback after {done} of {limit}"
-        if self.diverged:
-            reason = "diverged: its loss is no longer finite"
         return {
-            "status": "diverged" if self.diverged else "completed",
-            "error": reason if self.diverged else None,
-            "stop_reason": reason,
-            "loss": self.train_loss,
+            **self.of_epochs(f"method.epochs={self.max_epochs}"),
             "steps": self.step_count,
             "accuracy": self.accuracy,
-            "train_loss_sum_per_epoch": self.train_loss_sum_per_epoch,
             "confusion": None if self.accuracy is None else self._confusion.tolist(),
         }
 
@@ -299,7 +249,7 @@ class Classifier(Method):
         self.processes.sum([self._taken, seen])
         self._confusion = self._taken.view(self._classes, self._classes).cpu()
         self.accuracy = float(self._confusion.trace() / seen.cpu())
-        self._end_epoch()
+        self.end_epoch(self._batches, {"accuracy": self.accuracy})
 
     def describe(self) -> str:
         """What a checkpoint must be of to be resumed."""
@@ -309,21 +259,16 @@ class Classifier(Method):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what is no tensor of the model."""
-        checkpoint["eckart"] = {
-            "of": self.describe(),
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["eckart"] |= {
             "step_count": self.step_count,
-            "train_loss_sum_per_epoch": self.train_loss_sum_per_epoch,
-            "train_loss": self.train_loss,
-            "fit_seconds": self.fit_seconds,
             "accuracy": self.accuracy,
             "confusion": self._confusion,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Continue where the checkpoint stopped."""
+        super().on_load_checkpoint(checkpoint)
         self.step_count = checkpoint["eckart"]["step_count"]
-        self.train_loss_sum_per_epoch = checkpoint["eckart"]["train_loss_sum_per_epoch"]
-        self.train_loss = checkpoint["eckart"]["train_loss"]
-        self.fit_seconds = checkpoint["eckart"]["fit_seconds"]
         self.accuracy = checkpoint["eckart"]["accuracy"]
         self._confusion = checkpoint["eckart"]["confusion"]

@@ -36,21 +36,14 @@ class LowRankTraining(Network):
     ``tolerance`` truncates each layer by itself, to that relative error. A rank stays as it is.
 
     Args:
-        inputs: As of :class:`~eckart.methods.network.Network`, as ``labels``, ``image``, ``seeds``, ``optimizer``,
-            ``schedule`` and ``dtype`` are.
-        labels: Training labels.
-        image: Rows and columns of an image.
+        *samples: As of :class:`~eckart.methods.network.Network`: inputs, labels and the shape of an image.
         model: Makes the dense net; it is made without memory for its weights.
         ranks: The rank of each layer, in a list of one, cut to what saves weights; None with a budget or a tolerance.
         budget: Share of the dense parameters, in (0, 1].
         tolerance: Relative truncation error in the Frobenius norm, in (0, 1).
-        seeds: The seed, in a list of one.
         optimizer: Makes the optimizer. Ranks that adapt need
             :class:`~eckart.optim.low_rank_integrator.LowRankIntegrator`; others train the factors at a given rank.
-        schedule: Factor on the learning rate.
-        dtype: Type that is trained in.
         weights: None: nothing is trained before.
-        selection: Not used: there is no weight yet that a rule could look at.
         epochs: Passes over the training samples.
         start: Share of a dense weight that its factors have at the start, where ranks adapt; None: 2.5 times the
             budget, or a half with a tolerance.
@@ -61,6 +54,7 @@ class LowRankTraining(Network):
         gain: 2 suits ReLU units.
         frobenius_decay: λ of the decay of ``λ/2 ‖W‖²``, W the product of two factors, and of other weights.
         smoothing: Share of a label that is spread over all classes.
+        **network: Arguments of :class:`~eckart.methods.network.Network`.
 
     Raises:
         ValueError: If not exactly one of budget, tolerance and rank is given, one is out of its range, the budget is
@@ -75,20 +69,13 @@ class LowRankTraining(Network):
 
     def __init__(
         self,
-        inputs: Tensor,
-        labels: Tensor,
-        image: tuple[int, int] | None,
-        *,
+        *samples: Any,
         model: Callable[[], nn.Module],
         ranks: Sequence[Any],
         budget: float | None = None,
         tolerance: float | None = None,
-        seeds: Sequence[int],
         optimizer: Callable[..., Optimizer],
-        schedule: Callable[[float], float] | None = None,
-        dtype: torch.dtype = torch.float32,
         weights: Mapping[str, Tensor] | None = None,
-        selection: Mapping[str, Any] | None = None,
         epochs: int = 20,
         start: float | None = None,
         adapting: float = 0.5,
@@ -97,6 +84,7 @@ class LowRankTraining(Network):
         gain: float = 2.0,
         frobenius_decay: float = 0.0,
         smoothing: float = 0.0,
+        **network: Any,
     ) -> None:
         (rank,) = ranks
         self._budget, self._tolerance, self._rank = budget, tolerance, rank
@@ -113,15 +101,11 @@ class LowRankTraining(Network):
         self.frobenius_decay, self.smoothing = frobenius_decay, smoothing
         self._start = start if start is not None else 0.5 if budget is None else min(1.0, 2.5 * budget)
         super().__init__(
-            inputs,
-            labels,
-            image,
+            *samples,
             model=lambda: self._untrained(model, initialization, gain),
             ranks=ranks,
-            seeds=seeds,
             optimizer=optimizer,
-            schedule=schedule,
-            dtype=dtype,
+            **network,
         )
         if not low_rank_layers(self.net):
             raise ValueError("The model must have a layer that can have low rank. Found none.")
@@ -129,7 +113,7 @@ class LowRankTraining(Network):
         with torch.device("meta"):
             dense = model()
         self.dense_parameters = count_parameters(dense)
-        self.dense_multiply_adds = _multiply_adds(dense.eval(), self.prepared(inputs[:1]).to("meta"))
+        self.dense_multiply_adds = _multiply_adds(dense.eval(), self.prepared(self.samples[0][:1]).to("meta"))
         self._limit = None if budget is None else int(budget * self.dense_parameters + 1e-9)
         if self._limit is not None:
             self._check_budget(self._limit)

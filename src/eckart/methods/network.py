@@ -2,7 +2,6 @@
 
 import copy
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +11,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from eckart.compression.factorized import Factorized
-from eckart.linalg.checks import require_count
 from eckart.linalg.random import stream
-from eckart.methods.method import Method
-from eckart.methods.optimizers import restore_settings, solver_class
+from eckart.methods.epochs import EpochMethod
+from eckart.methods.optimizers import solver_class
 from eckart.optim import schedules
 from eckart.optim.low_rank_integrator import LowRankIntegrator
 from eckart.optim.scaled_gd import ScaledGD
@@ -35,7 +33,7 @@ class Phase:
     epochs: int
 
 
-class Network(Method):
+class Network(EpochMethod):
     """A net that is trained on labeled samples.
 
     It sees the training samples without those set apart for validation, and reads the test set once, after training.
@@ -60,12 +58,7 @@ class Network(Method):
         ValueError: If the net does not fit the samples or the weights, or the optimizer is one for factor pairs.
     """
 
-    precision = "32-true"
-    precisions = ()
     pictures = ("accuracy",)
-    reads_batches = True
-    trains_factors = False
-    saves_between_blocks = False
     one_thread = False
     of_matrices = False
     trains_whole_nets = False
@@ -96,7 +89,7 @@ class Network(Method):
             law = "optimizer=low_rank_integrator is for method=low_rank_training; others need one like optimizer=adam"
             raise ValueError(f"{law}. Found it with {type(self).__name__}.")
         self.make_optimizer, self.schedule = optimizer, schedule
-        self.samples, self.image, self.dtype_of_training = (inputs, labels), image, dtype
+        self.samples, self.image = (inputs, labels), image
         self.classes = int(labels.max()) + 1
         values = inputs.double()
         self.register_buffer("mean", values.mean().to(dtype))
@@ -112,16 +105,9 @@ class Network(Method):
         # What a training begins with, also after a look at a checkpoint that cannot be used.
         self._made = [copy.deepcopy(self.net)]
         self.phase = -1
-        self.train_loss_sum_per_epoch: list[float] = []
         self.accuracies: dict[str, float] = {}
         self.validation_accuracy: float | None = None
-        self.diverged = False
-        self.train_loss = float("nan")
         self._confusion: Tensor | None = None
-        self._record: dict[str, Any] | None = {}
-        self._sum = torch.zeros(())
-
-    # What a method of nets says of itself.
 
     def phases(self) -> list[Phase]:
         """The phases of the training, in order."""
@@ -150,8 +136,6 @@ class Network(Method):
         """Further figures of an epoch that has ended."""
         return {}
 
-    # The training.
-
     @property
     def max_epochs(self) -> int:  # type: ignore[override]
         """Epochs of all phases."""
@@ -170,20 +154,13 @@ class Network(Method):
         """Make the optimizer of the config, for the net of this phase."""
         return self.make_optimizer(self.parameters_to_train())
 
-    def on_train_start(self) -> None:
-        """Train with the settings of this run's config, also from a checkpoint."""
-        restore_settings(self.optimizers(use_pl_optimizer=False))
-
-    def on_train_epoch_start(self) -> None:
-        """Begin the phase of this epoch, where it is new, and keep the state that a run which diverges goes back to."""
-        self._began = time.perf_counter()
+    def begin_epoch(self) -> None:
+        """Begin the phase of this epoch, where it is new."""
         if self.enter(self.current_epoch):
             self.trainer.optimizers = [self.configure_optimizers()]
         # What layers such as dropout draw depends on the epoch alone, also after a resumption.
         torch.manual_seed(stream(self.seeds[0], "layers", self.current_epoch).initial_seed())
         self.net.train()
-        self._finite_state = copy.deepcopy(self.net.state_dict())
-        self._sum = torch.zeros((), dtype=torch.float64, device=self.device)
 
     def enter(self, epoch: int) -> bool:
         """Begin every phase up to the one that an epoch belongs to; whether any was to be begun.
@@ -204,8 +181,7 @@ class Network(Method):
         inputs, labels = batch
         schedules.apply(self.schedule_of_phase(), self.optimizers(use_pl_optimizer=False), self.share_done)  # type: ignore[arg-type]
         loss = self.loss(self.prepared(inputs), labels)
-        self._sum += loss.detach()
-        self.diverged = not loss.isfinite()
+        self.count(loss.detach())
         return loss
 
     @property
@@ -214,12 +190,6 @@ class Network(Method):
         batches, phases = int(self.trainer.num_training_batches), self.phases()
         before = sum(phase.epochs for phase in phases[: self.phase])
         return (self.global_step / batches - before) / phases[self.phase].epochs
-
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """A loss that is not finite ends the run at the epoch's first state."""
-        if self.diverged:
-            self.net.load_state_dict(self._finite_state)
-            self.trainer.should_stop = True
 
     def on_validation_epoch_start(self) -> None:
         """Count anew."""
@@ -235,19 +205,8 @@ class Network(Method):
     def on_validation_epoch_end(self) -> None:
         """Record the epoch."""
         self.validation_accuracy = int(self._right) / self._seen if self._seen else None
-        if self.diverged:
-            return
-        total = float(self._sum)
-        self.train_loss_sum_per_epoch.append(total)
-        self.train_loss = total / int(self.trainer.num_training_batches)
-        self.fit_seconds += time.perf_counter() - self._began
-        self._record = {
-            "train/loss": self.train_loss,
-            "train/loss_sum": total,
-            "validation_accuracy": self.validation_accuracy,
-            "epoch": self.current_epoch + 1,
-            **self.recorded(),
-        }
+        figures = {"validation_accuracy": self.validation_accuracy, **self.recorded()}
+        self.end_epoch(int(self.trainer.num_training_batches), figures)
 
     def on_test_epoch_start(self) -> None:
         """Count anew, for each of the nets."""
@@ -279,8 +238,6 @@ class Network(Method):
         """Take the accuracies."""
         self.accuracies = {name: right / self._seen for name, right in self._right_of.items()}
 
-    # What a run asks.
-
     def record(self) -> dict[str, Any] | None:
         """Losses and accuracy of an epoch that has ended."""
         found, self._record = self._record, None
@@ -302,17 +259,9 @@ class Network(Method):
 
     def fields(self, member: int) -> dict[str, Any]:
         """Status, why it stopped, the loss of each epoch, the accuracies and the confusion."""
-        done, limit = len(self.train_loss_sum_per_epoch), self.max_epochs
-        reason = f"ran {limit} epochs" if done >= limit else f"stopped by a callback after {done} of {limit} epochs"
-        if self.diverged:
-            reason = "diverged: its loss is no longer finite"
         return {
-            "status": "diverged" if self.diverged else "completed",
-            "error": reason if self.diverged else None,
-            "stop_reason": reason,
-            "loss": self.train_loss,
+            **self.of_epochs(f"{self.max_epochs} epochs"),
             "steps": self.trainer.global_step,
-            "train_loss_sum_per_epoch": self.train_loss_sum_per_epoch,
             "validation_accuracy": self.validation_accuracy,
             "input_mean": float(self.mean),
             "input_deviation": float(self.deviation),
@@ -354,22 +303,14 @@ class Network(Method):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what is no tensor of the model."""
-        checkpoint["eckart"] = {
-            "of": self.describe(),
-            "phase": max(self.phase, 0),
-            "train_loss_sum_per_epoch": self.train_loss_sum_per_epoch,
-            "train_loss": self.train_loss,
-            "fit_seconds": self.fit_seconds,
-            "validation_accuracy": self.validation_accuracy,
-        }
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["eckart"] |= {"phase": max(self.phase, 0), "validation_accuracy": self.validation_accuracy}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Continue where the checkpoint stopped."""
+        super().on_load_checkpoint(checkpoint)
         own = checkpoint["eckart"]
-        self.phase = int(own["phase"])
-        self.train_loss_sum_per_epoch = own["train_loss_sum_per_epoch"]
-        self.train_loss, self.fit_seconds = own["train_loss"], own["fit_seconds"]
-        self.validation_accuracy = own["validation_accuracy"]
+        self.phase, self.validation_accuracy = int(own["phase"]), own["validation_accuracy"]
 
     def _check_fit(self) -> None:
         """Refuse a net that does not map samples to logits of their classes, before any training."""
@@ -406,8 +347,5 @@ def require_epochs(name: str, epochs: object) -> None:
         Traceback (most recent call last):
         ValueError: epochs must be an integer of at least 0. Found -1.
     """
-    if epochs != 0 or isinstance(epochs, bool):
-        try:
-            require_count(name, epochs)
-        except ValueError:
-            raise ValueError(f"{name} must be an integer of at least 0. Found {epochs!r}.") from None
+    if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 0:
+        raise ValueError(f"{name} must be an integer of at least 0. Found {epochs!r}.")
