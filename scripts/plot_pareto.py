@@ -1,16 +1,13 @@
 """Draw what the accuracy of nets costs in parameters and in time: ``--help``."""
 
-import argparse
 import statistics
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eckart.errors import one_line, warn_in_one_line
+from eckart.reports.figure_command import figure_parser, write_figure
 from eckart.results.aggregate import Spread, grouped
 from eckart.results.published import PUBLISHED
-from eckart.results.result import read_results
 
 if TYPE_CHECKING:
     from eckart.results.figures.pareto import Net
@@ -18,23 +15,14 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Read results, and write one figure."""
-    parser = argparse.ArgumentParser(
-        description="Draw the test accuracy of nets of low rank against their parameters and the time of a pass, with "
-        "what others published for the same net and data."
+    parser = figure_parser(
+        "Draw the test accuracy of nets of low rank against their parameters and the time of a pass, with "
+        "what others published for the same net and data.",
+        "of a sweep, or many sweeps",
     )
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="of a sweep, or many sweeps")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the figure, .png or .svg")
     parser.add_argument("--model", default="lenet5", metavar="NAME", help="whose published results; %(default)s")
     parser.add_argument("--data", default="mnist", metavar="NAME", help="on what; %(default)s")
-    arguments = parser.parse_args()
-    warn_in_one_line()
-    try:
-        if arguments.out.suffix not in (".png", ".svg"):
-            raise ValueError(f"The figure must end in .png or .svg. Found {arguments.out}.")
-        results = read_results(*arguments.folders).values()
-        print(draw(arguments.out, results, arguments.model, arguments.data))
-    except (OSError, ValueError) as error:
-        sys.exit(one_line(error))
+    write_figure(parser, lambda asked, results: draw(asked.out, results, asked.model, asked.data))
 
 
 def draw(path: Path, results: Iterable[Mapping[str, Any]], model: str, data: str) -> Path:

@@ -1,13 +1,10 @@
 """Draw which completions succeed, by two settings of a sweep: ``--help``."""
 
-import argparse
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from eckart.errors import one_line, warn_in_one_line
-from eckart.results.result import read_results
+from eckart.reports.figure_command import figure_parser, write_figure
 from eckart.results.settings import settings
 
 SUCCESS = 1e-3
@@ -21,23 +18,14 @@ _NAMES = {
 
 def main() -> None:
     """Read results, and write one figure."""
-    parser = argparse.ArgumentParser(
-        description="Draw the share of completions that recover the whole matrix, to a relative error below 1e-3, by "
-        "two settings of a sweep such as experiment=completion_phase."
+    parser = figure_parser(
+        "Draw the share of completions that recover the whole matrix, to a relative error below 1e-3, by "
+        "two settings of a sweep such as experiment=completion_phase.",
+        "of a sweep, or many sweeps",
     )
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="of a sweep, or many sweeps")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the figure, .png or .svg")
     parser.add_argument("--across", default="data.oversampling", metavar="SETTING", help="%(default)s")
     parser.add_argument("--upwards", default="data.condition", metavar="SETTING", help="%(default)s")
-    arguments = parser.parse_args()
-    warn_in_one_line()
-    try:
-        if arguments.out.suffix not in (".png", ".svg"):
-            raise ValueError(f"The figure must end in .png or .svg. Found {arguments.out}.")
-        results = read_results(*arguments.folders).values()
-        print(draw(arguments.out, results, arguments.across, arguments.upwards))
-    except (OSError, ValueError) as error:
-        sys.exit(one_line(error))
+    write_figure(parser, lambda asked, results: draw(asked.out, results, asked.across, asked.upwards))
 
 
 def draw(path: Path, results: Iterable[Mapping[str, Any]], across: str, upwards: str) -> Path:

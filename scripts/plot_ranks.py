@@ -1,37 +1,25 @@
 """Draw errors, or the accuracy of classifiers, against the rank, from any number of sweeps: ``--help``."""
 
-import argparse
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from eckart.errors import one_line, warn_in_one_line
+from eckart.reports.figure_command import figure_parser, write_figure
 from eckart.results.aggregate import Row, by_method_and_rank
-from eckart.results.result import read_results
 
 _NAMES = {"2norm": "2-norm", "frobenius": "Frobenius"}
 
 
 def main() -> None:
     """Read results, and write one figure."""
-    parser = argparse.ArgumentParser(
-        description="Draw errors against the rank, with the truncated SVD as the least that is possible, from any "
-        "number of sweeps over one target; or the accuracy of classifiers, where the sweeps trained some."
+    parser = figure_parser(
+        "Draw errors against the rank, with the truncated SVD as the least that is possible, from any "
+        "number of sweeps over one target; or the accuracy of classifiers, where the sweeps trained some.",
+        "of a job, a sweep, or many sweeps",
     )
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="of a job, a sweep, or many sweeps")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the figure, .png or .svg")
     parser.add_argument("--norm", choices=list(_NAMES), default="2norm", help="of the errors; %(default)s")
     parser.add_argument("--claim", metavar="EXPERIMENT", help="mark the values that this document published by rank")
-    arguments = parser.parse_args()
-    warn_in_one_line()
-    try:
-        if arguments.out.suffix not in (".png", ".svg"):
-            raise ValueError(f"The figure must end in .png or .svg. Found {arguments.out}.")
-        rows = by_method_and_rank(read_results(*arguments.folders).values())
-        print(draw(arguments.out, rows, arguments.norm, arguments.claim))
-    except (OSError, ValueError) as error:
-        sys.exit(one_line(error))
+    write_figure(parser, lambda asked, results: draw(asked.out, by_method_and_rank(results), asked.norm, asked.claim))
 
 
 def draw(path: Path, rows: Iterable[Row], norm: str, claim: str | None = None) -> Path:
