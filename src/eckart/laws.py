@@ -65,12 +65,11 @@ def check(cfg: DictConfig, choices: dict[str, str], *, alone: bool = True) -> No
     check_targets(cfg)
     _check_numbers(cfg)
     _check_model(cfg, choices)
-    if cfg.rank is None:
-        # A net whose budget decides the ranks of its layers.
-        pass
-    elif cfg.rank != AUTO and not is_a(cfg.rank, int):
+    # Of a net, the budget can decide the ranks of its layers.
+    free = cfg.rank == AUTO or (cfg.rank is None and cfg.method.get("needs") == NETS)
+    if not free and not is_a(cfg.rank, int):
         raise ConfigError(type_law("rank", int, cfg.rank).replace("an integer", f"an integer or {AUTO}"))
-    elif cfg.rank != AUTO and cfg.rank < 1:
+    if not free and cfg.rank < 1:
         raise ConfigError(f"The rank must be at least 1. Found rank={cfg.rank}.")
     asked = [cfg.objective] if isinstance(cfg.objective, str) else cfg.objective
     numbers = [name for name, kind in FIELDS.items() if kind in (int, float)]
@@ -165,12 +164,9 @@ def _check_numbers(cfg: DictConfig) -> None:
 def _check_model(cfg: DictConfig, choices: dict[str, str]) -> None:
     method, net = choices.get("method"), cfg.method.get("needs") == NETS
     if not net:
-        if cfg.model:
-            raise ConfigError(f"model= is for methods that train a net. Found method={method}.")
-        if cfg.budget is not None:
-            raise ConfigError(f"budget= is for methods that train a net. Found method={method}.")
-        if cfg.rank is None:
-            raise ConfigError(type_law("rank", int, cfg.rank).replace("an integer", f"an integer or {AUTO}"))
+        for name, given in (("model", bool(cfg.model)), ("budget", cfg.budget is not None)):
+            if given:
+                raise ConfigError(f"{name}= is for methods that train a net. Found method={method}.")
         return
     if not cfg.model:
         raise ConfigError(f"method={method} needs a model: model=NAME. Found none.")
