@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from eckart.compression.places import low_rank_layers, opened_attention
 from eckart.compression.replacing import dense_weight
-from eckart.linalg.svd import truncated_svd
+from eckart.linalg.svd import truncated_factors
 from eckart.nn.low_rank_attention import ProjectedAttention
 from eckart.nn.low_rank_conv import LowRankConv1d, LowRankConv2d, unfolded
 
@@ -79,9 +79,8 @@ def low_rank_state(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, T
         matrix = weight = given.pop(f"{path}.weight")
         if isinstance(module, LowRankConv1d | LowRankConv2d):
             matrix = unfolded(weight, module.first, module.groups)
-        u, s, vh = truncated_svd(matrix.double(), module.rank)
-        given[f"{path}.left"] = (u * s.sqrt()[..., None, :]).to(weight.dtype)
-        given[f"{path}.right"] = (s.sqrt()[..., :, None] * vh).to(weight.dtype)
+        for side, factor in zip(("left", "right"), truncated_factors(matrix.double(), module.rank), strict=True):
+            given[f"{path}.{side}"] = factor.to(weight.dtype)
     return {name: given[name] for name in model.state_dict()}
 
 

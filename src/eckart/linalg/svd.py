@@ -168,6 +168,26 @@ def factor_svd(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return (q_left @ u).masked_fill(no_row, torch.nan), s, (vh @ q_right.mT).masked_fill(no_col, torch.nan)
 
 
+def truncated_factors(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Factors of the truncated SVD, with equal singular values.
+
+    Args:
+        matrix: Real floating point, shape ``(..., m, n)``; leading dimensions are a batch.
+        rank: ``1 <= rank <= min(m, n)``.
+
+    Returns:
+        ``left (..., m, k)`` and ``right (..., k, n)``.
+
+    Example:
+        >>> left, right = truncated_factors(torch.diag(torch.tensor([4.0, 1.0])), rank=1)
+        >>> left.abs(), right.abs()
+        (tensor([[2.],
+                [0.]]), tensor([[2., 0.]]))
+    """
+    u, s, vh = truncated_svd(matrix, rank)
+    return u * s.sqrt()[..., None, :], s.sqrt()[..., :, None] * vh
+
+
 def balance(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     """Factors of the same product whose singular values are the square roots of those of the product.
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eckart.linalg.ranks import check_rank
-from eckart.linalg.svd import truncated_svd
+from eckart.linalg.svd import truncated_factors
 
 
 def unfolded(weight: Tensor, first: Sequence[int], groups: int = 1) -> Tensor:
@@ -159,10 +159,10 @@ class _LowRankConv(nn.Module):
             first: As of the class.
         """
         layer = cls.like(conv, rank, first)
-        u, s, vh = truncated_svd(unfolded(conv.weight.detach(), layer.first, conv.groups), rank)
+        left, right = truncated_factors(unfolded(conv.weight.detach(), layer.first, conv.groups), rank)
         with torch.no_grad():
-            layer.left.copy_(u * s.sqrt()[..., None, :])
-            layer.right.copy_(s.sqrt()[..., :, None] * vh)
+            layer.left.copy_(left)
+            layer.right.copy_(right)
             if layer.bias is not None:
                 layer.bias.copy_(conv.bias)
         return layer

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eckart.linalg.ranks import check_rank
-from eckart.linalg.svd import truncated_svd
+from eckart.linalg.svd import truncated_factors
 
 
 class LowRankEmbedding(nn.Module):
@@ -77,10 +77,10 @@ class LowRankEmbedding(nn.Module):
         """
         weight = embedding.weight.detach()
         layer = cls(weight.shape[0], weight.shape[1], rank, embedding.padding_idx, weight.device, weight.dtype)
-        u, s, vh = truncated_svd(weight, rank)
+        left, right = truncated_factors(weight, rank)
         with torch.no_grad():
-            layer.left.copy_(u * s.sqrt())
-            layer.right.copy_(s.sqrt()[:, None] * vh)
+            layer.left.copy_(left)
+            layer.right.copy_(right)
         return layer
 
     def to_embedding(self) -> nn.Embedding:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from eckart.linalg.ranks import check_rank
-from eckart.linalg.svd import truncated_svd
+from eckart.linalg.svd import truncated_factors
 
 
 class LowRankLinear(nn.Module):
@@ -84,10 +84,10 @@ class LowRankLinear(nn.Module):
         """
         weight = linear.weight.detach()
         layer = cls(linear.in_features, linear.out_features, rank, linear.bias is not None, weight.device, weight.dtype)
-        u, s, vh = truncated_svd(weight, rank)
+        left, right = truncated_factors(weight, rank)
         with torch.no_grad():
-            layer.left.copy_(u * s.sqrt())
-            layer.right.copy_(s.sqrt()[:, None] * vh)
+            layer.left.copy_(left)
+            layer.right.copy_(right)
             if layer.bias is not None:
                 layer.bias.copy_(linear.bias)
         return layer

@@ -88,18 +88,10 @@ def _low_rank(module: Any, rank: int) -> nn.Module:
             module.in_features, module.out_features, rank, module.bias is not None, dtype=module.weight.dtype
         )
     kind = LowRankConv1d if isinstance(module, nn.Conv1d) else LowRankConv2d
-    return kind(
-        module.in_channels,
-        module.out_channels,
-        module.kernel_size,
-        rank,
-        stride=module.stride,
-        padding=module.padding,
-        dilation=module.dilation,
-        bias=module.bias is not None,
-        padding_mode=module.padding_mode,
-        dtype=module.weight.dtype,
-    )
+    # Like the dense one it is on the device meta.
+    layer: nn.Module = kind.like(module, rank).to_empty(device="cpu")
+    layer.reset_parameters()  # type: ignore[operator]
+    return layer
 
 
 def _draw(path: str, module: nn.Module, drawn: dict[int, nn.Parameter]) -> None:

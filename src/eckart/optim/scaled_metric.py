@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from eckart.optim.low_rank_integrator import low_rank_layers
 from eckart.optim.scaled_gd import scaled_left, scaled_right
 
 
@@ -27,9 +28,9 @@ def factor_pairs(model: nn.Module) -> dict[str, tuple[nn.Parameter, nn.Parameter
     """
     pairs: dict[str, tuple[nn.Parameter, nn.Parameter]] = {}
     known: set[int] = set()
-    for path, module in model.named_modules():
-        left, right = getattr(module, "left", None), getattr(module, "right", None)
-        if not (isinstance(left, nn.Parameter) and isinstance(right, nn.Parameter)) or id(left) in known:
+    for path, layer in low_rank_layers(model).items():
+        left, right = layer.left, layer.right
+        if id(left) in known:
             continue
         if left.ndim >= 2 and left.ndim == right.ndim and left.shape[-1] == right.shape[-2]:
             known.add(id(left))
