@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from eckart.compression.counting import count_parameters
+from eckart.compression.factorize import TOLD
 from eckart.methods.compression import Compression
 from eckart.nn.mlp import MLP
 from eckart.optim.low_rank_integrator import LowRankIntegrator
@@ -75,3 +76,11 @@ def test_outputs_of_the_dense_net_take_the_place_of_labels(share: float) -> None
     x = net.prepared(net.samples[0])
     losses = [float(net.loss(x, torch.full((40,), label)).detach()) for label in (0, 1)]
     assert (losses[0] == losses[1]) == (share == 1.0)
+
+
+@pytest.mark.parametrize("kind", ["measured", "second_order", "relative"])
+def test_the_worth_of_an_error_is_that_which_was_asked_for(kind: str) -> None:
+    net = method(sensitivity=kind, epochs=0)
+    net.enter(0)
+    assert net.factorized is not None
+    assert {TOLD[kind] in layer.why for layer in net.factorized.layers if layer.rank is not None} == {True}

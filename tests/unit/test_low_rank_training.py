@@ -194,3 +194,35 @@ def test_bad_input_is_one_line(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as error:
         method(**settings)
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_what_dropout_draws_follows_from_the_epoch(tmp_path: Path) -> None:
+    def net() -> nn.Module:
+        return nn.Sequential(nn.Linear(16, 41), nn.ReLU(), nn.Dropout(0.5), nn.Linear(41, 3))
+
+    def made() -> LowRankTraining:
+        return method(functools.partial(torch.optim.Adam, lr=0.01), ranks=[3], epochs=2, model=net)
+
+    whole = trained(made())
+    # Whatever was drawn before in the process, and with an interruption between the epochs.
+    torch.rand(7)
+    trained(made(), tmp_path, epochs=1)
+    resumed = trained(made(), tmp_path)
+    for one, other in zip(whole.net.parameters(), resumed.net.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_labels_are_smoothed_in_the_loss() -> None:
+    made = method(ranks=[3], smoothing=0.3)
+    x, labels = made.prepared(made.samples[0]), made.samples[1]
+    spread = torch.full((len(labels), 3), 0.3 / 3).scatter_(1, labels[:, None], 1 - 0.3 + 0.3 / 3)
+    expected = -(spread * made.net(x).log_softmax(1)).sum(1).mean()
+    torch.testing.assert_close(made.loss(x, labels), expected)
+
+
+def test_factors_start_at_a_share_of_the_weight_and_with_the_gain() -> None:
+    budget = 0.3
+    assert ranks(method(budget=budget)) == [round(2.5 * budget * a * b / (a + b)) for a, b in ((16, 41), (41, 37))]
+    assert ranks(method(tolerance=0.1)) == [round(0.5 * a * b / (a + b)) for a, b in ((16, 41), (41, 37))]
+    small, large = (low_rank_layers(method(ranks=[3], gain=gain).net)["layers.0"].weight for gain in (1.0, 9.0))
+    torch.testing.assert_close(large, 3 * small)

@@ -158,8 +158,6 @@ class Network(EpochMethod):
         """Begin the phase of this epoch, where it is new."""
         if self.enter(self.current_epoch):
             self.trainer.optimizers = [self.configure_optimizers()]
-        # What layers such as dropout draw depends on the epoch alone, also after a resumption.
-        torch.manual_seed(stream(self.seeds[0], "layers", self.current_epoch).initial_seed())
         self.net.train()
 
     def enter(self, epoch: int) -> bool:
@@ -176,9 +174,13 @@ class Network(EpochMethod):
             first += phase.epochs
         return began
 
-    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         """Loss of a batch."""
         inputs, labels = batch
+        if index == 0:
+            # What layers such as dropout draw depends on the epoch alone, also after a resumption. Not before: a loader
+            # draws as it starts, which a resumed training does elsewhere.
+            torch.manual_seed(stream(self.seeds[0], "layers", self.current_epoch).initial_seed())
         schedules.apply(self.schedule_of_phase(), self.optimizers(use_pl_optimizer=False), self.share_done)  # type: ignore[arg-type]
         loss = self.loss(self.prepared(inputs), labels)
         self.count(loss.detach())
