@@ -130,7 +130,13 @@ def _why(
     if len(candidate.options) == 1:
         return "dense: no rank has fewer parameters"
     if option.rank is not None:
-        return f"ranks of least summed loss within {budget:.4g} of the {name}: {told}"
+        why = f"ranks of least summed loss within {budget:.4g} of the {name}: {told}"
+        if limits and speed is not None and option.rank == limits.get(option.form):
+            # The loss may be much larger than the budget asks for: a user must see what to change.
+            why += (
+                f"; the largest that is faster ({speed.why(candidate.layer, option.form)}): keep_slower=true lifts that"
+            )
+        return why
     if limits and speed is not None:
         form = next(iter(limits))
         return f"dense: {speed.why(candidate.layer, form)}"
