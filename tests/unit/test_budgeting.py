@@ -109,7 +109,9 @@ def test_a_rank_that_is_faster_is_taken_below_one_that_is_not() -> None:
     assert free is not None and free > 3
     found = spent(model, 0.75, speed(model, lambda low: 0.5 if low.rank <= 3 else 1.2))
     assert found["2"][0] == 3
-    assert "the largest that is faster (rank 4 takes 1.20 times" in found["2"][1] and "keep_slower=true" in found["2"][1]
+    assert (
+        "the largest that is faster (rank 4 takes 1.20 times" in found["2"][1] and "keep_slower=true" in found["2"][1]
+    )
 
 
 def test_what_the_budget_needs_is_kept_and_said() -> None:
