@@ -47,10 +47,10 @@ class OperatorData(LightningDataModule):
             raise ValueError(f"data.source={self._source} must return an operator. {error}") from error
 
     def supply(self, needs: str) -> dict[str, Any]:
-        """What a method is built from: the operator, or under ``needs="target"`` its entries, as n images give them."""
+        """What a method is built from: the operator."""
         if needs == "entries":
             raise ValueError("method=completion needs a target with entries. Found data=operator, which gives images.")
-        return {"operator": self.operator()} if needs == "images" else {"target": self.operator().dense()[0]}
+        return {"operator" if needs == "images" else "target": self.operator()}
 
     def operator(self) -> Operator:
         """The target as it is measured against."""
