@@ -1,12 +1,11 @@
 """A matrix-free target: an operator that gives images, from any importable callable."""
 
-import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from pytorch_lightning import LightningDataModule
 
-from eckart.allowed import check_target
+from eckart.allowed import imported
 from eckart.linalg.conversion import as_operator
 from eckart.linalg.operators import Operator
 
@@ -40,7 +39,7 @@ class OperatorData(LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Make the operator."""
-        make = self._imported(self._source) if isinstance(self._source, str) else self._source
+        make = imported(self._source, "data.source") if isinstance(self._source, str) else self._source
         try:
             self._operator = as_operator(make(**self._arguments))
         except TypeError as error:
@@ -56,13 +55,3 @@ class OperatorData(LightningDataModule):
         """The target as it is measured against."""
         assert self._operator is not None
         return self._operator
-
-    @staticmethod
-    def _imported(path: str) -> Callable[..., Any]:
-        check_target(path, "data.source")
-        module, _, name = path.rpartition(".")
-        try:
-            return getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError, ValueError) as error:
-            law = "data.source must name an importable callable, as in package.module.function"
-            raise ValueError(f"{law}. Found {path}: {error}.") from error
