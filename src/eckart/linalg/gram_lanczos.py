@@ -47,7 +47,7 @@ def gram_lanczos(
 
     Args:
         product: ``B x`` of rows x, shape ``(block, n)`` to the same, for a symmetric positive semidefinite B.
-        size: Order n of B, at least ``2 * block``.
+        size: Order n of B, at least ``4 * block``.
         rank: Eigenvectors that are asked for.
         block: Vectors in a block.
         converged: Whether to stop, from the Ritz values and the norms of their residuals.
