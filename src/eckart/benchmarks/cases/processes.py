@@ -25,7 +25,9 @@ def cases(quick: bool) -> Iterable[Case]:
     ):
         ours = Command(title, _constant(eckart(*arguments)), status=status)
         hydra = Command(HYDRA, _constant(importing("hydra")))
-        yield Case(f"process_{name}", title, [ours, hydra], goals=[at_most_of(HYDRA, 3.0)], budget=2.0 if quick else 12.0)
+        yield Case(
+            f"process_{name}", title, [ours, hydra], goals=[at_most_of(HYDRA, 3.0)], budget=2.0 if quick else 12.0
+        )
     yield Case(
         "process_main",
         "the main job on the photo, 400×400, rank 10",
