@@ -46,7 +46,7 @@ def cases(quick: bool) -> Iterable[Case]:
         ],
         budget=5.0,
         patience=40.0,
-        note="randomized_svd and torch.svd_lowrank give the errors of no other rank; the full decompositions and ours do.",
+        note="Truncated decompositions give the errors of no other rank; the full ones and ours do.",
     )
     yield Case(
         "mnist_notebook",
