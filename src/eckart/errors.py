@@ -32,6 +32,9 @@ _EXTRAS = {
     "hydra/launcher/submitit_local": "slurm",
     "hydra/launcher/submitit_slurm": "slurm",
     "hydra/sweeper/optuna": "optuna",
+    "zarr": "files",
+    "h5py": "files",
+    "pyarrow": "files",
 }
 
 
