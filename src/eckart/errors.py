@@ -25,6 +25,8 @@ _HYDRA = "HYDRA_FULL_ERROR"
 _ASKED = "ECKART_FULL_ERROR"
 # Hydra's configs and modules that only an extra installs.
 _EXTRAS = {
+    "dask": "dask",
+    "distributed": "dask",
     "mlflow": "mlflow",
     "submitit": "slurm",
     "tensorboard": "tensorboard",

@@ -74,18 +74,18 @@ class MatrixData(LightningDataModule):
         """What a method is built from, and all that it sees.
 
         Args:
-            needs: ``target``: every entry; ``entries``: the observed entries alone; ``images``: an operator that gives
+            needs: ``target``: the target; ``entries``: the observed entries alone; ``images``: an operator that gives
                 images.
 
         Raises:
             ValueError: If a target in blocks is asked for its entries.
         """
-        if self._blocked is not None and needs != "images":
-            law = f"This method needs a target in memory, of at most {MAX_ENTRIES} entries and not in blocks; method=svd"
-            raise ValueError(f"{law} reads larger ones in blocks. Found {'×'.join(map(str, self._blocked.shape))}.")
+        if self._blocked is not None and needs == "entries":
+            law = f"method=completion needs a target in memory, of at most {MAX_ENTRIES} entries"
+            raise ValueError(f"{law}. Found {'×'.join(map(str, self._blocked.shape))}, in blocks.")
         if needs == "entries":
             return {"entries": Entries.of_matrix(self.target, self.mask())}
-        return {"operator": self.operator()} if needs == "images" else {"target": self.target}
+        return {"operator" if needs == "images" else "target": self.operator()}
 
     def operator(self) -> Operator:
         """The target as it is measured against."""

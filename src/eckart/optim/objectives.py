@@ -5,16 +5,22 @@ of the objective. Both kinds have the same methods, so each solver is written on
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from eckart.linalg.entries import Entries
+from eckart.linalg.operators import Dense, Operator
+from eckart.optim.line_search import inner
 
 
 class Objective(Protocol):
-    """The entries seen of a stack of J targets of shape ``(m, n)``."""
+    """The entries seen of a stack of J targets of shape ``(m, n)``.
+
+    What :meth:`residual` returns is the objective's own business: solvers hand it back to :meth:`squares`,
+    :meth:`gradients` and :meth:`along`. It is a tensor where the entries are stored.
+    """
 
     norms: Tensor
     """Frobenius norm of the entries seen, shape ``(J,)``."""
@@ -22,14 +28,22 @@ class Objective(Protocol):
     ridge: float
     """Damping of the least-squares steps that a solver starts with. It keeps rows with few entries small."""
 
-    def residual(self, left: Tensor, right: Tensor) -> Tensor:
-        """``left @ right - target`` on the entries seen, of one shape ``(J, …)`` for one objective."""
+    def residual(self, left: Tensor, right: Tensor) -> Any:
+        """``left @ right - target`` on the entries seen."""
 
-    def product(self, left: Tensor, right: Tensor) -> Tensor:
-        """``left @ right`` on the entries seen, in the shape of the residual."""
+    def squares(self, residual: Any) -> Tensor:
+        """``‖residual‖²``, shape ``(J,)``."""
 
-    def gradients(self, residual: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(self, left: Tensor, right: Tensor) -> Tensor:
+        """``½ ‖residual‖²``, shape ``(J,)``, which can be differentiated."""
+
+    def gradients(self, residual: Any, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients of ``½ ‖residual‖²`` with respect to ``left (J, m, k)`` and ``right (J, k, n)``."""
+
+    def along(
+        self, residual: Any, left: Tensor, right: Tensor, direction: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The second to fourth coefficient of the loss along a direction, as ``minimize_along`` takes them."""
 
     def best_left(self, right: Tensor, damping: float = 0.0) -> Tensor:
         """The left factor with the least residual for a right one, shape ``(J, m, k)``."""
@@ -41,7 +55,34 @@ class Objective(Protocol):
         """Row, column and value of each entry seen of one member, in row-major order."""
 
 
-class KnownTarget:
+class _Stored:
+    """What objectives have in common whose residual is a tensor."""
+
+    def residual(self, left: Tensor, right: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def product(self, left: Tensor, right: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def squares(self, residual: Tensor) -> Tensor:
+        """The sum over the entries of the residual."""
+        return inner((residual,), (residual,))
+
+    def loss(self, left: Tensor, right: Tensor) -> Tensor:
+        """Half of the sum over the entries of the residual."""
+        return self.residual(left, right).flatten(1).square().sum(1) / 2
+
+    def along(
+        self, residual: Tensor, left: Tensor, right: Tensor, direction: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """From the entries of the residual, which are quadratic in the step."""
+        linear = self.product(direction[0], right) + self.product(left, direction[1])
+        quadratic = self.product(*direction)
+        second = inner((linear,), (linear,)) + 2 * inner((residual,), (quadratic,))
+        return second, inner((linear,), (quadratic,)), inner((quadratic,), (quadratic,))
+
+
+class KnownTarget(_Stored):
     """Every entry of the targets.
 
     Args:
@@ -87,6 +128,10 @@ class KnownTarget:
         place = torch.arange(rows * cols, device=self.target.device)
         return place // cols, place % cols, self.target[member].flatten()
 
+    def operator(self, member: int) -> Operator:
+        """The target of one member."""
+        return Dense(self.target[member])
+
 
 class _Pattern(NamedTuple):
     """Places of the entries of one member, as a compressed matrix and as its transpose, and their order in that."""
@@ -105,7 +150,7 @@ def _starts(place: Tensor, count: int) -> Tensor:
     return torch.nn.functional.pad(torch.bincount(place, minlength=count).cumsum(0), (1, 0))
 
 
-class ObservedEntries:
+class ObservedEntries(_Stored):
     """The observed entries of the targets; no step with them needs a dense ``m × n`` array.
 
     Members of a stack may observe different entries, and different numbers of them: shorter lists are padded with

@@ -75,8 +75,7 @@ class PairSolver(Optimizer):
     @torch.no_grad()
     def squared_residual(self) -> Tensor:
         """``‖residual‖²`` now, shape ``(J,)``."""
-        residual = self.objective.residual(self.left, self.right)
-        return inner((residual,), (residual,))
+        return self.objective.squares(self.objective.residual(self.left, self.right))
 
 
 def _call_closure(solver: Optimizer, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
