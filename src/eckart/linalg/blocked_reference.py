@@ -1,4 +1,4 @@
-"""The reference of errors where the target is larger than memory: what a decomposition has seen of it is not read twice."""
+"""The reference of errors where the target is larger than memory: what a decomposition has seen is not read again."""
 
 import math
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from eckart.linalg.reference import Reference
 
 
 class BlockedReference(Reference):
-    """A target in blocks, its norms and its optimum. 
+    """A target in blocks, its norms and its optimum.
 
     The Frobenius error of factors is computed from products with the long one, seen in one pass: to about
-    ``1e-16 / error²``, relative. The 2-norm is that of the residual's Gram matrix where there is one; without, it is the
-    largest that the residual has on the Ritz vectors. The optimum is an interval, and the value that is stated lies in
-    it; it is tighter after a decomposition.
+    ``1e-16 / error²``, relative. The 2-norm is that of the residual's Gram matrix where there is one; without, it is
+    the largest that the residual has on the Ritz vectors. The optimum is an interval, and the value that is stated lies
+    in it; it is tighter after a decomposition.
 
     Args:
         operator: The target.
@@ -50,7 +50,8 @@ class BlockedReference(Reference):
         self.spectrum = None if found.gram is None else found.values.sqrt()[None]
         self.norms = found.values[:1].sqrt(), torch.tensor([squares], dtype=torch.float64).sqrt()
         following = found.values[rank] if rank < len(found.values) else torch.zeros((), dtype=torch.float64)
-        left = (1 - found.values[:rank].sum() / squares).clamp(min=0).sqrt()
+        kept = self._blocked.memory.get("kept", found.values[:rank].sum())
+        left = torch.as_tensor(1 - kept / squares, dtype=torch.float64).clamp(min=0).sqrt()
         low, high = self.interval() or (0.0, 1.0 if rank < min(self.shape) else 0.0)
         self.optimum = (following.sqrt() / self.norms[0]).reshape(1), left.clamp(low, high).reshape(1)
 
@@ -86,7 +87,7 @@ class BlockedReference(Reference):
         }
 
     def singular_values(self, left: Tensor, right: Tensor) -> Tensor:
-        """Singular values of ``left @ right``, shape ``(k,)``, from the moments of the long factor, to half the digits."""
+        """Singular values of ``left @ right``, shape ``(k,)``, from the moments of the long factor."""
         long, short = self._sides(left[None], right[None])
         square = self._moments(long).square if short.any() else short @ short.mT
         values, turn = torch.linalg.eigh(square)

@@ -25,7 +25,8 @@ class SVD(MatrixMethod):
 
     Args:
         operator: Targets.
-        solver: Of a target in blocks one of :data:`eckart.linalg.out_of_core.SOLVERS`; else ``exact``, ``gram`` (from the Gram matrix: fast for tall data) or ``randomized``.
+        solver: ``exact``, ``gram`` (from the Gram matrix: fast for tall data) or ``randomized``; of a target in blocks
+            one of :data:`eckart.linalg.out_of_core.SOLVERS`.
         tolerance: Residual at which the randomized solver stops, relative to the largest singular value.
         **common: As in :class:`MatrixMethod`; a member's seed draws the sketch of the randomized solver.
 

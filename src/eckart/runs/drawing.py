@@ -107,8 +107,9 @@ def draw(
         drawn.append(_approximation(named("approximation"), result, subject, subject.target, factors))
         if subject.image is not None:
             drawn.append(_components(named("components"), subject.target, factors, subject.image))
-    if spectrum is not None and (factors is not None or subject.values is not None) and "singular_values" in pictures:
-        trained = factor_singular_values(*factors) if subject.values is None else subject.values
+    if (factors or subject.values is not None) and spectrum is not None and "singular_values" in pictures:
+        trained = factor_singular_values(*factors) if factors is not None else subject.values
+        assert trained is not None
         drawn.append(figures.singular_values(named("singular_values"), spectrum, trained, result["rank"]))
     of, (epochs, accuracy) = "test", history.column("accuracy")
     if not epochs:
