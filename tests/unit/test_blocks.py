@@ -139,6 +139,13 @@ def test_the_reference_measures_what_a_dense_one_does_without_another_pass(trans
     assert operator.passes == 2
     for name, value in wanted.items():
         torch.testing.assert_close(measured[name], value, rtol=1e-9, atol=1e-9)
+    bounds = reference.bounds(0, factors[0][0], factors[1][0], {name: float(value) for name, value in measured.items()})
+    for name in ("optimum_2norm", "optimum_frobenius"):
+        exact = float(dense.optimum[name == "optimum_frobenius"])
+        assert bounds[f"{name}_bounds"][0] <= exact <= bounds[f"{name}_bounds"][1] * (1 + 1e-15)
+    for name in ("excess_2norm", "excess_frobenius"):
+        low, high = bounds[f"{name}_bounds"]
+        assert low <= float(wanted[name]) <= high and high - low < 1e-6
     # Other factors are measured by another pass, of the same shape too.
     others = factors[0] * 1.5, factors[1] * 2
     torch.testing.assert_close(

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from eckart.linalg.blocks import Blocked, Moments
+from eckart.linalg.certificates import Certificate
 from eckart.linalg.checks import require_nonzero
 from eckart.linalg.out_of_core import Leading, leading, residual_squares
 from eckart.linalg.ranks import check_rank
-from eckart.linalg.reference import Reference
+from eckart.linalg.reference import CERTIFIED, Reference
 
 
 class BlockedReference(Reference):
@@ -39,9 +40,11 @@ class BlockedReference(Reference):
         (rank,) = ranks
         check_rank(rank, operator.shape)
         self.operator, self.ranks, self.shape = operator, list(ranks), operator.shape
-        self.stack, self.how, self.matrix, self.observed = 1, "in blocks", None, None
+        self.stack, self.matrix, self.observed, self.certificates = 1, None, None, None
         self._blocked = operator
         require_nonzero(torch.tensor([leading(operator, rank).squares]))
+        # Of a Gram matrix the bounds are never wrong.
+        self.how = "exact, against an optimum within bounds" if self._found().gram is not None else CERTIFIED
         self._update()
 
     def _update(self) -> None:
@@ -52,15 +55,38 @@ class BlockedReference(Reference):
         following = found.values[rank] if rank < len(found.values) else torch.zeros((), dtype=torch.float64)
         kept = self._blocked.memory.get("kept", found.values[:rank].sum())
         left = torch.as_tensor(1 - kept / squares, dtype=torch.float64).clamp(min=0).sqrt()
-        low, high = self.interval() or (0.0, 1.0 if rank < min(self.shape) else 0.0)
+        low, high = 0.0, 1.0 if rank < min(self.shape) else 0.0
+        if (certificate := self._certificate()) is not None:
+            low, high = certificate.optimum(float(self.norms[1]))[1]
         self.optimum = (following.sqrt() / self.norms[0]).reshape(1), left.clamp(low, high).reshape(1)
 
-    def interval(self) -> tuple[float, float] | None:
-        """Proven bounds of the relative Frobenius error of the best approximation; None before a decomposition."""
-        certificate = self._blocked.memory.get("certificate")
-        if certificate is None or certificate.rank != self.ranks[0]:
-            return None
-        return certificate.optimum(float(self.norms[1]))[1]
+    def bounds(self, member: int, left: Tensor, right: Tensor, errors: dict[str, float]) -> dict[str, list[float]]:
+        """Proven bounds as of :meth:`Reference.bounds`; without those of the 2-norm's excess where there is no Gram matrix.
+
+        None are known before a decomposition.
+        """
+        if (certificate := self._certificate()) is None:
+            return {}
+        two_norm, frobenius = certificate.optimum(float(self.norms[1]))
+        error = errors["relative_frobenius"]
+        found = {
+            "optimum_2norm_bounds": two_norm,
+            "optimum_frobenius_bounds": frobenius,
+            "excess_frobenius_bounds": (error - frobenius[1], error - frobenius[0]),
+        }
+        if (gram := self._found().gram) is not None:
+            square, slack = (
+                (errors["relative_2norm"] * float(self.norms[0])) ** 2,
+                gram.error * float(self.norms[1]) ** 2,
+            )
+            least, most = (math.sqrt(max(0.0, square + sign * slack)) for sign in (-1, 1))
+            ends = least / certificate.largest[1], most / certificate.largest[0]
+            found["excess_2norm_bounds"] = ends[0] - two_norm[1], ends[1] - two_norm[0]
+        return {name: list(pair) for name, pair in found.items()}
+
+    def _certificate(self) -> Certificate | None:
+        found: Certificate | None = self._blocked.memory.get("certificate")
+        return found if found is not None and found.rank == self.ranks[0] else None
 
     def to(self, device: torch.device) -> None:
         """Measure on the CPU, whatever is trained on."""
