@@ -1,4 +1,4 @@
-"""A matrix file of any size with known singular values, written in blocks: ``python -m eckart.benchmarks.large_file``."""
+"""A matrix file of any size with known singular values: ``python -m eckart.benchmarks.large_file big.npy``."""
 
 import argparse
 from collections.abc import Iterator
