@@ -11,7 +11,9 @@ import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
+from eckart.data.files.limits import MAX_ENTRIES
 from eckart.data.files.reading import read_matrix
+from eckart.linalg.blocks import Blocked
 from eckart.linalg.entries import Entries
 from eckart.linalg.operators import Dense, Operator
 from eckart.linalg.random import stream
@@ -23,7 +25,8 @@ class MatrixData(LightningDataModule):
     """A target, and for completion the mask of its observed entries.
 
     Args:
-        source: Makes the target, shape ``(m, n)``, from its own parameters; from ``seed`` too if it has such a one.
+        source: Makes the target, shape ``(m, n)``, from its own parameters; from ``seed`` too if it has such a one. It
+            may be in blocks, for methods that ask for products alone.
         scale: The target is multiplied by this; not 0.
         observed: Fraction of the entries that completion sees, in (0, 1], or a file of a matrix that is not 0 where
             an entry is observed; None for ``own_mask``, or half of the entries where there is none.
@@ -37,7 +40,7 @@ class MatrixData(LightningDataModule):
 
     def __init__(
         self,
-        source: Callable[..., Tensor],
+        source: Callable[..., Tensor | Blocked],
         *,
         scale: float = 1.0,
         observed: float | str | None = None,
@@ -51,11 +54,16 @@ class MatrixData(LightningDataModule):
         self._source = bound(source, seed, parameters)
         self._scale, self._observed, self._own_mask, self._seed = scale, observed, own_mask, seed
         self.target = torch.empty(0, 0)
+        self._blocked: Blocked | None = None
         self._drawn_mask: Tensor | None = None
 
     def setup(self, stage: str | None = None) -> None:
         """Make the target."""
-        self.target = self._source() * self._scale
+        made = self._source()
+        if isinstance(made, Blocked):
+            made.scale, self._blocked = self._scale, made
+        else:
+            self.target = made * self._scale
 
     @property
     def image(self) -> tuple[int, int] | None:
@@ -68,14 +76,20 @@ class MatrixData(LightningDataModule):
         Args:
             needs: ``target``: the target; ``entries``: the observed entries alone; ``images``: an operator that gives
                 images.
+
+        Raises:
+            ValueError: If a target in blocks is asked for its entries.
         """
+        if self._blocked is not None and needs == "entries":
+            law = f"method=completion needs a target in memory, of at most {MAX_ENTRIES} entries"
+            raise ValueError(f"{law}. Found {'×'.join(map(str, self._blocked.shape))}, in blocks.")
         if needs == "entries":
             return {"entries": Entries.of_matrix(self.target, self.mask())}
         return {"operator" if needs == "images" else "target": self.operator()}
 
     def operator(self) -> Operator:
         """The target as it is measured against."""
-        return Dense(self.target)
+        return Dense(self.target) if self._blocked is None else self._blocked
 
     def mask(self) -> Tensor:
         """Which entries completion observes, boolean, shape ``(m, n)``."""
