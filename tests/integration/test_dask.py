@@ -14,6 +14,7 @@ from commandline import QUIET, Train
 from safetensors.numpy import load_file
 
 import eckart
+from eckart.data import dask_clients
 from eckart.linalg.dask_blocks import DaskBlocks
 
 distributed = pytest.importorskip("dask.distributed")
@@ -119,6 +120,9 @@ def test_a_cluster_is_named_by_its_address(client: Any, train: Train, tmp_path: 
     ended = train(*arguments, f"data.scheduler={client.scheduler.address}")
     assert (ended.code, ended.stderr) == (0, "")
     assert abs(ended.result["excess_frobenius"]) < 1e-9
+    # The cluster of the tests ends before this process does.
+    dask_clients.client_of(client.scheduler.address, None, None).close()
+    dask_clients._connected.cache_clear()
     began = time.monotonic()
     ended = train(*arguments, "data.scheduler=tcp://127.0.0.1:9")
     assert (ended.code, time.monotonic() - began < 15) == (1, True)

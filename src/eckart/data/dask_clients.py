@@ -90,7 +90,8 @@ async def _greet(address: str) -> None:
 
 def _silence() -> None:
     # What concerns the user comes as an error of the computation; a worker that is lost is replaced.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _close(*parts: Any) -> None:
