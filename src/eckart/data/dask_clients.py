@@ -82,7 +82,7 @@ def _connected(address: str) -> Any:
 
 
 async def _greet(address: str) -> None:
-    from distributed.comm import connect
+    from distributed.comm.core import connect
 
     comm = await asyncio.wait_for(connect(address, timeout=_PATIENCE), _PATIENCE)
     comm.abort()

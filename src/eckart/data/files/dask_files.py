@@ -115,7 +115,7 @@ def _require_inside(file: Any, key: str) -> None:
 def _parquet(path: Path, key: str | None) -> Any:
     import dask.array
     import pyarrow.parquet
-    from dask import delayed
+    from dask.delayed import delayed
 
     file = pyarrow.parquet.ParquetFile(path)
     width, groups = len(file.schema_arrow.names), range(file.num_row_groups)
@@ -141,7 +141,7 @@ def _row_group(path: str, group: int, dtype: Any) -> NDArray[Any]:
 
 def _by_rows(stored: Any, reader: Callable[[], Any], path: str, key: str | None) -> Any:
     import dask.array
-    from dask import delayed
+    from dask.delayed import delayed
 
     if len(stored.shape) != 2:
         raise ValueError(f"it must hold a matrix. Found shape {tuple(stored.shape)}.")
