@@ -1,7 +1,6 @@
 """A target that is larger than one machine: a dask array, from a file or from any importable callable."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import LightningDataModule
@@ -18,8 +17,8 @@ class DaskData(LightningDataModule):
     """A target in blocks, whose products are computed by worker processes or by a cluster.
 
     Args:
-        path: A Zarr folder, or a .npy, HDF5 or Parquet file, which every worker must find under the same path; or None.
-        key: Which array of a Zarr group or an HDF5 file.
+        path: As of :func:`eckart.data.files.dask_files.open_array`; or None.
+        key: Likewise.
         source: In place of a path, a callable or its importable name ``package.module.function``, that returns a dask
             array. A name outside this package must be listed in the environment variable ``ECKART_ALLOW``.
         arguments: Keyword arguments of the callable.
@@ -64,7 +63,7 @@ class DaskData(LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Open the array, and connect to what computes with it."""
         if self._path is not None:
-            array = open_array(Path(self._path), self._key)
+            array = open_array(self._path, self._key)
             self._operator = DaskBlocks(array, client_of(*self._where))
             return
         make = imported(self._source, "data.source") if isinstance(self._source, str) else self._source

@@ -6,9 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eckart.linalg.blocks import Blocked
 from eckart.linalg.checks import require_one_of
 from eckart.linalg.krylov import randomized_svd
 from eckart.linalg.operators import Dense, Member, Operator
+from eckart.linalg.out_of_core import SOLVERS, decompose
 from eckart.linalg.reference import EXACT_ENTRIES
 from eckart.linalg.svd import gram_svd, truncated_svd
 from eckart.methods.matrix import MatrixMethod
@@ -23,7 +25,7 @@ class SVD(MatrixMethod):
 
     Args:
         operator: Targets.
-        solver: ``exact``, ``gram`` (from the Gram matrix: fast for tall data) or ``randomized``.
+        solver: Of a target in blocks one of :data:`eckart.linalg.out_of_core.SOLVERS`; else ``exact``, ``gram`` (from the Gram matrix: fast for tall data) or ``randomized``.
         tolerance: Residual at which the randomized solver stops, relative to the largest singular value.
         **common: As in :class:`MatrixMethod`; a member's seed draws the sketch of the randomized solver.
 
@@ -49,9 +51,17 @@ class SVD(MatrixMethod):
             "gram": lambda matrix, rank, _: gram_svd(matrix, rank),
             "randomized": lambda matrix, rank, seed: randomized_svd(matrix, rank, seed=seed, tolerance=tolerance),
         }
-        require_one_of("solver", solver, solvers)
-        self._operator, self._solve, self._randomized = operator, solvers[solver], solver == "randomized"
+        self._operator, self._solver = operator, solver
         (rows, cols), dtype = self.shape, self.trained_dtype
+        if isinstance(operator, Blocked):
+            require_one_of("solver", solver, SOLVERS)
+            # The factors have no place before they are computed, and no state is kept of them.
+            self.keeps_state = self.saves_between_blocks = False
+            self.left = torch.zeros(()).expand(1, rows, self.width)
+            self.right = torch.zeros(()).expand(1, self.width, cols)
+            return
+        require_one_of("solver", solver, solvers)
+        self._solve, self._randomized = solvers[solver], solver == "randomized"
         self.register_buffer("left", torch.zeros(self.stack, rows, self.width, dtype=dtype))
         self.register_buffer("right", torch.zeros(self.stack, self.width, cols, dtype=dtype))
 
@@ -65,6 +75,8 @@ class SVD(MatrixMethod):
     def to_choose_from(self) -> Tensor:
         """The target; one that gives images alone is computed from those of all unit vectors."""
         rows, cols = self.shape
+        if isinstance(self._operator, Blocked):
+            raise ValueError(f"rank=auto needs a target in memory. Found {rows}×{cols}, which is read in blocks.")
         if not isinstance(self._operator, Dense) and self._randomized and rows * cols > EXACT_ENTRIES:
             law = f"rank=auto needs the entries of the target, at most {EXACT_ENTRIES:,} where it gives images alone"
             raise ValueError(f"{law}. Found {rows * cols:,}.")
@@ -76,6 +88,8 @@ class SVD(MatrixMethod):
 
     def decompose(self) -> Tensor | None:
         """Decompose every target; the squared residual of each, shape ``(J,)``; None where entries are not known."""
+        if isinstance(self._operator, Blocked):
+            return self._decompose_blocks(self._operator)
         if self._randomized and not isinstance(self._operator, Dense):
             # Nothing but products is asked of an operator that is not stored.
             for member in range(self.stack):
@@ -85,6 +99,15 @@ class SVD(MatrixMethod):
         for member, (rank, seed) in enumerate(zip(self.ranks, self.seeds, strict=True)):
             self._keep(member, self._solve(target[member], rank, seed))
         return KnownTarget(target).residual(self.left, self.right).square().sum((1, 2))
+
+    def _decompose_blocks(self, operator: Blocked) -> Tensor:
+        before = operator.memory.get("leading")
+        found = decompose(operator, self.ranks[0], solver=self._solver, seed=self.seeds[0])
+        short = found.short.to(found.long.dtype)
+        self.left, self.right = (short.mT[None], found.long.mT[None]) if operator.transposed else (found.long[None], short[None])
+        # Who measures has asked for the first pass before.
+        self.driver.seconds += before.seconds if before is not None else 0.0
+        return torch.tensor([found.error**2 * found.moments.squares], dtype=torch.float64)
 
     def _keep(self, member: int, triplets: tuple[Tensor, Tensor, Tensor]) -> None:
         (u, s, vh), rank = triplets, self.ranks[member]
@@ -111,7 +134,7 @@ class _Decomposition:
         return found
 
     def tensors(self) -> list[Tensor]:
-        return [self._method.left, self._method.right]
+        return [] if not self._method.keeps_state else [self._method.left, self._method.right]
 
     def loss(self, step: int) -> Tensor:
         return self._loss

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eckart.linalg.blocked_reference import BlockedReference
 from eckart.linalg.ranks import numerical_rank
 from eckart.linalg.reference import ObservedReference, Reference
 from eckart.linalg.svd import factor_singular_values
@@ -50,9 +51,13 @@ def _of_member(
     errors: dict[str, list[float]],
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     rank, (rows, cols) = method.ranks[member], reference.shape
-    numerical = int(numerical_rank(factor_singular_values(left.double(), right.double()).to(left.dtype), (rows, cols)))
-    target_rank = None
-    if reference.spectrum is not None:
+    if in_blocks := isinstance(reference, BlockedReference):
+        values = reference.singular_values(left, right)
+    else:
+        values = factor_singular_values(left.double(), right.double()).to(left.dtype)
+    numerical, target_rank = int(numerical_rank(values, (rows, cols))), None
+    # Small singular values are lost in a Gram matrix.
+    if reference.spectrum is not None and not in_blocks:
         target_rank = int(numerical_rank(reference.spectrum[member], (rows, cols)))
     if numerical < min(rank, rank if target_rank is None else target_rank):
         warnings.warn(
@@ -64,6 +69,7 @@ def _of_member(
         "optimum_2norm": float(reference.optimum[0][member]),
         "optimum_frobenius": float(reference.optimum[1][member]),
         **{name: values[member] for name, values in errors.items()},
+        **(_proven(reference, errors) if isinstance(reference, BlockedReference) else {}),
         "numerical_rank": numerical,
         "target_rank": target_rank,
         "parameters": rank * (rows + cols),
@@ -77,3 +83,8 @@ def _of_member(
         left = left.masked_fill(hidden[0][:, None], torch.nan)
         right = right.masked_fill(hidden[1], torch.nan)
     return fields, {"left": left, "right": right}
+
+
+def _proven(reference: BlockedReference, errors: dict[str, list[float]]) -> dict[str, Any]:
+    low, high = reference.interval() or (0.0, 1.0)
+    return {"optimum_interval": [low, high], "excess_at_most": errors["relative_frobenius"][0] - low}
