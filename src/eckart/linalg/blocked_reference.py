@@ -117,6 +117,8 @@ class BlockedReference(Reference):
         product = moments.cross @ short
         if (gram := self._found().gram) is not None:
             residual = gram.matrix - product - product.mT + short.mT @ moments.square @ short
+        elif self._measured is None or moments is not self._measured[1]:
+            return torch.full((), torch.nan, dtype=torch.float64)
         else:
             basis, images = self._found().basis, self._found().images
             assert basis is not None and images is not None

@@ -1,6 +1,6 @@
 """A matrix larger than memory: its long side comes in blocks from storage, the next one read while one is used."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -10,10 +10,14 @@ from torch import Tensor
 
 from eckart.linalg.operators import Operator
 
-# Rows whose products are added in float32; they bound the rounding error, see Gram.
+Work = Callable[[slice, Tensor], tuple[Tensor, ...]]
+
+# Rows that are multiplied at once. In float32 they bound the rounding error, see Gram.
 _SUMMED = 512
-# Entries that are multiplied at once: they fit into a cache.
-_CHUNK = 2**20
+# Threads that work on a block at once; each has its own sums.
+_THREADS = 8
+# Entries of images that are asked for at once, 2 GiB.
+_LARGEST = 2**28
 # The squares of float32 numbers of this size are far from overflow and underflow.
 _SINGLE = 1e-12, 1e15
 # Columns of the parts in which a symmetric matrix is summed, above the diagonal left out.
@@ -73,8 +77,8 @@ class Blocked(Operator):
     """One matrix in storage, of which one or two blocks at a time are in memory.
 
     T below is the matrix or, where it is wide, its transpose: the long side comes in blocks. Every method here is one
-    pass over the file, and adds in the order of the rows, so that equal calls give equal results. A pass refuses the
-    first entry that is not finite.
+    pass over the file, and adds in the order of the rows, so that equal calls give equal results. A pass refuses
+    entries that are not finite.
 
     Args:
         tall: T, as it is stored.
@@ -115,26 +119,34 @@ class Blocked(Operator):
     def dense(self) -> Tensor:
         """The matrix itself, float64; for small ones."""
         long = torch.empty(self.tall.shape, dtype=torch.float64)
-        for rows, chunk in self._chunks():
-            long[rows] = chunk
+
+        def work(place: slice, chunk: Tensor) -> tuple[Tensor, ...]:
+            long[place] = chunk
+            return ()
+
+        self._pass(work)
         return (long.mT if self.transposed else long)[None]
 
     def squares(self) -> Tensor:
-        """Squared Frobenius norm, shape ``(1,)``, float64, in one pass."""
-        return torch.tensor([sum(float(torch.linalg.vector_norm(chunk)) ** 2 for _, chunk in self._chunks())]).double()
+        """Squared Frobenius norm, shape ``(1,)``, float64; a pass where no other has seen it."""
+        if "squares" not in self.memory:
+            self._pass(lambda *_: ())
+        return torch.tensor([self.memory["squares"]], dtype=torch.float64)
 
     def residual_products(self, left: Tensor, right: Tensor, squares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As of every operator, in one pass; the residual's own entries are summed up, so that no digit is lost."""
+        """``‖E‖²``, ``E rightᵀ`` and ``leftᵀ E`` of ``E = left @ right - A``, entry by entry, in one pass."""
         long, short = (right[0].mT, left[0].mT) if self.transposed else (left[0], right[0])
-        long, short = long.cpu().double(), short.cpu().double().contiguous()
-        by_short, by_long, square = torch.empty_like(long), torch.zeros_like(short), 0.0
-        for place, chunk in self._chunks():
+        long, short = long.detach().cpu().double(), short.detach().cpu().double()
+        product, turned = torch.empty_like(long), short.mT.contiguous()
+
+        def work(place: slice, chunk: Tensor) -> tuple[Tensor, ...]:
             residual = torch.addmm(chunk, long[place], short, beta=-1)
-            square += float(torch.linalg.vector_norm(residual)) ** 2
-            by_short[place] = residual @ short.mT
-            by_long.addmm_(long[place].mT, residual)
-        pair = (by_long.mT, by_short.mT) if self.transposed else (by_short, by_long)
-        return torch.tensor([square]).to(left), pair[0][None].to(left), pair[1][None].to(left)
+            product[place] = residual @ turned
+            return torch.linalg.vector_norm(residual).square(), long[place].mT @ residual
+
+        found, other = self._pass(work)
+        sides = (other.mT, product.mT) if self.transposed else (product, other)
+        return found[None].to(left), sides[0][None].to(left), sides[1][None].to(left)
 
     def gram(self, dtype: torch.dtype) -> Gram:
         r"""``TᵀT``, in one pass.
@@ -149,34 +161,28 @@ class Blocked(Operator):
         References:
             Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.5.
         """
-        cols = self.tall.shape[1]
-        total = torch.zeros(cols, cols, dtype=torch.float64)
+        rows, cols = self.tall.shape
         parts = max(1, min(4, cols // _PART))
         cuts = [cols * part // parts for part in range(parts + 1)]
-        for _, chunk in self._chunks(double=dtype == torch.float64, scaled=False):
-            for start, stop in zip(cuts, cuts[1:], strict=False):
-                place, left, right = total[start:stop, :stop], chunk[:, start:stop].mT, chunk[:, :stop]
-                if chunk.dtype == torch.float64:
-                    place.addmm_(left, right)
-                    continue
-                whole = len(chunk) // _SUMMED * _SUMMED
-                # As a batch, whose members are computed beside each other and not each by all threads.
-                batch = chunk[:whole].view(-1, _SUMMED, cols)
-                place += (batch[:, :, start:stop].mT @ batch[:, :, :stop]).sum(0, dtype=torch.float64)
-                place += left[:, whole:] @ right[whole:]
+
+        def work(place: slice, chunk: Tensor) -> tuple[Tensor, ...]:
+            # Parts of the lower triangle; products of float32 numbers are added in float64.
+            return tuple(
+                chunk[:, start:stop].mT @ chunk[:, :stop] for start, stop in zip(cuts, cuts[1:], strict=False)
+            )
+
+        found = self._pass(work, double=dtype == torch.float64)
+        total = torch.zeros(cols, cols, dtype=torch.float64)
+        for start, stop, part in zip(cuts, cuts[1:], found, strict=False):
+            total[start:stop, :stop] = part
         total = total.tril() + total.tril(-1).mT
-        step = self._step()
-        additions = step + -(-self.tall.shape[0] // step) + 2
-        error = additions * 2.0**-53 + ((_SUMMED + 1) * 2.0**-24 if dtype == torch.float32 else 0.0)
-        return Gram(total * self.scale**2, dtype, error)
+        error = (_SUMMED + -(-rows // _SUMMED) + 2) * 2.0**-53
+        return Gram(total, dtype, error + ((_SUMMED + 1) * 2.0**-24 if dtype == torch.float32 else 0.0))
 
     def gram_images(self, x: Tensor) -> tuple[Tensor, float]:
         """``TᵀT x`` of columns ``x (n, w)``, float64, and the squared Frobenius norm of T, in one pass."""
-        found, squares = torch.zeros_like(x), 0.0
-        for _, chunk in self._chunks():
-            found.addmm_(chunk.mT, chunk @ x)
-            squares += float(torch.linalg.vector_norm(chunk)) ** 2
-        return found, squares
+        (found,) = self._pass(lambda _, chunk: (chunk.mT @ (chunk @ x),))
+        return found, self.memory["squares"]
 
     def project(self, v: Tensor, count: int, unit: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Moments]:
         """Images of orthonormal columns, the first of them stored as a factor, and all that its errors need, in one pass.
@@ -190,60 +196,96 @@ class Blocked(Operator):
         Returns:
             The factor ``T v * unit (m, k)``, ``TᵀT v (n, w)``, and the moments of the factor as it is stored.
         """
-        rows, cols = self.tall.shape
+        rows = self.tall.shape[0]
         # A factor is stored with its long side last where it is a right one.
         long = torch.empty(count, rows, dtype=dtype).mT if self.transposed else torch.empty(rows, count, dtype=dtype)
-        sums, square, squares = v.new_zeros(cols, v.shape[1] + count), v.new_zeros(count, count), 0.0
-        for place, chunk in self._chunks():
+
+        def work(place: slice, chunk: Tensor) -> tuple[Tensor, ...]:
             images = chunk @ v
             long[place] = images[:, :count] * unit
             stored = long[place].double()
-            sums.addmm_(chunk.mT, torch.cat([images, stored], dim=1))
-            square.addmm_(stored.mT, stored)
-            squares += float(torch.linalg.vector_norm(chunk)) ** 2
-        return long, sums[:, : v.shape[1]], Moments(sums[:, v.shape[1] :], square, squares)
+            return chunk.mT @ torch.cat([images, stored], dim=1), stored.mT @ stored
+
+        sums, square = self._pass(work)
+        width = v.shape[1]
+        return long, sums[:, :width], Moments(sums[:, width:].contiguous(), square, self.memory["squares"])
 
     def moments(self, long: Tensor) -> Moments:
         """What the errors of a factor ``long (m, k)`` need, in one pass."""
-        count = long.shape[1]
-        cross = torch.zeros(self.tall.shape[1], count, dtype=torch.float64)
-        square, squares = cross.new_zeros(count, count), 0.0
-        for place, chunk in self._chunks():
+
+        def work(place: slice, chunk: Tensor) -> tuple[Tensor, ...]:
             part = long[place].double()
-            cross.addmm_(chunk.mT, part)
-            square.addmm_(part.mT, part)
-            squares += float(torch.linalg.vector_norm(chunk)) ** 2
-        return Moments(cross, square, squares)
+            return chunk.mT @ part, part.mT @ part
+
+        cross, square = self._pass(work)
+        return Moments(cross, square, self.memory["squares"])
 
     def _long_images(self, x: Tensor) -> Tensor:
-        columns = x[0].double().mT.contiguous()
-        found = torch.empty(x.shape[1], self.tall.shape[0], dtype=x.dtype)
-        for place, chunk in self._chunks():
+        rows = self.tall.shape[0]
+        if x.shape[1] * rows > _LARGEST:
+            law = f"Images of a target in blocks must have at most {_LARGEST} entries together: ask for fewer vectors"
+            raise ValueError(f"{law}. Found {x.shape[1]} of {rows}.")
+        columns = x[0].cpu().double().mT.contiguous()
+        found = torch.empty(x.shape[1], rows, dtype=x.dtype)
+
+        def work(place: slice, chunk: Tensor) -> tuple[Tensor, ...]:
             found[:, place] = (chunk @ columns).mT.to(x.dtype)
+            return ()
+
+        self._pass(work)
         return found.to(x)[None]
 
     def _short_images(self, y: Tensor) -> Tensor:
-        found = torch.zeros(y.shape[1], self.tall.shape[1], dtype=torch.float64)
-        for place, chunk in self._chunks():
-            found.addmm_(y[0, :, place].cpu().double(), chunk)
+        vectors = y[0].cpu()
+        (found,) = self._pass(lambda place, chunk: (vectors[:, place].double() @ chunk,))
         return found.to(y)[None]
 
-    def _chunks(self, *, double: bool = True, scaled: bool = True) -> Iterator[tuple[slice, Tensor]]:
-        """Places and contents of a few rows after the others; valid until the next one is asked for."""
-        step = self._step()
-        buffer = torch.empty(step, self.tall.shape[1], dtype=torch.float64)
-        for start, block in self._blocks():
-            for first in range(0, len(block), step):
-                chunk = block[first : first + step]
-                largest = self._largest(chunk, start + first)
-                if double or not (largest == 0 or _SINGLE[0] < largest < _SINGLE[1]):
-                    chunk = buffer[: len(chunk)].copy_(chunk)
-                if scaled and self.scale != 1:
-                    chunk = chunk.mul_(self.scale)
-                yield slice(start + first, start + first + len(chunk)), chunk
+    def _pass(self, work: Work, *, double: bool = True) -> list[Tensor]:
+        """Sums over all chunks of rows of what ``work`` makes of each, in float64.
 
-    def _step(self) -> int:
-        return max(1, _CHUNK // self.tall.shape[1] // _SUMMED) * _SUMMED
+        Threads of our own take the chunks in turns and add up what is theirs, each with one thread of the libraries: so
+        none waits for another in the middle of a product.
+        """
+        (rows, cols), threads = self.tall.shape, min(torch.get_num_threads(), _THREADS)
+        sums: list[list[Tensor]] = [[] for _ in range(threads)]
+        squares = [0.0] * threads
+        step = min(_SUMMED, self.tall.height)
+        buffers = [torch.empty(step, cols, dtype=torch.float64) for _ in range(threads)]
+
+        def take(worker: int, start: int, block: Tensor) -> None:
+            torch.set_num_threads(1)
+            for first in range(worker * step, len(block), threads * step):
+                place = slice(start + first, start + min(first + step, len(block)))
+                chunk = self._chunk(block[first : first + step], place.start, buffers[worker], double=double)
+                squares[worker] += float(torch.linalg.vector_norm(chunk, dtype=torch.float64)) ** 2
+                found = work(place, chunk)
+                if sums[worker]:
+                    for total, part in zip(sums[worker], found, strict=True):
+                        total += part
+                else:
+                    sums[worker] = [part.double() for part in found]
+
+        before = torch.get_num_threads()
+        try:
+            with ThreadPoolExecutor(threads) as pool:
+                for start, block in self._blocks():
+                    for job in [pool.submit(take, worker, start, block) for worker in range(threads)]:
+                        job.result()
+        finally:
+            torch.set_num_threads(before)
+        self.passes += 1
+        self.memory["squares"] = sum(squares)
+        started = [own for own in sums if own]
+        return [torch.stack(parts).sum(0) for parts in zip(*started, strict=True)]
+
+    def _chunk(self, rows: Tensor, start: int, buffer: Tensor, *, double: bool) -> Tensor:
+        largest = self._largest(rows, start) * abs(self.scale)
+        single = rows.dtype == torch.float32 and not double and (largest == 0 or _SINGLE[0] < largest < _SINGLE[1])
+        # float32 is for the numbers as they stand in the file: those that are multiplied have other ones.
+        if single and self.scale == 1:
+            return rows
+        chunk = buffer[: len(rows)].copy_(rows)
+        return chunk if self.scale == 1 else chunk.mul_(self.scale)
 
     def _largest(self, chunk: Tensor, start: int) -> float:
         low, high = (float(value) for value in chunk.aminmax())
@@ -272,7 +314,6 @@ class Blocked(Operator):
                 if number + 1 < len(starts):
                     ahead = pool.submit(read, number + 1)
                 yield start, block
-        self.passes += 1
 
 
 @dataclass
@@ -296,3 +337,5 @@ class Stored:
     def read(self, first: int, out: Tensor) -> None:
         """Copy rows."""
         out.copy_(self.matrix[first : first + len(out)])
+
+

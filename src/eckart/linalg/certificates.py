@@ -1,33 +1,34 @@
 r"""Proven bounds on the optimum of a large matrix, from some of its singular vectors: no full SVD.
 
-Let ``A`` be ``m × n``, ``B = AᵀA`` with eigenvalues ``λ_1 >= λ_2 >= …`` (the squares of the singular values), and
-``V`` orthonormal ``n × w`` with ``A v_i = s_i u_i`` for orthonormal ``u_i`` (Ritz triplets; any basis is turned into such
-ones by an SVD of ``A V``). With ``e_i = Aᵀu_i − s_i v_i``, which is orthogonal to ``V``, and ``P = I − VVᵀ``, in the basis
-``(V, V^⊥)``
+Let ``A`` be ``m × n``, ``B = AᵀA`` with eigenvalues ``λ_1 >= λ_2 >= …`` (the squares of the singular values), and ``V``
+orthonormal ``n × w`` with ``A v_i = s_i u_i`` for orthonormal ``u_i`` (Ritz triplets; any basis is turned into such
+ones by an SVD of ``A V``). With ``e_i = Aᵀu_i − s_i v_i``, which is orthogonal to ``V``, and ``P = I − VVᵀ``, in the
+basis ``(V, V^⊥)``
 
     ``B = [[S², Rᵀ], [R, M]]``,   ``R = [s_1 e_1, …, s_w e_w]``,   ``M = P B P``.
 
 *From below.* ``λ_i >= s_i²`` (Cauchy interlacing), ``Σ_{i<=k} λ_i >= Σ_{i<=k} s_i²`` (Ky Fan).
 
-*From above.* Let ``t_w >= λ_max(M)``. By Courant–Fischer ``λ_{j+1} <= λ_max(M_j)`` for ``M_j``, which is B restricted to
-the complement of ``v_1 … v_j``. ``M_{j-1} = [[s_j², s_j e_jᵀ], [s_j e_j, M_j]]``, so its largest eigenvalue is at most that of
-the 2 × 2 matrix of the norms of its parts:
+*From above.* Let ``t_w >= λ_max(M)``. By Courant–Fischer ``λ_{j+1} <= λ_max(M_j)`` for ``M_j``, which is B restricted
+to the complement of ``v_1 … v_j``. ``M_{j-1} = [[s_j², s_j e_jᵀ], [s_j e_j, M_j]]``, so its largest eigenvalue is at
+most that of the 2 × 2 matrix of the norms of its parts:
 
     ``t_{j-1} = (s_j² + t_j)/2 + sqrt((s_j² − t_j)²/4 + s_j² ‖e_j‖²)``,   ``λ_{j+1} <= t_j``.
 
-The sum of these is one bound of ``Σ_{i<=k} λ_i``. Another one does not suffer from near ties within the k: for every ``ε > 0``
-``2 xᵀR_kᵀy <= ‖R_k x‖²/ε + ε‖y‖²``, hence ``B <= diag(S_k² + R_kᵀR_k/ε, (t_k + ε) I)``, and by Ky Fan
+The sum of these is one bound of ``Σ_{i<=k} λ_i``. Another one does not suffer from near ties within the k: for every
+``ε > 0`` ``2 xᵀR_kᵀy <= ‖R_k x‖²/ε + ε‖y‖²``, hence ``B <= diag(S_k² + R_kᵀR_k/ε, (t_k + ε) I)``, and by Ky Fan
 
     ``Σ_{i<=k} λ_i <= Σ_{i<=k} max(s_i², t_k + ε) + ‖R_k‖_F²/ε``.
 
-With a gap ``s_k² > t_k`` the choice ``ε = s_k² − t_k`` gives ``Σ s_i² + ‖R_k‖_F²/(s_k² − t_k)``: the square of the residual.
+With a gap ``s_k² > t_k`` the choice ``ε = s_k² − t_k`` gives ``Σ s_i² + ‖R_k‖_F²/(s_k² − t_k)``: the square of the
+residual.
 
-*What is not in V.* ``t_w`` is bounded by probes, see :func:`bound_outside`. That bound is true with a probability that is chosen,
-over the probes alone, whatever the matrix is.
+*What is not in V.* ``t_w`` is bounded by probes, see :func:`bound_outside`. That bound is true with a probability that
+is chosen, over the probes alone, whatever the matrix is.
 
-*Rounding.* Computed triplets are those of a matrix at a distance of about the rounding errors of the products. These are
-taken as independent (Higham & Mary, 2019), of a norm of at most ``10 u sqrt(max(m, n)) s_1`` with the unit roundoff u, and
-every bound is widened by them.
+*Rounding.* Computed triplets are those of a matrix at a distance of about the rounding errors of the products. These
+are taken as independent (Higham & Mary, 2019), of a norm of at most ``10 u sqrt(max(m, n)) s_1`` with the unit roundoff
+u, and every bound is widened by them.
 """
 
 import math
@@ -71,8 +72,8 @@ class Certificate:
 
         Args:
             norm: Frobenius norm of the matrix.
-            left: Frobenius norm of what the leading k Ritz vectors leave of the matrix, ``‖A − A V_k V_kᵀ‖``, where it was
-                computed entry by entry: a small optimum is then known to roundoff, and not to its root.
+            left: Frobenius norm of what the leading k Ritz vectors leave, ``‖A − A V_k V_kᵀ‖``, where it was
+                computed from the entries: a small optimum is then known to roundoff, and not to its root.
 
         Example:
             >>> bounds = bounds_of(torch.tensor([4.0, 3.0]), torch.zeros(2), 1, outside=0.0, rounding=0.0)
@@ -189,12 +190,12 @@ def certify(
 ) -> Certificate:
     """Bounds on the optimum of one matrix from any approximate singular vectors of it.
 
-    Vectors beyond the ``rank`` that is asked about make the bounds tighter, most of all where ``σ_k`` and ``σ_{k+1}`` nearly
-    agree. It costs ``2 w`` products with the matrix or its transpose, and ``2 probes`` for each step.
+    Vectors beyond the ``rank`` that is asked about make the bounds tighter, most of all where ``σ_k`` and ``σ_{k+1}``
+    nearly agree. It costs ``2 w`` products with the matrix or its transpose, and ``2 probes`` for each step.
 
     Args:
         operator: One matrix A, shape ``(m, n)``.
-        basis: Orthonormal columns, shape ``(n, w)`` with ``w >= rank``, float64; they must not depend on the probes of ``seed``.
+        basis: Orthonormal columns, shape ``(n, w)`` with ``w >= rank``, float64, drawn without the probes of ``seed``.
         rank: The rank k, ``1 <= k <= w``.
         probes: As of :func:`bound_outside`.
         steps: As of :func:`bound_outside`.
@@ -230,13 +231,14 @@ def bound_outside(
 ) -> tuple[float, float]:
     r"""Upper bound of ``‖A (I − VVᵀ)‖`` in the 2-norm that is wrong with a probability of at most ``failure``.
 
-    Let ``M = P AᵀA P`` have the largest eigenvalue λ, with the unit eigenvector w, and let x be a Gaussian vector. For every
-    polynomial p ``|p(λ)| |wᵀx| <= ‖p(M) x‖``. So ``|wᵀx| <= 1/sqrt(K(λ))`` with ``K(λ) = max p(λ)²/‖p(M) x‖²`` over the
-    polynomials of degree q (the Christoffel function of the measure ``Σ (w_iᵀx)² δ(λ_i)``), which is ``Σ_j p_j(λ)²`` for its
-    orthonormal polynomials: the recurrence of q Lanczos steps from x. K increases beyond the largest Ritz value. ``wᵀx`` is
-    a standard normal number and ``P(|wᵀx| <= t) <= t sqrt(2/π)``, for r independent probes to the power of r. Unless all r
-    are that small, λ is at most the largest of the r solutions of ``K(θ) = 1/t²``. No polynomial is chosen beforehand, and
-    nothing is asked of the spectrum. The excess of ``θ`` falls as ``(log(n / t²) / q)²``, and faster where there are gaps.
+    Let ``M = P AᵀA P`` have the largest eigenvalue λ, with the unit eigenvector w, and let x be a Gaussian vector. For
+    every polynomial p ``|p(λ)| |wᵀx| <= ‖p(M) x‖``. So ``|wᵀx| <= 1/sqrt(K(λ))`` with ``K(λ) = max p(λ)²/‖p(M) x‖²``
+    over the polynomials of degree q (the Christoffel function of the measure ``Σ (w_iᵀx)² δ(λ_i)``), which is ``Σ_j
+    p_j(λ)²`` for its orthonormal polynomials: the recurrence of q Lanczos steps from x. K increases beyond the largest
+    Ritz value. ``wᵀx`` is a standard normal number and ``P(|wᵀx| <= t) <= t sqrt(2/π)``, for r independent probes to
+    the power of r. Unless all r are that small, λ is at most the largest of the r solutions of ``K(θ) = 1/t²``. No
+    polynomial is chosen beforehand, and nothing is asked of the spectrum. The excess of ``θ`` falls as ``(log(n / t²) /
+    q)²``, and faster where there are gaps.
 
     Args:
         operator: One matrix A, shape ``(m, n)``.
@@ -247,7 +249,7 @@ def bound_outside(
         seed: Draws the probes.
 
     Returns:
-        ``(bound, ritz)``: the bound, without rounding errors, and the largest value that was found, which is below the norm.
+        ``(bound, ritz)``: the bound, without rounding errors, and the largest value found, which is below the norm.
 
     Example:
         >>> from eckart.linalg.operators import Dense
@@ -337,7 +339,7 @@ def _together(s: list[float], coupling: list[float], outside: float) -> float:
 
 
 def _lanczos(operator: Operator, basis: Tensor, start: Tensor, steps: int) -> tuple[Tensor, Tensor, float]:
-    """Recurrences of M from each row of ``start``: diagonals ``(r, q)``, what stands beside them ``(r, q)``, root of their unit.
+    """Recurrences of M from each row of ``start``: diagonals and off-diagonals ``(r, q)``, and the root of their unit.
 
     They come from a bidiagonalization of ``A P``, in which a small M is not lost in the rounding errors of a large B.
     """
@@ -368,7 +370,7 @@ def _lanczos(operator: Operator, basis: Tensor, start: Tensor, steps: int) -> tu
 
 
 def _log_christoffel(at: Tensor, diagonal: Tensor, beside: Tensor) -> Tensor:
-    """Logarithm of ``Σ_j p_j(at)²`` for unit mass, shape ``(r,)``, at or beyond the largest Ritz value of each probe."""
+    """Logarithm of ``Σ_j p_j(at)²`` for unit mass, shape ``(r,)``, from the largest Ritz value of each probe on."""
     smallest = torch.finfo(at.dtype).tiny
     logs = [torch.zeros_like(at)]
     ratio = at.new_full(at.shape, torch.inf)

@@ -13,7 +13,7 @@ from eckart.linalg.operators import Dense, Member, Operator
 from eckart.linalg.out_of_core import SOLVERS, decompose
 from eckart.linalg.reference import EXACT_ENTRIES
 from eckart.linalg.svd import gram_svd, truncated_svd
-from eckart.methods.matrix import MatrixMethod
+from eckart.methods.matrix import MatrixMethod, entries_to_choose_from
 from eckart.optim.driver import Problem
 from eckart.optim.objectives import KnownTarget
 
@@ -76,7 +76,7 @@ class SVD(MatrixMethod):
         """The target; one that gives images alone is computed from those of all unit vectors."""
         rows, cols = self.shape
         if isinstance(self._operator, Blocked):
-            raise ValueError(f"rank=auto needs a target in memory. Found {rows}×{cols}, which is read in blocks.")
+            return entries_to_choose_from(self._operator)
         if not isinstance(self._operator, Dense) and self._randomized and rows * cols > EXACT_ENTRIES:
             law = f"rank=auto needs the entries of the target, at most {EXACT_ENTRIES:,} where it gives images alone"
             raise ValueError(f"{law}. Found {rows * cols:,}.")
@@ -104,7 +104,8 @@ class SVD(MatrixMethod):
         before = operator.memory.get("leading")
         found = decompose(operator, self.ranks[0], solver=self._solver, seed=self.seeds[0])
         short = found.short.to(found.long.dtype)
-        self.left, self.right = (short.mT[None], found.long.mT[None]) if operator.transposed else (found.long[None], short[None])
+        left, right = (short.mT, found.long.mT) if operator.transposed else (found.long, short)
+        self.left, self.right = left[None], right[None]
         # Who measures has asked for the first pass before.
         self.driver.seconds += before.seconds if before is not None else 0.0
         return torch.tensor([found.error**2 * found.moments.squares], dtype=torch.float64)
