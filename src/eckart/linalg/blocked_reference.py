@@ -1,4 +1,4 @@
-"""The reference of errors where the target is larger than memory: what a decomposition has seen of it is not read twice."""
+"""The reference of errors where the target is larger than memory: what a decomposition has seen is not read again."""
 
 import math
 from collections.abc import Sequence
@@ -7,19 +7,20 @@ import torch
 from torch import Tensor
 
 from eckart.linalg.blocks import Blocked, Moments
+from eckart.linalg.certificates import Certificate
 from eckart.linalg.checks import require_nonzero
 from eckart.linalg.out_of_core import Leading, leading, residual_squares
 from eckart.linalg.ranks import check_rank
-from eckart.linalg.reference import Reference
+from eckart.linalg.reference import CERTIFIED, Reference
 
 
 class BlockedReference(Reference):
-    """A target in blocks, its norms and its optimum. 
+    """A target in blocks, its norms and its optimum.
 
     The Frobenius error of factors is computed from products with the long one, seen in one pass: to about
-    ``1e-16 / error²``, relative. The 2-norm is that of the residual's Gram matrix where there is one; without, it is the
-    largest that the residual has on the Ritz vectors. The optimum is an interval, and the value that is stated lies in
-    it; it is tighter after a decomposition.
+    ``1e-16 / error²``, relative. The 2-norm is that of the residual's Gram matrix where there is one; without, it is
+    the largest that the residual has on the Ritz vectors. The optimum is an interval, and the value that is stated lies
+    in it; it is tighter after a decomposition.
 
     Args:
         operator: The target.
@@ -39,9 +40,11 @@ class BlockedReference(Reference):
         (rank,) = ranks
         check_rank(rank, operator.shape)
         self.operator, self.ranks, self.shape = operator, list(ranks), operator.shape
-        self.stack, self.how, self.matrix, self.observed = 1, "in blocks", None, None
+        self.stack, self.matrix, self.observed, self.certificates = 1, None, None, None
         self._blocked = operator
         require_nonzero(torch.tensor([leading(operator, rank).squares]))
+        # Of a Gram matrix the bounds are never wrong.
+        self.how = "exact, against an optimum within bounds" if self._found().gram is not None else CERTIFIED
         self._update()
 
     def _update(self) -> None:
@@ -50,16 +53,40 @@ class BlockedReference(Reference):
         self.spectrum = None if found.gram is None else found.values.sqrt()[None]
         self.norms = found.values[:1].sqrt(), torch.tensor([squares], dtype=torch.float64).sqrt()
         following = found.values[rank] if rank < len(found.values) else torch.zeros((), dtype=torch.float64)
-        left = (1 - found.values[:rank].sum() / squares).clamp(min=0).sqrt()
-        low, high = self.interval() or (0.0, 1.0 if rank < min(self.shape) else 0.0)
+        kept = self._blocked.memory.get("kept", found.values[:rank].sum())
+        left = torch.as_tensor(1 - kept / squares, dtype=torch.float64).clamp(min=0).sqrt()
+        low, high = 0.0, 1.0 if rank < min(self.shape) else 0.0
+        if (certificate := self._certificate()) is not None:
+            low, high = certificate.optimum(float(self.norms[1]))[1]
         self.optimum = (following.sqrt() / self.norms[0]).reshape(1), left.clamp(low, high).reshape(1)
 
-    def interval(self) -> tuple[float, float] | None:
-        """Proven bounds of the relative Frobenius error of the best approximation; None before a decomposition."""
-        certificate = self._blocked.memory.get("certificate")
-        if certificate is None or certificate.rank != self.ranks[0]:
-            return None
-        return certificate.optimum(float(self.norms[1]))[1]
+    def bounds(self, member: int, left: Tensor, right: Tensor, errors: dict[str, float]) -> dict[str, list[float]]:
+        """Proven bounds as of :meth:`Reference.bounds`; without those of the 2-norm's excess where there is no Gram matrix.
+
+        None are known before a decomposition.
+        """
+        if (certificate := self._certificate()) is None:
+            return {}
+        two_norm, frobenius = certificate.optimum(float(self.norms[1]))
+        error = errors["relative_frobenius"]
+        found = {
+            "optimum_2norm_bounds": two_norm,
+            "optimum_frobenius_bounds": frobenius,
+            "excess_frobenius_bounds": (error - frobenius[1], error - frobenius[0]),
+        }
+        if (gram := self._found().gram) is not None:
+            square, slack = (
+                (errors["relative_2norm"] * float(self.norms[0])) ** 2,
+                gram.error * float(self.norms[1]) ** 2,
+            )
+            least, most = (math.sqrt(max(0.0, square + sign * slack)) for sign in (-1, 1))
+            ends = least / certificate.largest[1], most / certificate.largest[0]
+            found["excess_2norm_bounds"] = ends[0] - two_norm[1], ends[1] - two_norm[0]
+        return {name: list(pair) for name, pair in found.items()}
+
+    def _certificate(self) -> Certificate | None:
+        found: Certificate | None = self._blocked.memory.get("certificate")
+        return found if found is not None and found.rank == self.ranks[0] else None
 
     def to(self, device: torch.device) -> None:
         """Measure on the CPU, whatever is trained on."""
@@ -86,7 +113,7 @@ class BlockedReference(Reference):
         }
 
     def singular_values(self, left: Tensor, right: Tensor) -> Tensor:
-        """Singular values of ``left @ right``, shape ``(k,)``, from the moments of the long factor, to half the digits."""
+        """Singular values of ``left @ right``, shape ``(k,)``, from the moments of the long factor."""
         long, short = self._sides(left[None], right[None])
         square = self._moments(long).square if short.any() else short @ short.mT
         values, turn = torch.linalg.eigh(square)

@@ -1,5 +1,6 @@
 """A matrix larger than memory: its long side comes in blocks from storage, the next one read while one is used."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -167,13 +168,11 @@ class Blocked(Operator):
 
         def work(place: slice, chunk: Tensor) -> tuple[Tensor, ...]:
             # Parts of the lower triangle; products of float32 numbers are added in float64.
-            return tuple(
-                chunk[:, start:stop].mT @ chunk[:, :stop] for start, stop in zip(cuts, cuts[1:], strict=False)
-            )
+            return tuple(chunk[:, start:stop].mT @ chunk[:, :stop] for start, stop in itertools.pairwise(cuts))
 
         found = self._pass(work, double=dtype == torch.float64)
         total = torch.zeros(cols, cols, dtype=torch.float64)
-        for start, stop, part in zip(cuts, cuts[1:], found, strict=False):
+        for start, stop, part in zip(cuts[:-1], cuts[1:], found, strict=True):
             total[start:stop, :stop] = part
         total = total.tril() + total.tril(-1).mT
         error = (_SUMMED + -(-rows // _SUMMED) + 2) * 2.0**-53
@@ -185,7 +184,7 @@ class Blocked(Operator):
         return found, self.memory["squares"]
 
     def project(self, v: Tensor, count: int, unit: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Moments]:
-        """Images of orthonormal columns, the first of them stored as a factor, and all that its errors need, in one pass.
+        """Images of orthonormal columns, the first stored as a factor, and all that its errors need, in one pass.
 
         Args:
             v: Shape ``(n, w)``, float64.
@@ -246,7 +245,7 @@ class Blocked(Operator):
         Threads of our own take the chunks in turns and add up what is theirs, each with one thread of the libraries: so
         none waits for another in the middle of a product.
         """
-        (rows, cols), threads = self.tall.shape, min(torch.get_num_threads(), _THREADS)
+        cols, threads = self.tall.shape[1], min(torch.get_num_threads(), _THREADS)
         sums: list[list[Tensor]] = [[] for _ in range(threads)]
         squares = [0.0] * threads
         step = min(_SUMMED, self.tall.height)
@@ -337,5 +336,3 @@ class Stored:
     def read(self, first: int, out: Tensor) -> None:
         """Copy rows."""
         out.copy_(self.matrix[first : first + len(out)])
-
-

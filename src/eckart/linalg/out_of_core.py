@@ -61,12 +61,14 @@ class Decomposition:
         short: ``s^½ vᵀ``, shape ``(k, n)``, float64.
         moments: What the errors of ``long`` are computed from.
         certificate: Bounds of the optimum.
+        kept: Sum of the squares of the k largest Ritz values.
     """
 
     long: Tensor
     short: Tensor
     moments: Moments
     certificate: Certificate
+    kept: float
 
     @property
     def optimum(self) -> tuple[float, float]:
@@ -108,7 +110,11 @@ def leading(operator: Blocked, rank: int, *, solver: str = "auto", seed: int = 0
     """
     check_rank(rank, operator.shape)
     known = operator.memory.get("leading")
-    if known is not None and known.v.shape[1] >= rank and (single or known.gram is None or known.gram.dtype.itemsize == 8):
+    if (
+        known is not None
+        and known.v.shape[1] >= rank
+        and (single or known.gram is None or known.gram.dtype.itemsize == 8)
+    ):
         return known
     began, cols = time.perf_counter(), operator.tall.shape[1]
     width = min(rank + _OVERSAMPLING, cols)
@@ -154,6 +160,7 @@ def decompose(operator: Blocked, rank: int, *, solver: str = "auto", seed: int =
     # The factor itself is kept too, so that no other can take its place in memory and be taken for it.
     operator.memory["measured"] = result.long, result.moments
     operator.memory["certificate"] = result.certificate
+    operator.memory["kept"] = result.kept
     return result
 
 
@@ -196,10 +203,6 @@ def _projected(operator: Blocked, found: Leading, rank: int) -> Decomposition:
     dtype = operator.tall.dtype
     long, images, moments = operator.project(found.v, rank, unit, dtype)
     short = torch.where(usable, roots, 0)[:, None] * found.v[:, :rank].mT
-    return Decomposition(long, short, moments, _certificate(operator, found, images, moments, rank))
-
-
-def _certificate(operator: Blocked, found: Leading, images: Tensor, moments: Moments, rank: int) -> Certificate:
     inside = found.v.mT @ images
     values, turn = torch.linalg.eigh((inside + inside.mT) / 2)
     values, turn = values.flip(0).clamp(min=0), turn.flip(1)
@@ -207,4 +210,5 @@ def _certificate(operator: Blocked, found: Leading, images: Tensor, moments: Mom
     coupling = torch.linalg.vector_norm(images @ turn - v * values, dim=0)
     residuals = torch.where(s > 0, coupling / s, 0)
     rounding = rounding_of(operator.shape) * float(s[0])
-    return bounds_of(s, residuals, rank, outside=found.outside, rounding=rounding, failure=found.failure)
+    certificate = bounds_of(s, residuals, rank, outside=found.outside, rounding=rounding, failure=found.failure)
+    return Decomposition(long, short, moments, certificate, float(values[:rank].sum()))

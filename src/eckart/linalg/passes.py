@@ -1,4 +1,4 @@
-"""Leading singular vectors of a matrix whose short side is too long for a Gram matrix: each step is one pass over it."""
+"""Leading singular vectors where the short side is too long for a Gram matrix: each step is one pass over the file."""
 
 import math
 import warnings
@@ -38,14 +38,12 @@ class Ritz:
     images: Tensor
 
 
-def basis_by_passes(
-    operator: Blocked, rank: int, width: int, *, seed: int, excess: float
-) -> Ritz:
+def basis_by_passes(operator: Blocked, rank: int, width: int, *, seed: int, excess: float) -> Ritz:
     """Ritz vectors of ``TᵀT`` by block Krylov iteration from a random block, one pass over T in each step.
 
     The basis and its images are both kept, so that Ritz values and residuals are computed from products and not from a
-    recurrence; it is restarted with its best vectors, and has at most ``8 width`` vectors. The iteration stops where the
-    residuals allow no more than a tenth of the excess, if what is left is as large as the Ritz values say.
+    recurrence; it is restarted with its best vectors, and has at most ``8 width`` vectors. The iteration stops where
+    the residuals allow no more than a tenth of the excess, if what is left is as large as the Ritz values say.
 
     Args:
         operator: The matrix.
@@ -61,7 +59,7 @@ def basis_by_passes(
         RuntimeWarning: If that takes more than 60 passes; the best vectors so far are returned.
 
     References:
-        Musco & Musco, NeurIPS 2015; Halko, Martinsson, Shkolnisky & Tygert, SIAM J. Sci. Comput. 33(5), 2011 (out of core).
+        Musco & Musco, NeurIPS 2015; Halko, Martinsson, Shkolnisky & Tygert, SIAM J. Sci. Comput. 33(5), 2011.
     """
     cols = operator.tall.shape[1]
     draws = torch.randn(cols, width, generator=stream(seed, "sketch"), dtype=torch.float64)

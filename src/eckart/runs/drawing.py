@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eckart.linalg.svd import factor_singular_values, factor_svd, gram_svd, truncated_svd
+from eckart.linalg.gram import gram_svd
+from eckart.linalg.svd import factor_singular_values, factor_svd, truncated_svd
 from eckart.results import captions, figures, preview
 from eckart.results.figures.matrices import CELLS
 from eckart.results.history import History
@@ -107,8 +108,9 @@ def draw(
         drawn.append(_approximation(named("approximation"), result, subject, subject.target, factors))
         if subject.image is not None:
             drawn.append(_components(named("components"), subject.target, factors, subject.image))
-    if spectrum is not None and (factors is not None or subject.values is not None) and "singular_values" in pictures:
-        trained = factor_singular_values(*factors) if subject.values is None else subject.values
+    if (factors or subject.values is not None) and spectrum is not None and "singular_values" in pictures:
+        trained = factor_singular_values(*factors) if factors is not None else subject.values
+        assert trained is not None
         drawn.append(figures.singular_values(named("singular_values"), spectrum, trained, result["rank"]))
     of, (epochs, accuracy) = "test", history.column("accuracy")
     if not epochs:

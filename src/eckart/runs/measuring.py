@@ -69,7 +69,7 @@ def _of_member(
         "optimum_2norm": float(reference.optimum[0][member]),
         "optimum_frobenius": float(reference.optimum[1][member]),
         **{name: values[member] for name, values in errors.items()},
-        **(_proven(reference, errors) if isinstance(reference, BlockedReference) else {}),
+        **reference.bounds(member, left, right, {name: values[member] for name, values in errors.items()}),
         "numerical_rank": numerical,
         "target_rank": target_rank,
         "parameters": rank * (rows + cols),
@@ -83,8 +83,3 @@ def _of_member(
         left = left.masked_fill(hidden[0][:, None], torch.nan)
         right = right.masked_fill(hidden[1], torch.nan)
     return fields, {"left": left, "right": right}
-
-
-def _proven(reference: BlockedReference, errors: dict[str, list[float]]) -> dict[str, Any]:
-    low, high = reference.interval() or (0.0, 1.0)
-    return {"optimum_interval": [low, high], "excess_at_most": errors["relative_frobenius"][0] - low}

@@ -63,7 +63,9 @@ class Outcome:
         try:
             with replacing(job.folder / name) as partial:
                 # To the file itself: factors of a large target are not copied for it.
-                save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, partial, dict(metadata) or None)
+                save_file(
+                    {key: tensor.contiguous() for key, tensor in tensors.items()}, partial, dict(metadata) or None
+                )
             identity = job.identity()
             self.results[member] = write_result(
                 job.folder, identity | dict(fields) | {"total_seconds": self._seconds()}

@@ -247,7 +247,9 @@ def _subject(
 ) -> Subject:
     if reference is None:
         return Subject(target=None, spectrum=None, pictures=method.pictures)
-    in_blocks = isinstance(reference, BlockedReference)
+    values = None
+    if isinstance(reference, BlockedReference):
+        values = reference.singular_values(*(factor[member] for factor in method.factors()))
     return Subject(
         target=None if reference.matrix is None else reference.matrix[member].cpu(),
         spectrum=None if reference.spectrum is None else reference.spectrum[member].cpu(),
@@ -255,7 +257,7 @@ def _subject(
         image=getattr(data, "image", None),
         observed=None if reference.observed is None else reference.observed[member].cpu(),
         computed=not (method.needs_optimizer and method.trains_factors),
-        values=reference.singular_values(*(factor[member] for factor in method.factors())) if in_blocks else None,
+        values=values,
     )
 
 

@@ -1,4 +1,4 @@
-"""Arrays in chunks, Zarr and HDF5, read in blocks of whole chunks; nothing outside of the file or folder is followed."""
+"""Arrays in chunks, Zarr and HDF5, in blocks of whole chunks; nothing outside of the file or folder is read."""
 
 import json
 import math
@@ -82,11 +82,15 @@ def open_hdf5(path: Path, key: str | None) -> tuple[ChunkedRows, bool]:
     import h5py
 
     file = h5py.File(path, "r")
-    sets = dict(_data_sets(file, ""))
-    found = sets[containers.choose({name: tuple(each.shape) for name, each in sets.items()}, key)]
-    if found.external or found.is_virtual:
-        raise ValueError("the data set must stand in the file itself. Found one that stands in other files.")
-    return _tall(found, path, found.chunks, path.stat().st_size)
+    try:
+        sets = dict(_data_sets(file, ""))
+        found = sets[containers.choose({name: tuple(each.shape) for name, each in sets.items()}, key)]
+        if found.external or found.is_virtual:
+            raise ValueError("the data set must stand in the file itself. Found one that stands in other files.")
+        return _tall(found, path, found.chunks, path.stat().st_size)
+    except Exception:
+        file.close()
+        raise
 
 
 def _tall(array: Any, path: Path, chunks: tuple[int, ...] | None, stored: int) -> tuple[ChunkedRows, bool]:
@@ -121,7 +125,9 @@ def _require_plain(folder: Path) -> int:
         for name in folders + files:
             place = Path(root, name)
             if place.is_symlink() or not (place.is_file() or place.is_dir()):
-                raise ValueError(f"the folder must hold files and folders alone. Found a link or a special file, {name!r}.")
+                raise ValueError(
+                    f"the folder must hold files and folders alone. Found a link or a special file, {name!r}."
+                )
         for name in files:
             place = Path(root, name)
             total += place.stat().st_size
@@ -133,7 +139,7 @@ def _require_plain(folder: Path) -> int:
 
 
 def _require_codecs(node: Any) -> None:
-    """Hold every codec that metadata name, also inside of others, against the list of those that run no foreign code."""
+    """Hold every codec that metadata name, at any depth, against the list of those that run no foreign code."""
     if isinstance(node, list):
         for part in node:
             _require_codecs(part)

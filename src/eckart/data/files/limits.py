@@ -62,9 +62,9 @@ def require_stored(declared: int, stored: int) -> None:
         ValueError: If it unpacks to more than ``MIN_UNPACKED`` bytes and more than ``MAX_RATIO`` times its size.
 
     Example:
-        >>> require_stored(10**15, 10**3)
+        >>> require_stored(10**11, 10**3)
         Traceback (most recent call last):
-        ValueError: the array must unpack to at most 200 times its size on disk, 1000 bytes. Found 1000000000000000 bytes.
+        ValueError: the array must unpack to at most 200 times its size on disk, 1000 bytes. Found 100000000000 bytes.
     """
     if declared > max(MIN_UNPACKED, MAX_RATIO * stored):
         law = f"the array must unpack to at most {MAX_RATIO} times its size on disk, {stored} bytes"

@@ -72,7 +72,7 @@ class RawRows:
             target[...] = found
 
     def _fill(self, array: npt.NDArray[Any], offset: int) -> None:
-        left, place = memoryview(array).cast("B"), offset
+        left, place = memoryview(array.data).cast("B"), offset
         while left:
             count = os.preadv(self._file.fileno(), [left], place)
             if count == 0:

@@ -31,7 +31,7 @@ ARRAYS: dict[str, Callable[[Path], npt.NDArray[Any]]] = {
     ".mtx": textfiles.read_matrix_market,
     ".mtx.gz": textfiles.read_matrix_market,
 }
-# Files that are opened without loading them: the matrix with its long side as rows, and whether it is transposed by that.
+# Files that need not be loaded: the matrix with its long side as rows, and whether it is transposed by that.
 BLOCKS: dict[str, Callable[[Path, str | None], tuple[Rows, bool]]] = {
     ".npy": raw.open_npy,
     ".safetensors": raw.open_safetensors,
@@ -60,8 +60,8 @@ def open_matrix(
         key: As of :func:`read_matrix`.
         crop: As of :func:`read_matrix`.
         size: As of :func:`read_matrix`.
-        blocks: Whether it is read in blocks; None: where it has more entries than ``limits.MAX_ENTRIES``, and its format
-            can be.
+        blocks: Whether it is read in blocks; None: where it has more than ``limits.MAX_ENTRIES`` entries, and a format
+            that can be.
 
     Returns:
         The matrix, float64, or an operator: of a sparse matrix, or of one that is in memory one or two blocks at a time.
