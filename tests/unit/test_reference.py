@@ -140,13 +140,13 @@ def test_the_scale_is_that_of_the_two_norm() -> None:
 @pytest.mark.parametrize(
     ("shape", "entries", "exact"),
     [
-        ((30, 40), 1200, True),
-        ((30, 40), 1199, False),
-        # A short side of at least 4 (rank + 1 + 8) is iterated.
-        ((44, 50), 100, False),
-        ((43, 50), 100, True),
-        ((50, 44), 100, False),
-        ((50, 43), 100, True),
+        ((36, 40), 1440, True),
+        ((36, 40), 1439, False),
+        # A short side of at least 3 (rank + 1 + 8) is iterated.
+        ((33, 50), 100, False),
+        ((32, 50), 100, True),
+        ((50, 33), 100, False),
+        ((50, 32), 100, True),
     ],
 )
 def test_small_operators_are_measured_exactly_and_large_ones_are_estimated(

@@ -47,7 +47,7 @@ def gram_lanczos(
 
     Args:
         product: ``B x`` of rows x, shape ``(block, n)`` to the same, for a symmetric positive semidefinite B.
-        size: Order n of B, at least ``4 * block``.
+        size: Order n of B, at least ``3 * block``.
         rank: Eigenvectors that are asked for.
         block: Vectors in a block.
         converged: Whether to stop, from the Ritz values and the norms of their residuals.
@@ -91,7 +91,7 @@ def gram_lanczos(
         done = used >= rank and converged(values, residuals)
         stop = done or steps >= max_steps or (hopeless is not None and hopeless(steps, values, residuals))
         if stop or full:
-            kept = min(used, rank + block if stop else max(rank + (used - rank) // 3, rank + 1))
+            kept = min(used, rank + block if stop else min(rank + (used - rank) // 3, largest - block))
             turned = turn[:, :kept].mT @ known
             if stop:
                 return Ritz(values, turned, residuals, steps, done)

@@ -46,10 +46,10 @@ def can_iterate(shape: tuple[int, int], count: int) -> bool:
     """Whether the shorter side has room for an iteration for ``count`` singular values.
 
     Example:
-        >>> can_iterate((50, 44), 3), can_iterate((50, 43), 3)
+        >>> can_iterate((50, 33), 3), can_iterate((50, 32), 3)
         (True, False)
     """
-    return min(shape) >= 4 * (count + OVERSAMPLING)
+    return min(shape) >= 3 * (count + OVERSAMPLING)
 
 
 def upright(operator: Operator) -> Operator:
