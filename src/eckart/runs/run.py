@@ -20,7 +20,9 @@ from eckart.data.together import together
 from eckart.errors import concerns_all, prefixed
 from eckart.linalg.blocked_reference import BlockedReference
 from eckart.linalg.blocks import Blocked
+from eckart.linalg.entries import Entries
 from eckart.linalg.held_out import HeldOutReference
+from eckart.linalg.listed_reference import ListedReference
 from eckart.linalg.reference import ObservedReference, Reference
 from eckart.methods.method import Method
 from eckart.methods.network import Network
@@ -230,12 +232,18 @@ def _reference(
         return HeldOutReference(seen, hidden, method.ranks, how=ratings[0].how)
     node = stack.jobs[0].config.method
     matrices = [part for part in data if not isinstance(part, RatingsData)]
-    observed = torch.stack([part.mask() for part in matrices]) if node.needs == "entries" else None
+    observed: Tensor | list[Entries] | None = None
+    if node.needs == "entries" and any(part.is_sparse for part in matrices):
+        observed = [part.entries() for part in matrices]
+    elif node.needs == "entries":
+        observed = torch.stack([part.mask() for part in matrices])
     operator = together([part.operator() for part in matrices])
     if isinstance(operator, Blocked):
         return BlockedReference(operator, method.ranks)
     # Squares of float32 numbers overflow sooner.
     limit = 1e140 if stack.jobs[0].config.trainer.precision in (None, *_DTYPES) else 1e15
+    if isinstance(observed, list):
+        return ListedReference(operator, method.ranks, observed, limit=limit)
     return Reference(operator, method.ranks, observed=observed, limit=limit)
 
 

@@ -13,8 +13,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from eckart.data.files import chunked, containers, images, limits, parquet, raw, textfiles
+from eckart.data.files import chunked, containers, images, limits, parquet, raw, sparse_files, textfiles
 from eckart.linalg.blocks import Blocked, Rows
+from eckart.linalg.operators import Sparse
 from eckart.printable import printable
 
 CONTAINERS: dict[str, Callable[[Path, str | None], npt.NDArray[Any] | Tensor]] = {
@@ -49,8 +50,10 @@ def open_matrix(
     crop: Sequence[int] | None = None,
     size: Sequence[int] | None = None,
     blocks: bool | None = None,
-) -> Tensor | Blocked:
+) -> Tensor | Blocked | Sparse:
     """Read a matrix from a file, or open one that is too large to be loaded, to be read in blocks of rows.
+
+    A sparse matrix, of ``.npz`` as SciPy saves it or of ``.mtx`` in coordinate format, stays sparse.
 
     Args:
         path: As of :func:`read_matrix`.
@@ -61,7 +64,7 @@ def open_matrix(
             that can be.
 
     Returns:
-        The matrix, float64, or an operator of which one or two blocks are in memory at a time.
+        The matrix, float64, or an operator: of a sparse matrix, or of one that is in memory one or two blocks at a time.
 
     Raises:
         OSError: As of :func:`read_matrix`.
@@ -80,12 +83,42 @@ def open_matrix(
     if extension not in BLOCKS:
         if blocks:
             raise ValueError(f"blocks=true is for {', '.join(BLOCKS)}. Found {str(file)!r}.")
+        with _refusing(file, extension, key, crop, size):
+            if sparse_files.is_sparse(file):
+                if key is not None:
+                    raise ValueError(
+                        f"key is for a file of several arrays; this is one sparse matrix. Found key {key!r}."
+                    )
+                return sparse_files.read_sparse(file)
         return read_matrix(file, key=key, crop=crop, size=size)
     with _refusing(file, extension, key, crop, size):
-        tall, transposed = BLOCKS[extension](file, key)
+        tall, transposed = open_rows(file, key)
         if blocks or (blocks is None and tall.shape[0] * tall.shape[1] > limits.MAX_ENTRIES):
             return Blocked(tall, transposed=transposed)
     return read_matrix(file, key=key, crop=crop, size=size)
+
+
+def open_rows(path: str | os.PathLike[str], key: str | None = None) -> tuple[Rows, bool]:
+    """Open a matrix in a file to read rows of its long side.
+
+    Args:
+        path: A file of a format that is read in blocks.
+        key: As of :func:`read_matrix`.
+
+    Returns:
+        The matrix or, where it is wide, its transpose; and whether it is the transpose.
+
+    Raises:
+        OSError: As of :func:`read_matrix`.
+        ModuleNotFoundError: If the format needs a package that is not installed.
+        ValueError: As of :func:`read_matrix`, or if the format is another one.
+    """
+    file = Path(path)
+    extension = _extension(file, repr(str(file)))
+    if extension not in BLOCKS:
+        raise ValueError(f"Cannot read {str(file)!r}: blocks are read of {', '.join(BLOCKS)}. Found {extension!r}.")
+    with _refusing(file, extension, key, None, None):
+        return BLOCKS[extension](file, key)
 
 
 def read_matrix(
