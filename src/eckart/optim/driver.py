@@ -137,11 +137,12 @@ class Driver(nn.Module):
         place = self.next_record(self.step_count)
         stop = place if stop is None else min(stop, place)
         loss: Tensor | None = None
+        many = problem.advance_to if isinstance(problem, BlockProblem) else None
         watched = self.active.device.type in _WATCHED
         while self.step_count < stop:
             reached = self.step_count + 1
-            if isinstance(problem, BlockProblem):
-                reached, loss = problem.advance_to(self.step_count, stop, self.active)
+            if many is not None:
+                reached, loss = many(self.step_count, stop, self.active)
             else:
                 loss = problem.advance(self.step_count, self.active)
             # Of a device other than the CPU, looking means to wait until it has done all that it was asked.
