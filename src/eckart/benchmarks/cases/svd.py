@@ -58,13 +58,14 @@ def _ours(rows: int, cols: int, rank: int, kind: str) -> Contender:
         operator = Dense(torch.from_numpy(matrix)[None])
 
         def task() -> SVD:
-            method = SVD(operator, solver="gram", ranks=[rank], seeds=[0])
+            method = SVD(operator, solver="auto", ranks=[rank], seeds=[0])
             method.decompose()
             return method
 
         def score(method: SVD) -> Score:
             left, right = method.factors()
-            return Score(excess(matrix, left[0], right[0], spectrum(kind, min(rows, cols))))
+            error = excess(matrix, left[0], right[0], spectrum(kind, min(rows, cols)))
+            return Score(error, f"solver={method.fields(0).get('solver')}")
 
         return Prepared(task, score)
 
