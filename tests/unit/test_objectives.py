@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matrices import observed_of
+from matrices import gaussian, observed_of
 from torch import Tensor
 
 from eckart.optim.objectives import KnownTarget, Objective, ObservedEntries
