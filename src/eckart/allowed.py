@@ -5,10 +5,12 @@ else may have written, so every name is held against this list before anything i
 states the law for users.
 """
 
+import importlib
 import importlib.util
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from eckart.printable import printable
 
@@ -85,6 +87,29 @@ def check_target(path: str, what: str) -> None:
         return
     opened = f"or a name that the environment variable {SETTING} lists"
     raise ValueError(f"{what} must be {law.must}, {opened}. Found {printable(path, 200)!r}.")
+
+
+def imported(path: str, what: str) -> Any:
+    """The object that an allowed name stands for.
+
+    Args:
+        path: The dotted name.
+        what: Path of the setting in the config.
+
+    Raises:
+        ValueError: If the name is not allowed, or cannot be imported.
+
+    Example:
+        >>> imported("eckart.data.targets.identity", "data.source").__name__
+        'identity'
+    """
+    check_target(path, what)
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        law = f"{what} must name an importable callable, as in package.module.function"
+        raise ValueError(f"{law}. Found {path}: {error}.") from error
 
 
 def _law(what: str) -> _Law:

@@ -1,4 +1,4 @@
-"""Commands of ``eckart`` besides training: ``eckart report FOLDER``, ``eckart dashboard``, ``eckart predict``."""
+"""Commands of ``eckart`` besides training: ``eckart report FOLDER``, and others."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -26,10 +26,18 @@ def predict(program: str, arguments: Sequence[str]) -> None:
     main(program, arguments)
 
 
+def benchmark(program: str, arguments: Sequence[str]) -> None:
+    """Measure eckart beside what people use."""
+    from eckart.benchmarks.command import main
+
+    main(program, arguments)
+
+
 COMMANDS: Mapping[str, Callable[[str, Sequence[str]], None]] = {
     "report": report,
     "dashboard": dashboard,
     "predict": predict,
+    "benchmark": benchmark,
 }
 """What the first word after ``eckart`` calls, with the text of the command so far and the arguments after it."""
 

@@ -25,6 +25,11 @@ _HYDRA = "HYDRA_FULL_ERROR"
 _ASKED = "ECKART_FULL_ERROR"
 # Hydra's configs and modules that only an extra installs.
 _EXTRAS = {
+    "dask": "dask",
+    "distributed": "dask",
+    "h5py": "dask",
+    "pyarrow": "dask",
+    "zarr": "dask",
     "mlflow": "mlflow",
     "submitit": "slurm",
     "tensorboard": "tensorboard",

@@ -49,6 +49,12 @@ def test_rounding_at_a_double_root_leaves_the_roots_finite() -> None:
     np.testing.assert_allclose(roots[:, 0].sort().values, [other, double, double], rtol=1e-6)
 
 
+def along(residual: torch.Tensor, linear: torch.Tensor, quadratic: torch.Tensor) -> float:
+    """The step of a line that is given by its vectors, each of shape ``(1, N)``."""
+    slope, c, d = (residual * linear).sum(1), (linear * quadratic).sum(1), quadratic.square().sum(1)
+    return float(minimize_along(slope, linear.square().sum(1) + 2 * (residual * quadratic).sum(1), c, d))
+
+
 def line(residual: Matrix, linear: Matrix, quadratic: Matrix, t: NDArray[np.float64]) -> NDArray[np.float64]:
     points = residual + t[:, None] * linear + t[:, None] ** 2 * quadratic
     return np.asarray((points**2).sum(1) / 2)
@@ -70,9 +76,8 @@ def test_minimize_along_is_the_global_minimum_of_the_line(
     linear = linear_scale * draw.standard_normal(size)
     quadratic = quadratic_scale * draw.standard_normal(size)
     linear *= -np.sign(residual @ linear)
-    slope = torch.tensor([residual @ linear])
     stacks = [torch.from_numpy(part)[None] for part in (residual, linear, quadratic)]
-    step = float(minimize_along(stacks[0], stacks[1], stacks[2], slope))
+    step = along(stacks[0], stacks[1], stacks[2])
     assert step > 0
     found = line(residual, linear, quadratic, np.array([step]))[0]
     # Beyond t, |t linear| or |t² quadratic| outweighs what is left.
@@ -93,8 +98,7 @@ def test_minimize_along_takes_the_deeper_of_two_minima() -> None:
     # The first component vanishes at t = 1 and at t = 3, the second at t = 3 alone.
     parts = ([3.0, 0.3], [-4.0, -0.1], [1.0, 0.0])
     residual, linear, quadratic = (torch.tensor([part], dtype=torch.float64) for part in parts)
-    step = minimize_along(residual, linear, quadratic, (residual * linear).sum(1))
-    assert float(step) == pytest.approx(3.0, abs=1e-9)
+    assert along(residual, linear, quadratic) == pytest.approx(3.0, abs=1e-9)
 
 
 @pytest.mark.parametrize("step", [1e-3, 0.5, 1.0, 7.0, 1e3])
@@ -103,5 +107,4 @@ def test_minimize_along_finds_a_minimum_of_order_four(step: float, size: float) 
     # ½ (size (1 - t / step)²)²: all three roots of its derivative fall together.
     parts = ([size], [-2 * size / step], [size / step**2])
     residual, linear, quadratic = (torch.tensor([part], dtype=torch.float64) for part in parts)
-    found = float(minimize_along(residual, linear, quadratic, (residual * linear).sum(1)))
-    assert found == pytest.approx(step, rel=1e-3)
+    assert along(residual, linear, quadratic) == pytest.approx(step, rel=1e-3)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eckart.linalg import krylov
-from eckart.linalg.operators import Residual
+from eckart.linalg.operators import Dense, Residual
 from eckart.linalg.random import stream
 from eckart.optim import second_order
 from eckart.optim.objectives import KnownTarget
@@ -69,7 +69,7 @@ def test_no_more_than_four_directions_come_in(shape: tuple[int, int]) -> None:
     left, right = holding(target, 5, 6, 7, 8, 4)
     assert second_order._WIDTH == 4
     u = np.linalg.svd(target.numpy())[0]
-    _, directions = second_order._leading(target, left[0], right[0], np.inf, 1e-9)
+    _, directions = second_order._leading(Dense(target), left[0], right[0], np.inf, 1e-9)
     assert directions.shape == (shape[0], 4)
     np.testing.assert_allclose(np.abs(u[:, :4].T @ directions.numpy()), np.eye(4), atol=1e-4)
 
@@ -77,7 +77,7 @@ def test_no_more_than_four_directions_come_in(shape: tuple[int, int]) -> None:
 def test_where_fewer_directions_are_left_all_of_them_come_in() -> None:
     target = with_spectrum(6, 5, [5.0, 4, 3, 2, 1])
     left, right = holding(target, 2, 3, 4)
-    _, directions = second_order._leading(target, left[0], right[0], 0.0, 0.0)
+    _, directions = second_order._leading(Dense(target), left[0], right[0], 0.0, 0.0)
     assert directions.shape == (6, 2)
     assert moved(target, left, right, 3)
     np.testing.assert_allclose(np.linalg.svd(left[0] @ right[0])[1], [5, 4, 3, 0, 0], atol=1e-12)
@@ -214,7 +214,7 @@ def steps_of_iteration(
 
     monkeypatch.setattr(Residual, "images", counted)
     zero = target.new_zeros(target.shape[0], 1), target.new_zeros(1, target.shape[1])
-    value, _ = second_order._leading(target, *zero, enough, error)
+    value, _ = second_order._leading(Dense(target), *zero, enough, error)
     return len(asked), float(value)
 
 
@@ -247,7 +247,7 @@ def test_iteration_has_a_stream_of_its_own_and_the_error_bound_of_a_leading_valu
 
     monkeypatch.setattr(second_order, "block_lanczos", watched)
     target = gaussian(80, 70)
-    second_order._leading(target, gaussian(80, 1), gaussian(1, 70), 5.0, 0.25)
+    second_order._leading(Dense(target), gaussian(80, 1), gaussian(1, 70), 5.0, 0.25)
     seed, converged, dtype = seen
     assert seed == stream(0, "saddle").initial_seed() and dtype == torch.float64
     # Enough, or not, by the value alone.

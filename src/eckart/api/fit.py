@@ -19,7 +19,7 @@ from eckart.data.listed import ListedData
 from eckart.data.matrix import MatrixData
 from eckart.data.operator import OperatorData
 from eckart.data.together import together
-from eckart.linalg.conversion import as_operator
+from eckart.linalg.conversion import as_operator, is_dask
 from eckart.linalg.entries import Entries
 from eckart.linalg.held_out import HeldOutReference
 from eckart.linalg.operators import Dense
@@ -209,6 +209,8 @@ def _plain(target: Any) -> Any:
         if target.is_complex():
             raise ValueError(f"The target must be real. Found {kind}.")
         target = target.detach()
+    elif is_dask(target):
+        pass
     elif isinstance(target, list | tuple) or (hasattr(target, "__array__") and not hasattr(target, "tocsr")):
         # Also data frames, whose products by @ are slow.
         target = np.asarray(target)

@@ -66,12 +66,12 @@ class MatrixData(LightningDataModule):
         """What a method is built from, and all that it sees.
 
         Args:
-            needs: ``target``: every entry; ``entries``: the observed entries alone; ``images``: an operator that gives
+            needs: ``target``: the target; ``entries``: the observed entries alone; ``images``: an operator that gives
                 images.
         """
         if needs == "entries":
             return {"entries": Entries.of_matrix(self.target, self.mask())}
-        return {"operator": self.operator()} if needs == "images" else {"target": self.target}
+        return {"operator" if needs == "images" else "target": self.operator()}
 
     def operator(self) -> Operator:
         """The target as it is measured against."""

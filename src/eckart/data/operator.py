@@ -1,12 +1,11 @@
 """A matrix-free target: an operator that gives images, from any importable callable."""
 
-import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from pytorch_lightning import LightningDataModule
 
-from eckart.allowed import check_target
+from eckart.allowed import imported
 from eckart.linalg.conversion import as_operator
 from eckart.linalg.operators import Operator
 
@@ -40,29 +39,19 @@ class OperatorData(LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Make the operator."""
-        make = self._imported(self._source) if isinstance(self._source, str) else self._source
+        make = imported(self._source, "data.source") if isinstance(self._source, str) else self._source
         try:
             self._operator = as_operator(make(**self._arguments))
         except TypeError as error:
             raise ValueError(f"data.source={self._source} must return an operator. {error}") from error
 
     def supply(self, needs: str) -> dict[str, Any]:
-        """What a method is built from: the operator, or under ``needs="target"`` its entries, as n images give them."""
+        """What a method is built from: the operator."""
         if needs == "entries":
             raise ValueError("method=completion needs a target with entries. Found data=operator, which gives images.")
-        return {"operator": self.operator()} if needs == "images" else {"target": self.operator().dense()[0]}
+        return {"operator" if needs == "images" else "target": self.operator()}
 
     def operator(self) -> Operator:
         """The target as it is measured against."""
         assert self._operator is not None
         return self._operator
-
-    @staticmethod
-    def _imported(path: str) -> Callable[..., Any]:
-        check_target(path, "data.source")
-        module, _, name = path.rpartition(".")
-        try:
-            return getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError, ValueError) as error:
-            law = "data.source must name an importable callable, as in package.module.function"
-            raise ValueError(f"{law}. Found {path}: {error}.") from error

@@ -108,7 +108,7 @@ class Probes:
         if self.fixed:
             for own, seed in zip(self.sets, self._seeds, strict=True):
                 own.copy_(self._draw(self.count, size, stream(seed, "probes")))
-        self._epoch, self._order = -1, self.members[:, None]
+        self._epoch, self._order = -1, torch.empty(len(self._seeds), 0, dtype=torch.long)
 
     @property
     def all(self) -> Tensor:
@@ -123,10 +123,22 @@ class Probes:
         """Indices of the fixed probes of each member in a step, shape ``(J, batch)``; None if the step uses all."""
         if not self.fixed or self.batch_size == self.count:
             return None
+        return self.order(step, 1)[self.members]
+
+    def order(self, step: int, steps: int) -> Tensor:
+        """Indices of the fixed probes of each set in some steps, as many of them as are left in the epoch.
+
+        Shape ``(seeds, steps · batch)``, batch after batch; the last batch of an epoch can be smaller.
+
+        Example:
+            >>> probes = Probes("uniform", size=3, vectors=5, batch_size=2, seeds=[7])
+            >>> [probes.order(0, steps).shape[1] for steps in (1, 2, 3, 4)]
+            [2, 4, 5, 5]
+        """
         epoch, place = divmod(step, -(-self.count // self.batch_size))
         if epoch != self._epoch:
             self._order, self._epoch = self._shuffled(epoch), epoch
-        return self._order[:, place * self.batch_size : (place + 1) * self.batch_size]
+        return self._order[:, place * self.batch_size : (place + steps) * self.batch_size]
 
     def batch(self, step: int, places: Tensor | None = None) -> Tensor:
         """The probes of a step, counted from 0, shape ``(J, batch, n)``; the last batch of an epoch can be smaller.
@@ -148,7 +160,7 @@ class Probes:
 
     def _shuffled(self, epoch: int) -> Tensor:
         orders = [torch.randperm(self.count, generator=stream(seed, "order", epoch)) for seed in self._seeds]
-        return torch.stack(orders).to(self.sets.device)[self.members]
+        return torch.stack(orders).to(self.sets.device)
 
     def _of_members(self, sets: Tensor) -> Tensor:
         return sets if len(self.members) == len(self._seeds) else sets[self.members]

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eckart.linalg.dask_blocks import DaskBlocks
 from eckart.linalg.operators import Apply, Dense, MatrixFree, Operator, Sparse
 
 
@@ -13,7 +14,8 @@ def as_operator(matrix: Any) -> Operator:
 
     Args:
         matrix: An operator; a tensor or an array ``(m, n)``; a sparse tensor or SciPy matrix; or anything that has a
-            ``shape (m, n)`` and gives products by ``@``, such as a SciPy ``LinearOperator``.
+            ``shape (m, n)`` and gives products by ``@``, such as a SciPy ``LinearOperator``. A dask array stays where
+            its blocks are.
 
     Raises:
         TypeError: If it is none of these.
@@ -34,6 +36,8 @@ def as_operator(matrix: Any) -> Operator:
     shape: Any = getattr(matrix, "shape", ())
     if len(shape) != 2:
         raise TypeError(f"An operator must have a shape (m, n). Found {type(matrix).__name__} of shape {tuple(shape)}.")
+    if is_dask(matrix):
+        return DaskBlocks(matrix)
     if isinstance(matrix, np.ndarray):
         return Dense(torch.from_numpy(np.ascontiguousarray(matrix, dtype=np.float64)))
     if hasattr(matrix, "tocsr"):
@@ -62,3 +66,8 @@ def as_operator(matrix: Any) -> Operator:
             raise ValueError("Images of the transpose need an operator that has one. Found none.") from error
 
     return MatrixFree(product(matrix), (int(shape[0]), int(shape[1])), transpose if adjoint is not None else None)
+
+
+def is_dask(matrix: Any) -> bool:
+    """Whether an object is a dask array, which must not be asked for its entries."""
+    return type(matrix).__module__.startswith("dask.") and hasattr(matrix, "to_delayed")

@@ -53,6 +53,35 @@ class Operator(ABC):
         ]
         return torch.cat(blocks, dim=1).mT
 
+    def squares(self) -> Tensor:
+        """Squared Frobenius norm of each matrix, shape ``(J,)``, float64: the sum over the images of unit vectors."""
+        step = max(1, _BLOCK // max(self.shape))
+        total = torch.zeros(self.stack, dtype=torch.float64)
+        for first in range(0, self.shape[1], step):
+            unit = _unit_vectors(range(first, min(first + step, self.shape[1])), self.shape[1])
+            total += self.images(unit.expand(self.stack, -1, -1)).square().sum((1, 2))
+        return total
+
+    def residual_products(self, left: Tensor, right: Tensor, squares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What training asks of the residual ``E = left @ right - A``, which is not formed.
+
+        Args:
+            left: Shape ``(J, m, k)``.
+            right: Shape ``(J, k, n)``.
+            squares: :meth:`squares` of the matrices, which were asked for once.
+
+        Returns:
+            ``‖E‖²`` of shape ``(J,)``, ``E rightᵀ`` of shape ``(J, m, k)`` and ``leftᵀ E`` of shape ``(J, k, n)``. The
+            two products have the rounding of products with A. The first is here the difference of ``‖A‖²`` and
+            ``‖left @ right‖²``, so an error ``‖E‖`` below some 1e-8 of ``‖A‖`` is lost in rounding; operators that
+            are stored in blocks of entries sum up the entries of E, and lose nothing.
+        """
+        left_gram, right_gram = left.mT @ left, right @ right.mT
+        left_product = left @ right_gram - self.images(right).mT
+        right_product = left_gram @ right - self.transpose_images(left.mT)
+        explained = (left_gram * right_gram).sum((1, 2)) - 2 * (left * left_product).sum((1, 2))
+        return (squares.to(explained) - explained).clamp(min=0), left_product, right_product
+
     def has_transpose(self) -> bool:
         """Whether the operator gives images of its transpose, tried on one vector of zeros."""
         try:
@@ -90,6 +119,10 @@ class Dense(Operator):
         matrix = self.matrix
         return (matrix.cpu() if matrix.device.type == "mps" else matrix).double()
 
+    def squares(self) -> Tensor:
+        """The sum over the entries."""
+        return self.dense().square().sum((1, 2))
+
 
 class Sparse(Operator):
     """One sparse matrix; no product with it makes a dense ``m × n`` array.
@@ -117,6 +150,10 @@ class Sparse(Operator):
     def transpose_images(self, y: Tensor) -> Tensor:
         """``y @ A`` by a sparse product."""
         return (self.transpose.to(y) @ y[0].mT.contiguous()).mT[None]
+
+    def squares(self) -> Tensor:
+        """The sum over the stored entries."""
+        return self.matrix.values().double().square().sum()[None]
 
 
 class MatrixFree(Operator):
@@ -179,6 +216,17 @@ class Stacked(Operator):
         parts = y.expand(self.stack, -1, -1).split(1)
         return torch.cat([member.transpose_images(own) for member, own in zip(self.members, parts, strict=True)])
 
+    def squares(self) -> Tensor:
+        """Those of each member."""
+        return torch.cat([member.squares() for member in self.members])
+
+    def residual_products(self, left: Tensor, right: Tensor, squares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Those of each member."""
+        parts = zip(self.members, left.split(1), right.split(1), squares.split(1), strict=True)
+        found = [member.residual_products(*own) for member, *own in parts]
+        first, second, third = (torch.cat(each) for each in zip(*found, strict=True))
+        return first, second, third
+
 
 class Residual(Operator):
     """What factors leave of one matrix, ``A - left @ right``, as an operator; it is never formed.
@@ -206,6 +254,28 @@ class Residual(Operator):
     def transpose_images(self, y: Tensor) -> Tensor:
         """``Aᵀ y - rightᵀ (leftᵀ y)``."""
         return self.operator.transpose_images(y) - (y @ self.left) @ self.right
+
+
+class Scaled(Operator):
+    """One matrix times a number.
+
+    Args:
+        operator: The matrix, a stack of one.
+        factor: The number.
+    """
+
+    stack = 1
+
+    def __init__(self, operator: Operator, factor: float) -> None:
+        self.operator, self.factor, self.shape = operator, factor, operator.shape
+
+    def images(self, x: Tensor) -> Tensor:
+        """Images by the matrix, times the number."""
+        return self.operator.images(x) * self.factor
+
+    def transpose_images(self, y: Tensor) -> Tensor:
+        """Images by the transpose, times the number."""
+        return self.operator.transpose_images(y) * self.factor
 
 
 class Member(Operator):

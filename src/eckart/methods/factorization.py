@@ -6,10 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from eckart.linalg.checks import require_one_of
+from eckart.linalg.operators import Dense, Operator
 from eckart.linalg.random import stream
-from eckart.methods.matrix import MatrixMethod
+from eckart.methods.matrix import MatrixMethod, entries_to_choose_from
 from eckart.methods.optimizers import solver_class
 from eckart.optim.objectives import KnownTarget, Objective
+from eckart.optim.products import KnownOperator
 
 
 class PairMethod(MatrixMethod):
@@ -70,7 +72,7 @@ class PairMethod(MatrixMethod):
     def losses(self, step: int) -> Tensor:
         """``½ ‖residual‖²`` on the entries seen."""
         objective, left, right = self.pair_problem()
-        return objective.residual(left, right).flatten(1).square().sum(1) / 2
+        return objective.loss(left, right)
 
     def _start(self, initialization: str) -> tuple[Tensor, Tensor]:
         rows, cols = self.shape
@@ -92,22 +94,36 @@ class PairMethod(MatrixMethod):
 class Factorization(PairMethod):
     """Two factors, trained so that their product matches every entry of the target.
 
+    A target that is not stored entry by entry is trained on by its products alone, and never formed: see
+    :class:`KnownOperator`. One that has no transpose is known by the images of all unit vectors, which are its entries.
+
     Args:
-        target: Stack of targets, shape ``(J, m, n)``; training sees every entry.
+        target: Stack of targets, an operator or a tensor of shape ``(J, m, n)``; training sees every entry.
         **common: As in :class:`PairMethod`.
+
+    Raises:
+        ValueError: If the target is not finite, or as in :class:`PairMethod`.
     """
 
-    target: Tensor
-
-    def __init__(self, target: Tensor, **common: Any) -> None:
-        norms = torch.linalg.matrix_norm(target.double())
-        super().__init__(len(target), (target.shape[1], target.shape[2]), norms, **common)
-        self.register_buffer("target", target.to(self.trained_dtype), persistent=False)
+    def __init__(self, target: Operator | Tensor, **common: Any) -> None:
+        operator = target if isinstance(target, Operator) else Dense(target)
+        if not isinstance(operator, Dense) and not operator.has_transpose():
+            operator = Dense(operator.dense())
+        self._squares = None if isinstance(operator, Dense) else operator.squares()
+        if self._squares is not None and not self._squares.isfinite().all():
+            raise ValueError("The target must be finite, and so must be its squares. Found NaN or infinite entries.")
+        norms = torch.linalg.matrix_norm(operator.dense()) if self._squares is None else self._squares.sqrt()
+        super().__init__(operator.stack, operator.shape, norms, **common)
+        self._operator = operator
+        if isinstance(operator, Dense):
+            self.register_buffer("target", operator.matrix.to(self.trained_dtype), persistent=False)
 
     def to_choose_from(self) -> Tensor:
         """The target."""
-        return self.target[0]
+        return entries_to_choose_from(self._operator)
 
     def make_objective(self) -> Objective:
         """Every entry."""
-        return KnownTarget(self.target / self.scale)
+        if self._squares is None:
+            return KnownTarget(self.target / self.scale)
+        return KnownOperator(self._operator, self._squares, self.scale)

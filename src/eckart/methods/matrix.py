@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from eckart.linalg.operators import Dense, Operator
 from eckart.linalg.ranks import check_rank
+from eckart.linalg.reference import EXACT_ENTRIES
 from eckart.methods.driven import DrivenMethod
 from eckart.methods.optimizers import OptimizerFactory, is_lbfgs, solver_class
 from eckart.methods.problems import LossProblem, SolverProblem
@@ -157,3 +159,16 @@ class MatrixMethod(DrivenMethod):
     def _make_problem(self) -> Problem:
         optimizer = self._optimizer()
         return SolverProblem(self, optimizer) if isinstance(optimizer, PairSolver) else LossProblem(self)
+
+
+def entries_to_choose_from(operator: Operator) -> Tensor:
+    """The matrix that a rank is chosen from, shape ``(m, n)``: the rules look at entries.
+
+    Raises:
+        ValueError: If it is not stored entry by entry, and too large for its entries to be computed.
+    """
+    rows, cols = operator.shape
+    if not isinstance(operator, Dense) and rows * cols > EXACT_ENTRIES:
+        law = f"rank=auto needs the entries of the target, at most {EXACT_ENTRIES:,} where it gives images alone"
+        raise ValueError(f"{law}. Found {rows * cols:,}.")
+    return operator.dense()[0]

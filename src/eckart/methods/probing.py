@@ -10,10 +10,12 @@ from eckart.data.probes import Probes, orthogonal
 from eckart.linalg.images import Images
 from eckart.linalg.operators import Operator
 from eckart.linalg.random import stream
+from eckart.methods.compiled_steps import CompiledSteps, takes
 from eckart.methods.matrix import MatrixMethod
 from eckart.methods.optimizers import solver_class
 from eckart.methods.seen import Seen, shown_by
 from eckart.nn.bottleneck import Bottleneck
+from eckart.optim.driver import Problem
 from eckart.optim.objectives import KnownTarget, Objective
 from eckart.optim.scaled_gd import ScaledGD
 
@@ -73,6 +75,8 @@ class ProbingMethod(MatrixMethod):
             raise ValueError(
                 f"vectors must be a number below the n = {size} columns where transpose=true. Found {vectors}."
             )
+        # While it trains, torch itself has one.
+        self._threads = torch.get_num_threads()
         self._orthogonal = probes == "orthogonal" and count <= size
         self._solved = solver_class(self.make_optimizer) is not None
         self._objective: KnownTarget | None = None
@@ -191,6 +195,21 @@ class ProbingMethod(MatrixMethod):
         """Also how many images training asked for."""
         asked = {"images": self.images.count, "transpose_images": self.images.transpose_count}
         return super().fields(member) | asked
+
+    def examples(self) -> tuple[Tensor, Tensor]:
+        """The fixed probes of each seed, ``(S, N, n)``, and what each member is to make of its own, ``(J, N, m)``."""
+        self._look()
+        assert self._drawn is not None
+        return self.probes.sets, self._drawn
+
+    def _make_problem(self) -> Problem:
+        optimizer = self._optimizer()
+        # Where a callback sees each step, or a subclass has another loss, torch takes them.
+        plain = type(self).descend is ProbingMethod.descend and type(self).losses is ProbingMethod.losses
+        alone = self.processes.count == 1 and self.block_steps is None
+        if plain and alone and self.probes.fixed and not self.transpose and takes(optimizer, self.net):
+            return CompiledSteps(self, self._threads)
+        return super()._make_problem()
 
     def _look(self) -> Seen:
         """What is seen of the targets through the fixed probes; their images are asked for once."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from eckart.optim.fit import PairProblem
 from eckart.optim.objectives import KnownTarget, Objective
+from eckart.optim.products import KnownOperator
 from eckart.optim.second_order import leave_saddles
 from eckart.optim.solver import PairSolver, stationarity
 
@@ -98,7 +99,7 @@ class LossProblem:
     def leave_saddles(self, members: Tensor, *, always: bool) -> Tensor:
         """By the leading residual directions, where the loss is that of a target known in full."""
         problem = self._method.pair_problem() if members.any() else None
-        if problem is None or always or not isinstance(problem[0], KnownTarget):
+        if problem is None or always or not isinstance(problem[0], KnownTarget | KnownOperator):
             # A momentum that was gathered elsewhere would undo a move in the middle of the way.
             return torch.zeros_like(members)
         objective, left, right = problem[0], problem[1].detach().clone(), problem[2].detach().clone()

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,18 @@ class Problem(Protocol):
 
     def leave_saddles(self, members: Tensor, *, always: bool) -> Tensor:
         """Move members that rest at a saddle; which of them moved."""
+
+
+@runtime_checkable
+class BlockProblem(Problem, Protocol):
+    """A problem that takes many steps in one call, which costs less than as many calls."""
+
+    def advance_to(self, step: int, stop: int, active: Tensor) -> tuple[int, Tensor]:
+        """Train the active members from a step towards ``stop``, for a tenth of a second or so.
+
+        Returns:
+            The step that was reached, and the loss of each member before the last step, shape ``(J,)``.
+        """
 
 
 class Driver(nn.Module):
@@ -123,11 +135,15 @@ class Driver(nn.Module):
         stop = place if stop is None else min(stop, place)
         loss: Tensor | None = None
         while self.step_count < stop:
-            loss = problem.advance(self.step_count, self.active)
+            reached = self.step_count + 1
+            if isinstance(problem, BlockProblem):
+                reached, loss = problem.advance_to(self.step_count, stop, self.active)
+            else:
+                loss = problem.advance(self.step_count, self.active)
             if not self.active.any():
                 break
-            self.steps += self.active
-            self.step_count += 1
+            self.steps += self.active * (reached - self.step_count)
+            self.step_count = reached
             if pauses():
                 break
         self._freeze(problem, before, frozen, loss)

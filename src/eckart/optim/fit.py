@@ -9,6 +9,7 @@ from torch import Tensor
 
 from eckart.optim.driver import Driver
 from eckart.optim.objectives import KnownTarget, Objective
+from eckart.optim.products import KnownOperator
 from eckart.optim.second_order import leave_saddles
 from eckart.optim.solver import PairSolver, stationarity
 
@@ -51,7 +52,7 @@ class PairProblem:
     def leave_saddles(self, members: Tensor, *, always: bool) -> Tensor:
         """By the leading residual directions of a target that is known in full."""
         solver = self.solver
-        if not isinstance(solver.objective, KnownTarget) or not members.any():
+        if not isinstance(solver.objective, KnownTarget | KnownOperator) or not members.any():
             return torch.zeros_like(members)
         moved = leave_saddles(
             solver.objective,

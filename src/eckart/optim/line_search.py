@@ -9,26 +9,23 @@ def inner(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> Tensor:
     return torch.stack([(x * y).flatten(1).sum(1) for x, y in zip(a, b, strict=True)]).sum(0)
 
 
-def minimize_along(residual: Tensor, linear: Tensor, quadratic: Tensor, slope: Tensor) -> Tensor:
+def minimize_along(slope: Tensor, q: Tensor, c: Tensor, d: Tensor) -> Tensor:
     """Global minimizer over ``t >= 0`` of ``½ ‖residual + t linear + t² quadratic‖²``.
 
     Args:
-        residual: Shape ``(J, …)``.
-        linear: Of the same shape.
-        quadratic: Of the same shape.
         slope: ``⟨residual, linear⟩`` of each member, negative, shape ``(J,)``.
+        q: ``‖linear‖² + 2 ⟨residual, quadratic⟩``, of the same shape, as the others.
+        c: ``⟨linear, quadratic⟩``.
+        d: ``‖quadratic‖²``.
 
     Returns:
         Step of each member, shape ``(J,)``.
 
     Example:
-        >>> residual, linear = torch.tensor([[2.0, 1.0]]), torch.tensor([[-1.0, 0.0]])
-        >>> minimize_along(residual, linear, torch.zeros(1, 2), torch.tensor([-2.0]))
+        >>> one = torch.ones(1)
+        >>> minimize_along(-2 * one, one, 0 * one, 0 * one)
         tensor([2.])
     """
-    q = inner((linear,), (linear,)) + 2 * inner((residual,), (quadratic,))
-    c = inner((linear,), (quadratic,))
-    d = inner((quadratic,), (quadratic,))
     b = slope.clamp(max=-torch.finfo(slope.dtype).tiny)
     # The derivative is b + q t + 3c t² + 2d t³ with b < 0. In u = 1/t its leading coefficient b cannot vanish.
     candidates = cubic_roots(q / b, 3 * c / b, 2 * d / b)

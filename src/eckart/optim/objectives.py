@@ -5,16 +5,22 @@ of the objective. Both kinds have the same methods, so each solver is written on
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from eckart.linalg.entries import Entries
+from eckart.linalg.operators import Dense, Operator
+from eckart.optim.line_search import inner
 
 
 class Objective(Protocol):
-    """The entries seen of a stack of J targets of shape ``(m, n)``."""
+    """The entries seen of a stack of J targets of shape ``(m, n)``.
+
+    What :meth:`sight` returns is the objective's own business: solvers hand it back to :meth:`squares`,
+    :meth:`gradients` and :meth:`along`.
+    """
 
     norms: Tensor
     """Frobenius norm of the entries seen, shape ``(J,)``."""
@@ -22,14 +28,25 @@ class Objective(Protocol):
     ridge: float
     """Damping of the least-squares steps that a solver starts with. It keeps rows with few entries small."""
 
-    def residual(self, left: Tensor, right: Tensor) -> Tensor:
-        """``left @ right - target`` on the entries seen, of one shape ``(J, …)`` for one objective."""
+    def residual(self, left: Tensor, right: Tensor) -> Any:
+        """``left @ right - target`` on the entries seen."""
 
-    def product(self, left: Tensor, right: Tensor) -> Tensor:
-        """``left @ right`` on the entries seen, in the shape of the residual."""
+    def sight(self, left: Tensor, right: Tensor) -> Any:
+        """What a step asks of the residual, which is formed only where that takes less time than products do."""
 
-    def gradients(self, residual: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    def squares(self, residual: Any) -> Tensor:
+        """``‖residual‖²``, shape ``(J,)``; of a residual that was not formed, to rounding of ``‖target‖²``."""
+
+    def loss(self, left: Tensor, right: Tensor) -> Tensor:
+        """``½ ‖residual‖²``, shape ``(J,)``, which can be differentiated."""
+
+    def gradients(self, residual: Any, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients of ``½ ‖residual‖²`` with respect to ``left (J, m, k)`` and ``right (J, k, n)``."""
+
+    def along(
+        self, residual: Any, left: Tensor, right: Tensor, direction: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The second to fourth coefficient of the loss along a direction, as ``minimize_along`` takes them."""
 
     def best_left(self, right: Tensor, damping: float = 0.0) -> Tensor:
         """The left factor with the least residual for a right one, shape ``(J, m, k)``."""
@@ -41,7 +58,50 @@ class Objective(Protocol):
         """Row, column and value of each entry seen of one member, in row-major order."""
 
 
-class KnownTarget:
+class _Stored:
+    """What objectives have in common whose residual is a tensor."""
+
+    def residual(self, left: Tensor, right: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def product(self, left: Tensor, right: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def sight(self, left: Tensor, right: Tensor) -> Any:
+        """The residual itself."""
+        return self.residual(left, right)
+
+    def squares(self, residual: Any) -> Tensor:
+        """The sum over the entries of the residual."""
+        return inner((residual,), (residual,))
+
+    def loss(self, left: Tensor, right: Tensor) -> Tensor:
+        """Half of the sum over the entries of the residual."""
+        return self.residual(left, right).flatten(1).square().sum(1) / 2
+
+    def along(
+        self, residual: Tensor, left: Tensor, right: Tensor, direction: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """From the entries of the residual, which are quadratic in the step."""
+        linear = self.product(direction[0], right) + self.product(left, direction[1])
+        quadratic = self.product(*direction)
+        second = inner((linear,), (linear,)) + 2 * inner((residual,), (quadratic,))
+        return second, inner((linear,), (quadratic,)), inner((quadratic,), (quadratic,))
+
+
+class _Products(NamedTuple):
+    """What is known of a residual that was not formed: its squared norm and both gradients."""
+
+    squares: Tensor
+    left: Tensor
+    right: Tensor
+
+
+# Of a target with a shorter side above this, an array of its size costs more than the products of a step.
+_FORMED = 64
+
+
+class KnownTarget(_Stored):
     """Every entry of the targets.
 
     Args:
@@ -60,6 +120,7 @@ class KnownTarget:
     def __init__(self, target: Tensor) -> None:
         self.target = target
         self.norms = torch.linalg.matrix_norm(target)
+        self._seen: tuple[tuple[int, ...], _Products, tuple[Tensor, Tensor]] | None = None
 
     def residual(self, left: Tensor, right: Tensor) -> Tensor:
         """``left @ right - target``, shape ``(J, m, n)``."""
@@ -69,9 +130,57 @@ class KnownTarget:
         """``left @ right``, shape ``(J, m, n)``."""
         return left @ right
 
-    def gradients(self, residual: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    def sight(self, left: Tensor, right: Tensor) -> Any:
+        """The residual, or both gradients where the target is so large that they take less time without it.
+
+        They are ``left (right rightᵀ) - target rightᵀ`` and ``(leftᵀ left) right - leftᵀ target``, to the rounding of
+        the products with a residual that is formed.
+        """
+        if min(self.target.shape[1:]) <= max(_FORMED, 4 * left.shape[2]):
+            return self.residual(left, right)
+        # A certificate and the step after it look at the same factors.
+        known = id(left), left._version, id(right), right._version
+        if self._seen is not None and self._seen[0] == known:
+            return self._seen[1]
+        left_gram, right_gram = left.mT @ left, right @ right.mT
+        by_left = torch.baddbmm(_times(self.target, right), left, right_gram, beta=-1)
+        by_right = torch.baddbmm(left.mT @ self.target, left_gram, right, beta=-1)
+        explained = (left_gram * right_gram).sum((1, 2)) - 2 * (left * by_left).sum((1, 2))
+        found = _Products((self.norms.square() - explained).clamp(min=0), by_left, by_right)
+        self._seen = known, found, (left, right)
+        return found
+
+    def squares(self, residual: Any) -> Tensor:
+        """The sum over the entries of the residual, or the difference of two norms."""
+        return residual.squares if isinstance(residual, _Products) else super().squares(residual)
+
+    def gradients(self, residual: Any, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         """``residual rightᵀ`` and ``leftᵀ residual``."""
-        return residual @ right.mT, left.mT @ residual
+        if isinstance(residual, _Products):
+            return residual.left, residual.right
+        return _times(residual, right), left.mT @ residual
+
+    def along(
+        self, residual: Any, left: Tensor, right: Tensor, direction: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """From Gram matrices of the factors and the direction, and one product with the residual or the target."""
+        # With a = d₁ right, b = left d₂ and c = d₁ d₂ the product moves by t (a + b) + t² c; no m × n array is formed.
+        rank = left.shape[2]
+        lefts, rights = torch.cat([left, direction[0]], 2), torch.cat([right, direction[1]], 1)
+        by_left, by_right = lefts.mT @ lefts, rights @ rights.mT
+        old, new = slice(None, rank), slice(rank, None)
+        linear = (by_left[:, new, new] * by_right[:, old, old] + by_left[:, old, old] * by_right[:, new, new]).sum(
+            (1, 2)
+        )
+        linear = linear + 2 * (by_left[:, new, old] * by_right[:, old, new]).sum((1, 2))
+        held = self.target if (apart := isinstance(residual, _Products)) else residual
+        beyond = (direction[0] * _times(held, direction[1])).sum((1, 2))
+        if apart:
+            beyond = (by_left[:, old, new] * by_right[:, old, new]).sum((1, 2)) - beyond
+        third = (by_left[:, new, new] * by_right[:, old, new] + by_left[:, old, new] * by_right[:, new, new]).sum(
+            (1, 2)
+        )
+        return linear + 2 * beyond, third, (by_left[:, new, new] * by_right[:, new, new]).sum((1, 2))
 
     def best_left(self, right: Tensor, damping: float = 0.0) -> Tensor:
         """``target rightᵀ (right rightᵀ)⁻¹``."""
@@ -86,6 +195,15 @@ class KnownTarget:
         rows, cols = self.target.shape[1:]
         place = torch.arange(rows * cols, device=self.target.device)
         return place // cols, place % cols, self.target[member].flatten()
+
+    def operator(self, member: int) -> Operator:
+        """The target of one member."""
+        return Dense(self.target[member])
+
+
+def _times(matrix: Tensor, right: Tensor) -> Tensor:
+    # matrix @ right.mT takes up to seven times as long, depending on the layout of the matrix.
+    return (right @ matrix.mT).mT
 
 
 class _Pattern(NamedTuple):
@@ -105,7 +223,7 @@ def _starts(place: Tensor, count: int) -> Tensor:
     return torch.nn.functional.pad(torch.bincount(place, minlength=count).cumsum(0), (1, 0))
 
 
-class ObservedEntries:
+class ObservedEntries(_Stored):
     """The observed entries of the targets; no step with them needs a dense ``m × n`` array.
 
     Members of a stack may observe different entries, and different numbers of them: shorter lists are padded with

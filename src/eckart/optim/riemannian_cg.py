@@ -73,7 +73,7 @@ class RiemannianCG(PairSolver):
         memory["steps"] = memory.get("steps", 0) + 1
         if memory["steps"] <= self.defaults["warm_up"]:
             return self._least_squares(self.objective.ridge)
-        residual = self.objective.residual(left, right)
+        residual = self.objective.sight(left, right)
         gradient, natural = scaled_gradient(self.objective, residual, left, right, self.defaults["damping"])
         slope = inner(gradient, natural)
         rho = slope.clamp(min=0).sqrt()
@@ -89,13 +89,13 @@ class RiemannianCG(PairSolver):
                 torch.where(descends, conjugate[0], direction[0]),
                 torch.where(descends, conjugate[1], direction[1]),
             )
-        linear = self.objective.product(direction[0], right) + self.objective.product(left, direction[1])
-        length = minimize_along(residual, linear, self.objective.product(*direction), inner(direction, gradient))
+        coefficients = self.objective.along(residual, left, right, direction)
+        length = minimize_along(inner(direction, gradient), *coefficients)
         length = torch.where(self.active, length, 0)
         left += _scale(length, direction[0])
         right += _scale(length, direction[1])
         memory.update(gradient=gradient, slope=slope, direction=direction)
-        return inner((residual,), (residual,))
+        return self.objective.squares(residual)
 
 
 def _add(direction: tuple[Tensor, Tensor], factor: Tensor, other: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

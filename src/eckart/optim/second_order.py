@@ -4,10 +4,11 @@ import torch
 from torch import Tensor
 
 from eckart.linalg.krylov import block_lanczos
-from eckart.linalg.operators import Dense, Residual
+from eckart.linalg.operators import Dense, Operator, Residual
 from eckart.linalg.random import stream
 from eckart.linalg.svd import factor_singular_values
 from eckart.optim.objectives import KnownTarget
+from eckart.optim.products import KnownOperator
 
 # Up to this smaller side a dense decomposition takes less time than iteration.
 _DENSE_SIDE = 64
@@ -17,7 +18,7 @@ _ITERATIONS = 40
 
 @torch.no_grad()
 def leave_saddles(
-    objective: KnownTarget,
+    objective: KnownTarget | KnownOperator,
     left: Tensor,
     right: Tensor,
     ranks: list[int],
@@ -66,15 +67,15 @@ def leave_saddles(
     moved = torch.zeros_like(members)
     for member in members.nonzero()[:, 0].tolist():
         rank = ranks[member]
-        target, own_left, own_right = objective.target[member], left[member, :, :rank], right[member, :rank]
+        target, own_left, own_right = objective.operator(member), left[member, :, :rank], right[member, :rank]
         if rank == min(target.shape) or not (own_left.isfinite().all() and own_right.isfinite().all()):
             continue
         smallest = factor_singular_values(own_left, own_right)[rank - 1]
-        margin = max(tolerance, 16 * torch.finfo(target.dtype).eps) * objective.norms[member]
+        margin = max(tolerance, 16 * torch.finfo(left.dtype).eps) * objective.norms[member]
         largest, directions = _leading(target, own_left, own_right, float(smallest + margin), float(margin))
         if always or largest > smallest + margin:
             basis = torch.linalg.qr(torch.cat([own_left, directions], dim=1)).Q
-            u, s, vh = torch.linalg.svd(basis.mT @ target, full_matrices=False)
+            u, s, vh = torch.linalg.svd(target.transpose_images(basis.mT[None])[0], full_matrices=False)
             root = s[:rank].sqrt()
             left[member, :, :rank] = basis @ (u[:, :rank] * root)
             right[member, :rank] = root[:, None] * vh[:rank]
@@ -82,11 +83,13 @@ def leave_saddles(
     return moved
 
 
-def _leading(target: Tensor, left: Tensor, right: Tensor, enough: float, error: float) -> tuple[Tensor, Tensor]:
+def _leading(target: Operator, left: Tensor, right: Tensor, enough: float, error: float) -> tuple[Tensor, Tensor]:
     """Largest singular value of the residual, and up to four leading left directions of it."""
     count = min(_WIDTH, min(target.shape) - left.shape[1])
-    if min(target.shape) <= _DENSE_SIDE:
-        u, s, _ = torch.linalg.svd(target - left @ right, full_matrices=False)
+    # Iteration needs a block of vectors twice within the short side.
+    if min(target.shape) <= (_DENSE_SIDE if isinstance(target, Dense) else 2 * _WIDTH):
+        matrix = target.matrix[0] if isinstance(target, Dense) else target.dense()[0].to(left)
+        u, s, _ = torch.linalg.svd(matrix - left @ right, full_matrices=False)
         return s[0], u[:, :count]
 
     def converged(s: Tensor, residuals: Tensor) -> bool:
@@ -94,6 +97,6 @@ def _leading(target: Tensor, left: Tensor, right: Tensor, enough: float, error: 
         bound = torch.minimum(residuals[0], 10 * (residuals.square().cumsum(0)[:-1] / gap).min())
         return bool(s[0] > enough or bound <= error)
 
-    residual = Residual(Dense(target), left, right)
-    u, s, _, _ = block_lanczos(residual, _WIDTH, stream(0, "saddle"), converged, _ITERATIONS, like=target)
+    residual = Residual(target, left, right)
+    u, s, _, _ = block_lanczos(residual, _WIDTH, stream(0, "saddle"), converged, _ITERATIONS, like=left)
     return s[0], u[:, :count]

@@ -119,6 +119,11 @@ def _train(stack: Stack, outcome: Outcome) -> list[dict[str, Any]]:
     return [result for result in outcome.results if result is not None]
 
 
+def build(stack: Stack) -> Method:
+    """Make the data of a stack whose ranks are known, and its method, ready to be trained."""
+    return _method(stack, _data(stack))
+
+
 def _of_net(
     method: Method, trainer: Trainer, data: MatrixData | RatingsData
 ) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, str]]:

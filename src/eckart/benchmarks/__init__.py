@@ -1,0 +1,1 @@
+"""What eckart costs beside what people use for the same task, measured in one run."""

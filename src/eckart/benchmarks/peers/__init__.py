@@ -1,0 +1,1 @@
+"""What people use in place of eckart, as a careful user writes it."""

@@ -1,0 +1,62 @@
+"""Plots of how costs grow: a line for each contender."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from eckart.benchmarks.case import Point
+from eckart.benchmarks.record import Record
+from eckart.results.style import BLACK, BLUE, GRAY, GREEN, ORANGE, PURPLE, STYLE, VERMILLION, label_decades, save
+
+_COLORS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, BLACK, GRAY)
+
+
+def draw(folder: Path, records: Iterable[Record]) -> dict[str, str]:
+    """Draw a picture for each plot that records are points of.
+
+    Args:
+        folder: Where ``images/`` is.
+        records: All that was measured.
+
+    Returns:
+        What there is to see, by the path of the picture from the folder.
+    """
+    plots: dict[str, list[Record]] = {}
+    for record in records:
+        if record.point is not None:
+            plots.setdefault(record.point.plot, []).append(record)
+    drawn = {}
+    for name, found in plots.items():
+        path = save(_figure(found), folder / "images" / f"benchmark_{name}.png")
+        drawn[path.relative_to(folder).as_posix()] = _point(found[0]).title
+    return drawn
+
+
+@matplotlib.rc_context(STYLE)
+def _figure(records: list[Record]) -> Figure:
+    figure = Figure(figsize=(5.6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for (name, points), color in zip(_series(records).items(), _COLORS * 3, strict=False):
+        axes.plot(list(points), list(points.values()), marker="o", markersize=4, linewidth=1.6, color=color, label=name)
+    axes.set(xscale="log", yscale="log", xlabel=_point(records[0]).label, ylabel="seconds")
+    label_decades(axes.xaxis)
+    axes.legend(fontsize=8)
+    figure.suptitle(_point(records[0]).title, x=0.012, ha="left", fontsize=11)
+    return figure
+
+
+def _series(records: Iterable[Record]) -> Mapping[str, Mapping[float, float]]:
+    """Seconds by x, for each contender, ours first."""
+    found: dict[str, dict[float, float]] = {}
+    for record in sorted(records, key=lambda record: _point(record).x):
+        for line in record.lines:
+            if line.seconds:
+                found.setdefault(line.name, {})[_point(record).x] = line.median
+    return found
+
+
+def _point(record: Record) -> Point:
+    assert record.point is not None
+    return record.point
