@@ -47,7 +47,7 @@ def _ours(epochs: int) -> Prepared:
         found = run(JUDGED)
         return _difference(found.left[0].numpy(), found.right[0].mT.numpy())
 
-    return Prepared(lambda: run(epochs), score)
+    return Prepared(lambda: run(epochs), score, warm_up=lambda: run(1))
 
 
 def _loop(name: str, kind: str, part: int, epochs: int) -> Contender:

@@ -88,7 +88,13 @@ def _ours(name: str, ranks: Sequence[int], seeds: int, vectors: int) -> Contende
         def task() -> Any:
             return trained(torch.from_numpy(matrices), every, numbers, **options).factors()
 
-        return Prepared(task, lambda factors: _mean(matrices, _products(factors), every))
+        # What is compiled at the first call is of a short training here.
+        short = {**options, "max_steps": 20}
+        return Prepared(
+            task,
+            lambda factors: _mean(matrices, _products(factors), every),
+            warm_up=lambda: trained(torch.from_numpy(matrices), every, numbers, **short),
+        )
 
     return Contender(name, prepare)
 
