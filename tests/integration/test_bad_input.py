@@ -71,7 +71,7 @@ ARGUMENTS = [
     (["optimizer=none"], "method=bottleneck needs an optimizer. Found optimizer=none."),
     (["method=svd", "optimizer=adam"], "optimizer=none. Found optimizer=adam."),
     (["method=svd", "data.observed=0.5"], "such as method=completion. Found data.observed=0.5 with method=svd."),
-    (["method=svd", "method.solver=magic", *SMALL, "rank=2"], "exact, gram, randomized. Found 'magic'."),
+    (["method=svd", "method.solver=magic", *SMALL, "rank=2"], "auto, exact, gram, randomized. Found 'magic'."),
     (["method=completion", "data.observed=2", *SMALL, "rank=2"], "a fraction in (0, 1], or a mask file. Found 2."),
     (["method=classifier", "data=photo"], "data=mnist, data=fashion_mnist or data=digits. Found data=photo."),
     (["method=classifier", "data=digits", "optimizer=riemannian_cg"], "Found RiemannianCG."),

@@ -10,9 +10,10 @@ import torch
 from matrices import gaussian
 from torch import Tensor
 
+from eckart.linalg.gram import gram_svd
 from eckart.linalg.krylov import randomized_svd
 from eckart.linalg.norms import residual_norms
-from eckart.linalg.svd import balance, factor_singular_values, gram_svd, singular_values, truncated_svd
+from eckart.linalg.svd import balance, factor_singular_values, singular_values, truncated_svd
 from eckart.optim.objectives import solve_damped
 
 # Sizes of members that end inside a vector of the processor, so that the next one starts there.

@@ -706,7 +706,7 @@ def test_solver_needs_probes_that_stay() -> None:
 
 
 def test_unknown_solver_of_the_svd_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^solver must be one of: exact, gram, randomized\. Found 'fast'\.$"):
+    with pytest.raises(ValueError, match=r"^solver must be one of: auto, exact, gram, randomized\. Found 'fast'\.$"):
         make(SVD, gaussian(1, 3, 3), ranks=[1], seeds=[0], solver="fast")
 
 

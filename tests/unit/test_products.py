@@ -74,7 +74,9 @@ def test_the_loss_has_the_gradients_that_the_entries_give() -> None:
     known = KnownOperator(KINDS["sparse"](MATRIX), SQUARES, UNIT)
     found = []
     for objective in (known, KnownTarget(MATRIX[None])):
-        pair = [part.clone().requires_grad_() for part in (gaussian(14, 3, seed=2)[None], gaussian(3, 11, seed=3)[None])]
+        pair = [
+            part.clone().requires_grad_() for part in (gaussian(14, 3, seed=2)[None], gaussian(3, 11, seed=3)[None])
+        ]
         loss = objective.loss(*pair)  # type: ignore[attr-defined]
         (3 * loss.sum()).backward()
         found.append((loss.detach(), *(part.grad for part in pair)))
@@ -156,7 +158,9 @@ def test_a_saddle_is_left_by_products(kind: str, sizes: tuple[int, int]) -> None
     moved = leave_saddles(known, left, right, [2], torch.tensor([True]), tolerance=1e-9)
     assert moved.all()
     # Iterated until there is a better direction, which need not be the best.
-    assert float(known.squares(known.residual(left, right))) == pytest.approx(float(values[2:].square().sum()), rel=1e-4)
+    assert float(known.squares(known.residual(left, right))) == pytest.approx(
+        float(values[2:].square().sum()), rel=1e-4
+    )
     left, right = torch.zeros_like(left), torch.zeros_like(right)
     for place in (0, 1):
         left[0, place, place] = right[0, place, place] = values[place].sqrt()

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from matrices import gaussian, with_spectrum
 from torch import Tensor
 
-from eckart.linalg.svd import balance, factor_singular_values, gram_svd, singular_values, truncated_svd
+from eckart.linalg.gram import gram_svd
+from eckart.linalg.svd import balance, factor_singular_values, singular_values, truncated_svd
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -132,7 +133,7 @@ def test_gram_svd_decomposes_the_smaller_gram_matrix(shape: tuple[int, ...], mon
 
     monkeypatch.setattr(torch.linalg, "eigh", watched)
     gram_svd(gaussian(*shape), 3)
-    assert decomposed == [(6, 6)]
+    assert set(decomposed) == {(6, 6)}
 
 
 def test_spectrum_of_a_long_matrix_is_reduced_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from eckart.linalg.gram_lanczos import gram_lanczos
 from eckart.linalg.operators import Dense, Operator
 from eckart.linalg.random import stream
 from eckart.linalg.ranks import check_rank
@@ -27,8 +28,10 @@ def randomized_svd(
     ``A v_i = s_i u_i`` and orthonormality hold to roundoff. So each ``s_i`` is within ``tolerance * s_1`` of a singular
     value, and the approximation is as good as :func:`eckart.linalg.svd.truncated_svd` also for a spectrum that decays
     slowly, where a fixed number of power iterations is inaccurate. A singular value may occur up to
-    ``rank + oversampling`` times, and may be zero. The basis is restarted with its best triplets and has at most
-    ``8 * (rank + oversampling)`` vectors. The result depends only on the matrix and the seed.
+    ``rank + oversampling`` times, and may be zero. The result depends only on the matrix and the seed.
+
+    It iterates with ``AᵀA`` on the shorter side of A, without a vector of the longer one; where a wanted singular value
+    is so small that its square is lost in rounding, with A and its transpose (:func:`block_lanczos`).
 
     Args:
         matrix: Real floating point, shape ``(..., m, n)``; the members of a batch are processed one at a time.
@@ -80,10 +83,23 @@ def randomized_svd(
     return u, s, vh
 
 
+def accurate(values: Tensor, tolerance: float) -> bool:
+    """Whether residuals of ``tolerance * s_1`` can be told from the rounding of ``AᵀA``, from its eigenvalues.
+
+    Example:
+        >>> accurate(torch.tensor([1.0, 1e-4]).double(), 1e-10), accurate(torch.tensor([1.0, 1e-12]).double(), 1e-10)
+        (True, False)
+    """
+    return bool(tolerance * (values[0] * values[-1]).sqrt() >= 20 * torch.finfo(values.dtype).eps * values[0])
+
+
 def _leading(
     operator: Operator, rank: int, width: int, seed: int, tolerance: float, max_iterations: int, *, like: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     tolerance = max(tolerance, 16 * torch.finfo(like.dtype).eps)
+    found = _from_gram(operator, rank, width, seed, tolerance, max_iterations, like)
+    if found is not None:
+        return found
 
     def converged(s: Tensor, residuals: Tensor) -> bool:
         return bool(residuals[:rank].max() <= tolerance * s[0])
@@ -91,15 +107,61 @@ def _leading(
     u, s, v, done = block_lanczos(operator, width, stream(seed, "sketch"), converged, max_iterations, like=like)
     u, s, v = u[:, :rank], s[:rank], v[:, :rank]
     if not done:
-        images = operator.transpose_images(u.mT[None])[0].mT
-        certificate = torch.linalg.vector_norm(images - v * s, dim=0).max() / s[0]
-        warnings.warn(
-            f"The relative residual must fall to {tolerance:.1e} within max_iterations = {max_iterations}. "
-            f"Found {certificate.item():.1e}.",
-            RuntimeWarning,
-            stacklevel=3,
-        )
+        _warn(operator, u, s, v, tolerance, max_iterations)
     return u, s, v.mT
+
+
+def _from_gram(
+    operator: Operator, rank: int, width: int, seed: int, tolerance: float, max_iterations: int, like: Tensor
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """The triplets from an iteration with ``AᵀA`` on the shorter side; None where that is not accurate enough."""
+    rows, cols = operator.shape
+    flat = rows < cols
+
+    def product(x: Tensor) -> Tensor:
+        if flat:
+            return operator.images(operator.transpose_images(x[None]))[0]
+        return operator.transpose_images(operator.images(x[None]))[0]
+
+    def converged(values: Tensor, residuals: Tensor) -> bool:
+        return bool((residuals[:rank] <= tolerance * (values[:rank] * values[0]).sqrt()).all())
+
+    def hopeless(steps: int, values: Tensor, residuals: Tensor) -> bool:
+        return not accurate(values[:rank], tolerance)
+
+    found = gram_lanczos(
+        product,
+        min(rows, cols),
+        rank,
+        width,
+        converged=converged,
+        generator=stream(seed, "sketch"),
+        like=like,
+        max_steps=max_iterations,
+        hopeless=hopeless,
+    )
+    if not accurate(found.values[:rank], tolerance):
+        return None
+    short = found.vectors[:rank]
+    images = (operator.transpose_images(short[None]) if flat else operator.images(short[None]))[0].mT
+    basis, triangle = torch.linalg.qr(images)
+    p, s, qh = torch.linalg.svd(triangle)
+    long, short = basis @ p, (qh @ short).mT
+    u, v = (short, long) if flat else (long, short)
+    if not found.done:
+        _warn(operator, u, s, v, tolerance, max_iterations)
+    return u, s, v.mT
+
+
+def _warn(operator: Operator, u: Tensor, s: Tensor, v: Tensor, tolerance: float, max_iterations: int) -> None:
+    images, back = operator.transpose_images(u.mT[None])[0].mT, operator.images(v.mT[None])[0].mT
+    norms = [torch.linalg.vector_norm(part, dim=0).max() for part in (images - v * s, back - u * s)]
+    warnings.warn(
+        f"The relative residual must fall to {tolerance:.1e} within max_iterations = {max_iterations}. "
+        f"Found {(max(norms) / s[0]).item():.1e}.",
+        RuntimeWarning,
+        stacklevel=4,
+    )
 
 
 def block_lanczos(

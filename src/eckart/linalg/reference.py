@@ -1,15 +1,17 @@
 """The targets, their norms and their optimum: the reference of every error. Training has no access to it."""
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from eckart.linalg.certificates import FAILURE, Certificate, certify
 from eckart.linalg.checks import require_nonzero
 from eckart.linalg.entries import Entries
-from eckart.linalg.krylov import block_lanczos
+from eckart.linalg.leading import can_iterate, certified, leading, upright
 from eckart.linalg.norms import residual_norms
-from eckart.linalg.operators import Dense, Member, Operator, Residual
+from eckart.linalg.operators import Dense, Member, Operator, Residual, Stacked
 from eckart.linalg.optimality import errors_of, optimum
 from eckart.linalg.random import stream
 from eckart.linalg.ranks import check_rank
@@ -19,17 +21,20 @@ from eckart.linalg.svd import singular_values
 EXACT_ENTRIES = 4_000_000
 # Number of fresh probes that estimate the errors for a larger target.
 PROBES = 100
-# Vectors of the iterated block beyond those that are asked for.
-_OVERSAMPLING = 8
+# Longer sides times the square of shorter ones, and shorter ones, up to which stored targets are decomposed.
+_EXACT_WORK, _EXACT_SIDE = 10**10, 1024
+CERTIFIED = f"exact, against an optimum within bounds that are wrong with a probability of {FAILURE:.0e}"
 
 
 class Reference:
     """A stack of targets, their norms and their optimum, to measure the errors of approximations.
 
     The errors are exact if the target is stored entry by entry, has at most 4,000,000 entries, or has a side too short
-    to be iterated whose unit vectors have images. Otherwise they are estimated from fresh Gaussian probes x: the mean
-    of ``‖(A - W) x‖²`` is ``‖A - W‖²`` in the Frobenius norm. The 2-norm and the optimum are then iterated if the
-    operator has a transpose, and NaN if it has none.
+    to be iterated whose unit vectors have images. Where the SVD of a stored target would take long (a shorter side
+    above 1024, and more than 10¹⁰ for the longer side times the square of the shorter one), and for a sparse one, the
+    optimum is iterated, and known within proven bounds: :mod:`eckart.linalg.certificates`. The errors of other targets
+    are estimated from fresh Gaussian probes x: the mean of ``‖(A - W) x‖²`` is ``‖A - W‖²`` in the Frobenius norm. The
+    2-norm and the optimum are then iterated if the operator has a transpose, and NaN if it has none.
 
     Args:
         operator: The targets.
@@ -40,7 +45,9 @@ class Reference:
         spectrum: All singular values, shape ``(J, min(m, n))``, float64; None if they are not known.
         norms: 2-norm and Frobenius norm, each of shape ``(J,)``.
         optimum: Relative errors of the best approximation, each of shape ``(J,)``.
-        how: Description of how the errors are measured: ``exact`` or ``estimated from 100 fresh probes``.
+        certificates: Bounds on the optimum of each member; None where it is exact, or not known.
+        how: Description of how the errors are measured: ``exact``, which may be against an optimum within bounds, or
+            ``estimated from 100 fresh probes``.
 
     Raises:
         ValueError: If a rank does not fit the shape, a target is all zero, or its norm is so large or small that its
@@ -63,23 +70,30 @@ class Reference:
         self.matrix: Tensor | None = None
         self.spectrum: Tensor | None = None
         self.how = "exact"
-        if isinstance(operator, Dense) or _is_small(operator, max(self.ranks)):
-            self.matrix = operator.dense()
-            if not self.matrix.isfinite().all():
-                raise ValueError("The target must be finite. Found NaN or infinite entries.")
-            self.spectrum = singular_values(self.matrix)
-            self.norms = self.spectrum[:, 0], torch.linalg.vector_norm(self.spectrum, dim=-1)
-            _require_scale(self.norms[0], limit)
-            self.optimum = optimum(self.spectrum, torch.tensor(self.ranks))
-        else:
+        self.certificates: list[Certificate] | None = None
+        # What the leading vectors leave of a target, where the optimum is small.
+        self._left: list[float] = [torch.nan] * self.stack
+        self._squares: Tensor | None = None
+        if not (isinstance(operator, Dense) or _is_small(operator, max(self.ranks))):
             self.how = f"estimated from {PROBES} fresh probes"
             self._estimate(limit)
+            return
+        self.matrix = operator.dense()
+        if not self.matrix.isfinite().all():
+            raise ValueError("The target must be finite. Found NaN or infinite entries.")
+        if isinstance(operator, Dense) and self._certify(self.matrix, limit):
+            return
+        self.spectrum = singular_values(self.matrix)
+        self.norms = self.spectrum[:, 0], torch.linalg.vector_norm(self.spectrum, dim=-1)
+        _require_scale(self.norms[0], limit)
+        self.optimum = optimum(self.spectrum, torch.tensor(self.ranks))
 
     def to(self, device: torch.device) -> None:
         """Move the targets to a device, if it has float64."""
-        if device.type == "mps" or self.matrix is None or self.spectrum is None:
+        if device.type == "mps" or self.matrix is None:
             return
-        self.matrix, self.spectrum = self.matrix.to(device), self.spectrum.to(device)
+        self.matrix = self.matrix.to(device)
+        self.spectrum = None if self.spectrum is None else self.spectrum.to(device)
         self.norms = self.norms[0].to(device), self.norms[1].to(device)
         self.optimum = self.optimum[0].to(device), self.optimum[1].to(device)
         self.observed = None if self.observed is None else self.observed.to(device)
@@ -106,31 +120,101 @@ class Reference:
                 errors[name] = torch.linalg.matrix_norm(residual * part) / norm
         return errors
 
+    def bounds(self, member: int, left: Tensor, right: Tensor, errors: dict[str, float]) -> dict[str, list[float]]:
+        """Proven bounds ``[low, high]`` of the optimum of a member and of the excess over it, in both norms.
+
+        Args:
+            member: Its place.
+            left: Shape ``(m, k)``.
+            right: Shape ``(k, n)``.
+            errors: Of the member, as of :meth:`errors`.
+
+        Returns:
+            ``optimum_2norm_bounds`` and so on; empty where the optimum is exact, or its bounds are not known.
+        """
+        if self.certificates is None:
+            return {}
+        bounds, norm = self.certificates[member], float(self.norms[1][member])
+        known = self._left[member]
+        two_norm, frobenius = bounds.optimum(norm, None if math.isnan(known) else known)
+        device = self.norms[0].device
+        factors = left.to(device).double(), right.to(device).double()
+        stored = self.operator if self.matrix is None else Dense(self.matrix)
+        residual = upright(Residual(Member(stored, member), *factors))
+        _, vectors = leading(residual, 1, factors[0])
+        error = certify(residual, vectors, 1).largest
+        error = error[0] / bounds.largest[1], error[1] / bounds.largest[0]
+        found = {"optimum_2norm_bounds": two_norm, "optimum_frobenius_bounds": frobenius}
+        found["excess_2norm_bounds"] = error[0] - two_norm[1], error[1] - two_norm[0]
+        exact = errors["relative_frobenius"]
+        found["excess_frobenius_bounds"] = exact - frobenius[1], exact - frobenius[0]
+        return {name: list(pair) for name, pair in found.items()}
+
+    def _certify(self, matrix: Tensor, limit: float) -> bool:
+        """Bounds in place of the spectra, where those would take long; whether it was done."""
+        rows, cols = self.shape
+        if min(self.shape) <= _EXACT_SIDE or rows * cols * min(self.shape) <= _EXACT_WORK:
+            return False
+        frobenius = torch.linalg.vector_norm(matrix, dim=(1, 2))
+        _require_scale(frobenius, limit)
+        if max(self.ranks) == min(self.shape):
+            return False
+        found = [certified(member, rank) for member, rank in zip(matrix, self.ranks, strict=True)]
+        self.certificates, self._left = [bounds for bounds, _ in found], [left for _, left in found]
+        self.how = CERTIFIED
+        self._take(frobenius)
+        return True
+
+    def _take(self, frobenius: Tensor) -> None:
+        """Norms and optimum from the bounds: what the Ritz vectors attain."""
+        assert self.certificates is not None
+        ends = zip(self.certificates, self._left, frobenius.tolist(), strict=True)
+        pairs = [bounds.optimum(norm, None if math.isnan(left) else left) for bounds, left, norm in ends]
+        largest = torch.tensor([bounds.largest[0] for bounds in self.certificates]).to(frobenius)
+        self.norms = largest, frobenius
+        two_norm = torch.tensor([pair[0][0] for pair in pairs]).to(frobenius)
+        self.optimum = two_norm, torch.tensor([pair[1][1] for pair in pairs]).to(frobenius)
+
     def _estimate(self, limit: float) -> None:
+        if self.operator.has_transpose() and _has_entries(self.operator):
+            self._squares = self.operator.squares()
+            frobenius = self._squares.sqrt()
+            _require_scale(frobenius, limit)
+            self.certificates = []
+            for member, rank in enumerate(self.ranks):
+                tall = upright(Member(self.operator, member))
+                _, vectors = leading(tall, rank + 1, frobenius)
+                self.certificates.append(certify(tall, vectors, rank))
+            self.how = CERTIFIED
+            self._take(frobenius)
+            return
         x = self._probes()
         images = self.operator.images(x)
         frobenius = images.square().mean(1).sum(1).sqrt()
         self._x, self._images = x, images
         zero = frobenius.new_zeros(self.stack, self.shape[0], 0), frobenius.new_zeros(self.stack, 0, self.shape[1])
-        leading = self._leading(*zero, count=max(self.ranks) + 1)
-        if leading is None:
+        values = self._leading(*zero, count=max(self.ranks) + 1)
+        if values is None:
             unknown = torch.full_like(frobenius, torch.nan)
             self.norms, self.optimum = (unknown, frobenius), (unknown, unknown)
             _require_scale(frobenius, limit)
             return
-        _require_scale(leading[:, 0], limit)
+        _require_scale(values[:, 0], limit)
         # The estimate of the whole norm must not be smaller than the part that is known.
-        squares = torch.maximum(frobenius.square(), leading.square().sum(1))
+        squares = torch.maximum(frobenius.square(), values.square().sum(1))
         index = torch.tensor(self.ranks)[:, None]
-        kept = leading.square().cumsum(1).gather(1, index - 1)[:, 0]
-        self.norms = leading[:, 0], squares.sqrt()
-        self.optimum = leading.gather(1, index)[:, 0] / leading[:, 0], (1 - kept / squares).clamp(min=0).sqrt()
+        kept = values.square().cumsum(1).gather(1, index - 1)[:, 0]
+        self.norms = values[:, 0], squares.sqrt()
+        self.optimum = values.gather(1, index)[:, 0] / values[:, 0], (1 - kept / squares).clamp(min=0).sqrt()
 
     def _estimated(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-        residual = self._images - (self._x @ right.mT) @ left.mT
-        leading = self._leading(left, right, count=1)
-        frobenius = residual.square().mean(1).sum(1).sqrt()
-        return torch.full_like(frobenius, torch.nan) if leading is None else leading[:, 0], frobenius
+        values = self._leading(left, right, count=1)
+        if self._squares is not None:
+            frobenius = self.operator.residual_products(left, right, self._squares)[0].sqrt()
+        else:
+            residual = self._images - (self._x @ right.mT) @ left.mT
+            frobenius = residual.square().mean(1).sum(1).sqrt()
+        return torch.full_like(frobenius, torch.nan) if values is None else values[:, 0], frobenius
 
     def _probes(self) -> Tensor:
         drawn = torch.randn(PROBES, self.shape[1], generator=stream(0, "measuring"), dtype=torch.float64)
@@ -140,17 +224,10 @@ class Reference:
         """Leading singular values of the residual, to six digits; None if the operator has no transpose."""
         if not self.operator.has_transpose():
             return None
-
-        def converged(s: Tensor, residuals: Tensor) -> bool:
-            return bool(residuals[:count].max() <= 1e-6 * s[0])
-
-        found = []
-        for member in range(self.stack):
-            residual = Residual(Member(self.operator, member), left[member], right[member])
-            generator = stream(0, "measuring")
-            _, s, _, _ = block_lanczos(residual, count + _OVERSAMPLING, generator, converged, 200, like=left)
-            found.append(s[:count])
-        return torch.stack(found)
+        residuals = [
+            Residual(Member(self.operator, member), left[member], right[member]) for member in range(self.stack)
+        ]
+        return torch.stack([leading(residual, count, left)[0] for residual in residuals])
 
 
 class ObservedReference:
@@ -198,13 +275,24 @@ class ObservedReference:
         residuals = [own.value - own.product(*pair) for own, *pair in zip(self._entries, left, right, strict=True)]
         return {"relative_observed": torch.stack([torch.linalg.vector_norm(part) for part in residuals]) / self._norms}
 
+    def bounds(self, member: int, left: Tensor, right: Tensor, errors: dict[str, float]) -> dict[str, list[float]]:
+        """None: there is no optimum."""
+        return {}
+
 
 def _is_small(operator: Operator, rank: int) -> bool:
     rows, cols = operator.shape
     if rows * cols <= EXACT_ENTRIES:
         return True
     # Iteration needs a block of vectors twice within the short side; below that, the images of its unit vectors do.
-    return min(rows, cols) < 2 * (rank + 1 + _OVERSAMPLING) and (cols <= rows or operator.has_transpose())
+    return not can_iterate(operator.shape, rank + 1) and (cols <= rows or operator.has_transpose())
+
+
+def _has_entries(operator: Operator) -> bool:
+    """Whether the entries are stored, in whatever way, so that their squares can be summed up."""
+    if isinstance(operator, Stacked):
+        return all(map(_has_entries, operator.members))
+    return type(operator).squares is not Operator.squares
 
 
 def _require_scale(norms: Tensor, limit: float) -> None:

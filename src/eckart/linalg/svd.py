@@ -41,57 +41,12 @@ def truncated_svd(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
     return u[..., :rank], s[..., :rank], vh[..., :rank, :]
 
 
-def gram_svd(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
-    r"""Leading singular triplets of a tall or wide matrix, from the eigenvectors of its smaller Gram matrix.
-
-    One product ``matrix.mT @ matrix`` (or ``matrix @ matrix.mT``, if that is smaller) replaces the dense SVD. The
-    triplets are those of ``matrix`` restricted to the leading eigenvectors. So ``u`` and ``vh`` are orthonormal to
-    roundoff for any spectrum, also with zero singular values, and the approximation has the least error that is
-    possible with those eigenvectors.
-
-    Args:
-        matrix: Real floating point, shape ``(..., m, n)``; leading dimensions are a batch.
-        rank: Number of singular triplets kept, ``1 <= rank <= min(m, n)``.
-
-    Returns:
-        ``(u, s, vh)`` as of :func:`truncated_svd`.
-
-    Raises:
-        ValueError: If ``rank`` is outside ``[1, min(m, n)]``.
-
-    Note:
-        The Gram matrix squares the spectrum: a singular value ``s_i`` is accurate to about
-        ``eps * s_1 ** 2 / s_i``, and those below ``sqrt(eps) * s_1`` (``1e-8`` of the largest in double precision,
-        ``3e-4`` in single) are lost. ``O(m n min(m, n))`` like the dense SVD, but as fast as a matrix product, and
-        with ``min(m, n) ** 2 + (m + n) * rank`` numbers of extra memory.
-
-    Example:
-        >>> matrix = torch.tensor([[3.0, 0.0], [0.0, 2.0], [0.0, 0.0], [4.0, 0.0]])
-        >>> u, s, vh = gram_svd(matrix, rank=2)
-        >>> s
-        tensor([5., 2.])
-
-    References:
-        Golub & Van Loan, Matrix Computations, 4th ed., section 8.6.3.
-    """
-    check_rank(rank, matrix.shape)
-    if matrix.shape[-2] < matrix.shape[-1]:
-        v, s, uh = gram_svd(matrix.mT, rank)
-        return uh.mT, s, v.mT
-    _, vectors = torch.linalg.eigh(matrix.mT @ matrix)
-    leading = vectors[..., -rank:].flip(-1)
-    # QR in place of a division by s: the columns are orthonormal also where s is zero.
-    basis, triangle = torch.linalg.qr(matrix @ leading)
-    u, s, vh = torch.linalg.svd(triangle)
-    return basis @ u, s, vh @ leading.mT
-
-
 def singular_values(matrix: Tensor) -> Tensor:
     r"""All singular values of a matrix, computed in a backward stable way.
 
     Each value, also a small one, is within a small multiple of ``eps * s_1`` of the exact one, unlike those of
-    :func:`gram_svd`. A matrix whose long side is at least twice its short side is first reduced to a triangle, one
-    block of rows at a time, so that the extra memory does not grow with the long side.
+    :func:`eckart.linalg.gram.gram_svd`. A matrix whose long side is at least twice its short side is first reduced to a
+    triangle, one block of rows at a time, so that the extra memory does not grow with the long side.
 
     Args:
         matrix: Real floating point, shape ``(..., m, n)``; leading dimensions are a batch.

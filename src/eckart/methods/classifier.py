@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from eckart.linalg.checks import require_count
+from eckart.linalg.gram import gram_svd
 from eckart.linalg.ranks import check_rank
-from eckart.linalg.svd import gram_svd
 from eckart.methods.epochs import EpochMethod
 from eckart.methods.optimizers import is_sgd, solver_class
 from eckart.methods.validation import Validated, validated

@@ -7,15 +7,19 @@ import torch
 from torch import Tensor
 
 from eckart.linalg.checks import require_one_of
+from eckart.linalg.choosing_solver import auto_svd
+from eckart.linalg.gram import gram_svd
 from eckart.linalg.krylov import randomized_svd
 from eckart.linalg.operators import Dense, Member, Operator
 from eckart.linalg.reference import EXACT_ENTRIES
-from eckart.linalg.svd import gram_svd, truncated_svd
+from eckart.linalg.svd import truncated_svd
 from eckart.methods.matrix import MatrixMethod
 from eckart.optim.driver import Problem
-from eckart.optim.objectives import KnownTarget
 
-Solver = Callable[[Any, int, int], tuple[Tensor, Tensor, Tensor]]
+Solver = Callable[[Any, int, int], tuple[Tensor, Tensor, Tensor, str]]
+
+# Entries of a residual that are formed at once.
+_BLOCK = 2**22
 
 
 class SVD(MatrixMethod):
@@ -23,8 +27,9 @@ class SVD(MatrixMethod):
 
     Args:
         operator: Targets.
-        solver: ``exact``, ``gram`` (from the Gram matrix: fast for tall data) or ``randomized``.
-        tolerance: Residual at which the randomized solver stops, relative to the largest singular value.
+        solver: ``auto`` (:func:`eckart.linalg.choosing_solver.auto_svd`), ``exact``, ``gram`` (from the Gram matrix) or
+            ``randomized`` (iterated).
+        tolerance: Residual at which the iteration stops, relative to the largest singular value.
         **common: As in :class:`MatrixMethod`; a member's seed draws the sketch of the randomized solver.
 
     Raises:
@@ -39,19 +44,31 @@ class SVD(MatrixMethod):
         self,
         operator: Operator,
         *,
-        solver: str = "exact",
+        solver: str = "auto",
         tolerance: float = 1e-10,
         **common: Any,
     ) -> None:
         super().__init__(operator.stack, operator.shape, **common)
+        dtype = self.trained_dtype
         solvers: dict[str, Solver] = {
-            "exact": lambda matrix, rank, _: truncated_svd(matrix, rank),
-            "gram": lambda matrix, rank, _: gram_svd(matrix, rank),
-            "randomized": lambda matrix, rank, seed: randomized_svd(matrix, rank, seed=seed, tolerance=tolerance),
+            "auto": lambda matrix, rank, seed: auto_svd(matrix, rank, seed=seed, tolerance=tolerance, dtype=dtype),
+            "exact": lambda matrix, rank, _: (*truncated_svd(matrix.to(dtype), rank), "exact"),
+            "gram": lambda matrix, rank, _: (*gram_svd(matrix, rank, dtype=dtype), "gram"),
+            "randomized": lambda matrix, rank, seed: (
+                *randomized_svd(
+                    matrix if isinstance(matrix, Operator) else matrix.to(dtype), rank, seed=seed, tolerance=tolerance
+                ),
+                "randomized",
+            ),
         }
         require_one_of("solver", solver, solvers)
-        self._operator, self._solve, self._randomized = operator, solvers[solver], solver == "randomized"
-        (rows, cols), dtype = self.shape, self.trained_dtype
+        rows, cols = self.shape
+        # Nothing but products is asked of a large operator that is not stored, where there is a choice.
+        self._by_products = not isinstance(operator, Dense) and (
+            solver == "randomized" or (solver == "auto" and rows * cols > EXACT_ENTRIES and operator.has_transpose())
+        )
+        self._operator, self._solve = operator, solvers[solver]
+        self._solvers: list[str] = []
         self.register_buffer("left", torch.zeros(self.stack, rows, self.width, dtype=dtype))
         self.register_buffer("right", torch.zeros(self.stack, self.width, cols, dtype=dtype))
 
@@ -65,7 +82,7 @@ class SVD(MatrixMethod):
     def to_choose_from(self) -> Tensor:
         """The target; one that gives images alone is computed from those of all unit vectors."""
         rows, cols = self.shape
-        if not isinstance(self._operator, Dense) and self._randomized and rows * cols > EXACT_ENTRIES:
+        if self._by_products and rows * cols > EXACT_ENTRIES:
             law = f"rank=auto needs the entries of the target, at most {EXACT_ENTRIES:,} where it gives images alone"
             raise ValueError(f"{law}. Found {rows * cols:,}.")
         return self._operator.dense()[0]
@@ -74,22 +91,28 @@ class SVD(MatrixMethod):
         """One decomposition."""
         return "computed"
 
+    def fields(self, member: int) -> dict[str, Any]:
+        """As of every method, and the solver that the decomposition was by."""
+        return {**super().fields(member), "solver": self._solvers[member] if self._solvers else None}
+
     def decompose(self) -> Tensor | None:
         """Decompose every target; the squared residual of each, shape ``(J,)``; None where entries are not known."""
-        if self._randomized and not isinstance(self._operator, Dense):
-            # Nothing but products is asked of an operator that is not stored.
+        self._solvers = []
+        if self._by_products:
             for member in range(self.stack):
                 self._keep(member, self._solve(Member(self._operator, member), self.ranks[member], self.seeds[member]))
             return None
-        target = self._operator.dense().to(self.left)
+        stored = self._operator.matrix if isinstance(self._operator, Dense) else self._operator.dense()
+        targets = stored.to(self.left.device)
         for member, (rank, seed) in enumerate(zip(self.ranks, self.seeds, strict=True)):
-            self._keep(member, self._solve(target[member], rank, seed))
-        return KnownTarget(target).residual(self.left, self.right).square().sum((1, 2))
+            self._keep(member, self._solve(targets[member], rank, seed))
+        return torch.stack([_squared_residual(*parts) for parts in zip(targets, self.left, self.right, strict=True)])
 
-    def _keep(self, member: int, triplets: tuple[Tensor, Tensor, Tensor]) -> None:
-        (u, s, vh), rank = triplets, self.ranks[member]
+    def _keep(self, member: int, found: tuple[Tensor, Tensor, Tensor, str]) -> None:
+        (u, s, vh, solver), rank = found, self.ranks[member]
         self.left[member, :, :rank] = u * s.sqrt()
         self.right[member, :rank] = s.sqrt()[:, None] * vh
+        self._solvers.append(solver)
 
     def _make_problem(self) -> Problem:
         return _Decomposition(self)
@@ -124,3 +147,9 @@ class _Decomposition:
 
     def leave_saddles(self, members: Tensor, *, always: bool) -> Tensor:
         return torch.zeros_like(members)
+
+
+def _squared_residual(target: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    rows = max(1, _BLOCK // target.shape[1])
+    parts = zip(target.split(rows), left.split(rows), strict=True)
+    return torch.stack([(part.to(right) - own @ right).square().sum() for part, own in parts]).sum()

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from eckart.linalg.gram import gram_svd
 from eckart.linalg.random import stream
-from eckart.linalg.svd import gram_svd
 from eckart.nn.mlp import MLP
 from eckart.optim import schedules
 from eckart.optim.schedules import Schedule

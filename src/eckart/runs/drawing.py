@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eckart.linalg.svd import factor_singular_values, factor_svd, gram_svd, truncated_svd
+from eckart.linalg.gram import gram_svd
+from eckart.linalg.svd import factor_singular_values, factor_svd, truncated_svd
 from eckart.results import captions, figures, preview
 from eckart.results.figures.matrices import CELLS
 from eckart.results.history import History

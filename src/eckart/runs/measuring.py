@@ -64,6 +64,7 @@ def _of_member(
         "optimum_2norm": float(reference.optimum[0][member]),
         "optimum_frobenius": float(reference.optimum[1][member]),
         **{name: values[member] for name, values in errors.items()},
+        **reference.bounds(member, left, right, {name: values[member] for name, values in errors.items()}),
         "numerical_rank": numerical,
         "target_rank": target_rank,
         "parameters": rank * (rows + cols),

@@ -41,7 +41,7 @@ from eckart.runs.recorder import Recorder
 from eckart.runs.stack import Stack
 from eckart.runs.user_callbacks import sees_steps, trainer_options
 from eckart.runs.weights import read_weights
-from eckart.tracking import live
+from eckart.tracking.job import config_of
 
 _DTYPES = {"64": torch.float64, "64-true": torch.float64}
 
@@ -117,6 +117,11 @@ def _train(stack: Stack, outcome: Outcome) -> list[dict[str, Any]]:
         # The factors of a job are all that a sweep is for; a single run can be resumed.
         stack.forget()
     return [result for result in outcome.results if result is not None]
+
+
+def build(stack: Stack) -> Method:
+    """Make the data of a stack whose ranks are known, and its method, ready to be trained."""
+    return _method(stack, _data(stack))
 
 
 def _of_net(
@@ -285,8 +290,11 @@ def _track(stack: Stack, method: Method, outcome: Outcome) -> None:
     for member, job in enumerate(stack.jobs):
         for settings in plain(job.config.logger.get("lightning")).values():
             logger = instantiate(logger_settings(settings, job), _convert_="all")
-            outcome.trackers[member].append(LightningTracker(logger, live.config_of(job)))
+            outcome.trackers[member].append(LightningTracker(logger, config_of(job)))
     if node is not None:
+        # Imported here, since only this logger needs W&B.
+        from eckart.tracking import live
+
         for member, run in enumerate(live.start(stack.jobs, node, epochs=method.reads_batches)):
             outcome.trackers[member] += [run] if run is not None else []
 

@@ -1,0 +1,129 @@
+"""The fastest of the solvers that is accurate, by shape, rank and what the first steps say of the spectrum."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from eckart.linalg.gram import gram_matrix, leading_eigenpairs, restricted_svd
+from eckart.linalg.gram_lanczos import gram_lanczos
+from eckart.linalg.krylov import accurate, randomized_svd
+from eckart.linalg.operators import Operator
+from eckart.linalg.random import stream
+from eckart.linalg.ranks import check_rank
+from eckart.linalg.svd import truncated_svd
+
+# Shorter sides that LAPACK decomposes before anything else has begun.
+_SMALL = 100
+# Where the first value that is left out is below this share of the largest one, rounding of the Gram matrix shows in
+# the error of the approximation.
+_SEEN = 1e-5
+# Vectors of the iterated block beyond those that are asked for.
+_OVERSAMPLING = 10
+
+
+def auto_svd(
+    matrix: Tensor | Operator, rank: int, *, seed: int = 0, tolerance: float = 1e-10, dtype: torch.dtype | None = None
+) -> tuple[Tensor, Tensor, Tensor, str]:
+    """Leading singular triplets by the solver that is fastest for this matrix.
+
+    A matrix that is known by its products is iterated, ``randomized``, or where its short side is too short for that
+    formed and decomposed. A stored one is decomposed by LAPACK, ``exact``, where it is small. Else the iteration is
+    tried where the rank is small: after each step its convergence is extrapolated, and it is given up as soon as the
+    Gram matrix, ``gram``, would be done earlier. The Gram matrix loses small singular values: where they count, which
+    the decomposition shows, ``exact``.
+
+    Args:
+        matrix: One matrix, shape ``(m, n)``, or an operator.
+        rank: Number of singular triplets, ``1 <= rank <= min(m, n)``.
+        seed: Seed of the iteration.
+        tolerance: Largest residual of the iteration relative to ``s_1``.
+        dtype: Type that a stored matrix is decomposed in; None for its own.
+
+    Returns:
+        ``(u, s, vh, solver)``: as of :func:`eckart.linalg.svd.truncated_svd`, and the name of the solver.
+
+    Raises:
+        ValueError: If ``rank`` is outside ``[1, min(m, n)]``.
+
+    Example:
+        >>> u, s, vh, solver = auto_svd(torch.diag(torch.tensor([3.0, 2.0, 1.0])), 2)
+        >>> s, solver
+        (tensor([3., 2.]), 'exact')
+    """
+    check_rank(rank, matrix.shape)
+    if isinstance(matrix, Operator):
+        return *randomized_svd(matrix, rank, seed=seed, tolerance=tolerance), "randomized"
+    wanted = matrix.dtype if dtype is None else dtype
+    if min(matrix.shape) <= _SMALL:
+        return *truncated_svd(matrix.to(wanted), rank), "exact"
+    if matrix.shape[0] < matrix.shape[1]:
+        v, s, uh, solver = auto_svd(matrix.mT, rank, seed=seed, tolerance=tolerance, dtype=wanted)
+        return uh.mT, s, v.mT, solver
+    if wanted == torch.float64 and 8 * (rank + _OVERSAMPLING) <= matrix.shape[1]:
+        found = _tried(matrix.to(wanted), rank, seed, tolerance)
+        if found is not None:
+            return *found, "randomized"
+    u, s, vh, accurate_enough = _by_gram(matrix, rank)
+    if accurate_enough:
+        return u.to(wanted), s.to(wanted), vh.to(wanted), "gram"
+    return *truncated_svd(matrix.to(wanted), rank), "exact"
+
+
+def _tried(matrix: Tensor, rank: int, seed: int, tolerance: float) -> tuple[Tensor, Tensor, Tensor] | None:
+    """The triplets by iteration; None where another solver is faster or more accurate."""
+    rows, cols = matrix.shape
+    block = rank + _OVERSAMPLING
+    # Operations, of which those of a decomposition are slower than those of a product. Narrow products wait for memory.
+    step = 4.0 * rows * cols * max(block, 16) + 2e8
+    budget = (rows * cols**2 + 3.0 * cols**3 + 1e8) / step
+    history: list[float] = []
+
+    def worst(values: Tensor, residuals: Tensor) -> float:
+        # The residual of a triplet of A is that of the pair of AᵀA divided by s.
+        smallest = torch.finfo(values.dtype).tiny
+        return float((residuals[:rank] / (values[:rank] * values[0]).sqrt().clamp(min=smallest)).max())
+
+    def converged(values: Tensor, residuals: Tensor) -> bool:
+        history.append(worst(values, residuals))
+        return history[-1] <= tolerance
+
+    def hopeless(steps: int, values: Tensor, residuals: Tensor) -> bool:
+        if not accurate(values[:rank], tolerance):
+            return True
+        if steps < 3:
+            return False
+        falls = math.log(history[-2] / history[-1]) if 0 < history[-1] < history[-2] else 0.0
+        left = math.log(history[-1] / tolerance)
+        return steps >= budget or left > falls * (budget - steps)
+
+    found = gram_lanczos(
+        lambda x: (x @ matrix.mT) @ matrix,
+        cols,
+        rank,
+        block,
+        converged=converged,
+        generator=stream(seed, "sketch"),
+        like=matrix,
+        hopeless=hopeless,
+    )
+    if not found.done or not accurate(found.values[:rank], tolerance):
+        return None
+    return restricted_svd(matrix, found.vectors[:rank].mT)
+
+
+def _by_gram(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor, bool]:
+    """The triplets from the Gram matrix, and whether rounding does not show in the error of the approximation."""
+    cols = matrix.shape[1]
+    gram = gram_matrix(matrix)
+    total = float(gram.diagonal().sum())
+    values, vectors = leading_eigenpairs(gram, min(rank + 1, cols))
+    del gram
+    largest = float(values[0])
+    if rank == cols:
+        # Nothing is left out: V spans everything, and the triplets of A V are those of A.
+        return *restricted_svd(matrix, vectors), True
+    left = total - float(values[:rank].sum())
+    # A matrix whose rank is no larger has nothing to lose but what rounding leaves of it.
+    enough = float(values[rank]) >= _SEEN**2 * largest and left >= _SEEN**2 * total
+    return *restricted_svd(matrix, vectors[:, :rank]), largest > 0 and enough

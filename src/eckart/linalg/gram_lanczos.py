@@ -1,0 +1,132 @@
+"""Leading eigenvectors of a Gram matrix that is known by its products alone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Product = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Ritz:
+    """What a block Lanczos iteration found.
+
+    Attributes:
+        values: All Ritz values, nonincreasing, shape ``(d,)``.
+        vectors: Ritz vectors as rows, those that were asked for and some more, shape ``(p, n)`` with ``p <= d``.
+        residuals: Norms of ``B x_i − θ_i x_i`` for each value, shape ``(d,)``.
+        steps: Block products that it took.
+        done: Whether it converged.
+    """
+
+    values: Tensor
+    vectors: Tensor
+    residuals: Tensor
+    steps: int
+    done: bool
+
+
+def gram_lanczos(
+    product: Product,
+    size: int,
+    rank: int,
+    block: int,
+    *,
+    converged: Callable[[Tensor, Tensor], bool],
+    generator: torch.Generator,
+    like: Tensor,
+    max_steps: int = 1000,
+    hopeless: Callable[[int, Tensor, Tensor], bool] | None = None,
+) -> Ritz:
+    """Block Lanczos iteration with full orthogonalization and thick restarts.
+
+    Only vectors of one side are kept, and none of the long side of a tall matrix. An eigenvalue that occurs more often
+    than ``block`` times can be missed.
+
+    Args:
+        product: ``B x`` of rows x, shape ``(block, n)`` to the same, for a symmetric positive semidefinite B.
+        size: Order n of B, at least ``3 * block``.
+        rank: Eigenvectors that are asked for.
+        block: Vectors in a block.
+        converged: Whether to stop, from the Ritz values and the norms of their residuals.
+        generator: Draws the first block, and replacements for directions that are exhausted.
+        like: Any tensor of the dtype and on the device that are computed in.
+        max_steps: Largest number of block products.
+        hopeless: Whether to give up, from the number of steps, the Ritz values and the norms of their residuals.
+
+    Example:
+        >>> diagonal = torch.arange(100.0, 0, -1).double()
+        >>> def close(values, residuals):
+        ...     return bool(residuals[:2].max() < 1e-8)
+        >>> options = {"converged": close, "generator": torch.Generator().manual_seed(0), "like": diagonal}
+        >>> gram_lanczos(lambda x: x * diagonal, 100, 2, 4, **options).values[:2].round(decimals=8)
+        tensor([100.,  99.], dtype=torch.float64)
+
+    References:
+        Wu & Simon, SIAM J. Matrix Anal. Appl. 22(2), 2000 (thick restarts); Golub & Underwood, 1977 (blocks).
+    """
+    largest = min(max(3 * rank + 6 * block, 240), size - block)
+    basis = like.new_empty(largest + block, size)
+    core = like.new_zeros(largest, largest)
+    basis[:block] = _orthonormal(_noise(block, size, generator, like), basis[:0], generator)[0]
+    used = steps = 0
+    while True:
+        images = product(basis[used : used + block])
+        steps, first, used = steps + 1, used, used + block
+        known = basis[:used]
+        coefficients = images @ known.mT
+        rest = images - coefficients @ known
+        again = rest @ known.mT
+        coefficients += again
+        core[first:used, :used] = coefficients
+        core[:used, first:used] = coefficients.mT
+        fresh, triangle = _orthonormal(rest - again @ known, known, generator)
+        full = used + block > largest
+        values, turn = torch.linalg.eigh(core[:used, :used])
+        values, turn = values.flip(0).clamp(min=0), turn.flip(1)
+        residuals = torch.linalg.vector_norm(triangle.mT @ turn[-block:], dim=0)
+        # Until there are enough of them nothing is known.
+        done = used >= rank and converged(values, residuals)
+        stop = done or steps >= max_steps or (hopeless is not None and hopeless(steps, values, residuals))
+        if stop or full:
+            kept = min(used, rank + block if stop else min(rank + (used - rank) // 3, largest - block))
+            turned = turn[:, :kept].mT @ known
+            if stop:
+                return Ritz(values, turned, residuals, steps, done)
+            basis[:kept] = turned
+            core.zero_()
+            core[:kept, :kept] = torch.diag(values[:kept])
+            used = kept
+        basis[used : used + block] = fresh
+
+
+def _orthonormal(rows: Tensor, basis: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """``rows``, nearly orthogonal to ``basis``, as ``triangle @ fresh``, with ``[basis, fresh]`` orthonormal."""
+    gram = rows @ rows.mT
+    factor, info = torch.linalg.cholesky_ex(gram)
+    pivots = factor.diagonal()
+    # Beyond that the squares of the Gram matrix lose too much.
+    if not bool(info) and bool(pivots.min() > 1e-5 * pivots.max()):
+        fresh = torch.linalg.solve_triangular(factor, rows, upper=False)
+        fresh = fresh - (fresh @ basis.mT) @ basis
+        second, info = torch.linalg.cholesky_ex(fresh @ fresh.mT)
+        if not bool(info):
+            return torch.linalg.solve_triangular(second, fresh, upper=False), factor @ second
+    q, r = torch.linalg.qr(rows.mT)
+    p, s, th = torch.linalg.svd(r.mT)
+    fresh, triangle = th @ q.mT, p * s
+    # Directions that the basis already spans are replaced by random ones, so that the block keeps its width.
+    spent = s <= 1e-14 * max(float(s[0]), torch.finfo(s.dtype).tiny)
+    if bool(spent.any()):
+        fresh[spent] = _noise(int(spent.sum()), rows.shape[1], generator, rows)
+        triangle[:, spent] = 0
+    for _ in range(2):
+        q, r = torch.linalg.qr((fresh - (fresh @ basis.mT) @ basis).mT)
+        fresh, triangle = q.mT, triangle @ r.mT
+    return fresh, triangle
+
+
+def _noise(count: int, size: int, generator: torch.Generator, like: Tensor) -> Tensor:
+    return torch.randn(count, size, generator=generator, dtype=like.dtype).to(like.device)

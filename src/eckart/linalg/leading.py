@@ -1,0 +1,129 @@
+"""Leading singular values of a matrix that is not decomposed, and proven bounds on its optimum."""
+
+import torch
+from torch import Tensor
+
+from eckart.linalg.certificates import Certificate, certify, gram_bounds
+from eckart.linalg.gram import gram_matrix
+from eckart.linalg.gram_lanczos import gram_lanczos
+from eckart.linalg.operators import Dense, Operator
+from eckart.linalg.random import stream
+
+OVERSAMPLING = 8
+"""Vectors of the iterated block beyond those that are asked for."""
+
+# The optimum depends on the square of this residual.
+_TOLERANCE = 1e-6
+_MAX_STEPS = 200
+# Below this an optimum counts as small: it is then computed entry by entry where that is possible.
+_SMALL = 1e-4
+# Entries of a residual that are formed at once.
+_BLOCK = 2**22
+
+
+class Transposed(Operator):
+    """The transpose of one matrix.
+
+    Args:
+        operator: The matrix.
+    """
+
+    stack = 1
+
+    def __init__(self, operator: Operator) -> None:
+        self.operator, self.shape = operator, (operator.shape[1], operator.shape[0])
+
+    def images(self, x: Tensor) -> Tensor:
+        """Images by the transpose."""
+        return self.operator.transpose_images(x)
+
+    def transpose_images(self, y: Tensor) -> Tensor:
+        """Images by the matrix."""
+        return self.operator.images(y)
+
+
+def can_iterate(shape: tuple[int, int], count: int) -> bool:
+    """Whether the shorter side has room for an iteration for ``count`` singular values.
+
+    Example:
+        >>> can_iterate((50, 33), 3), can_iterate((50, 32), 3)
+        (True, False)
+    """
+    return min(shape) >= 3 * (count + OVERSAMPLING)
+
+
+def upright(operator: Operator) -> Operator:
+    """The matrix with its longer side down."""
+    return operator if operator.shape[0] >= operator.shape[1] else Transposed(operator)
+
+
+def leading(operator: Operator, count: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Leading singular values of one matrix, to a residual of 1e-6 of the largest, and vectors of its shorter side.
+
+    Args:
+        operator: One matrix that has a transpose; :func:`can_iterate` of its shape.
+        count: Number of values.
+        like: Any tensor of the dtype and on the device that are computed in.
+
+    Returns:
+        ``(s, vectors)``: the values, shape ``(count,)``, and ``count`` vectors and some more as columns, orthonormal.
+
+    Example:
+        >>> diagonal = torch.diag(torch.arange(40, 0, -1.0).double())
+        >>> leading(Dense(diagonal), 2, diagonal)[0].round(decimals=4)
+        tensor([40., 39.], dtype=torch.float64)
+    """
+    tall = upright(operator)
+    rounding = 100 * torch.finfo(like.dtype).eps
+
+    def converged(values: Tensor, residuals: Tensor) -> bool:
+        allowed = _TOLERANCE * (values[:count] * values[0]).sqrt() + rounding * values[0]
+        return bool((residuals[:count] <= allowed).all())
+
+    found = gram_lanczos(
+        lambda x: tall.transpose_images(tall.images(x[None]))[0],
+        tall.shape[1],
+        count,
+        count + OVERSAMPLING,
+        converged=converged,
+        generator=stream(0, "measuring"),
+        like=like,
+        max_steps=_MAX_STEPS,
+    )
+    vectors = found.vectors.mT
+    # The roots of the Ritz values lose the small ones.
+    values: Tensor = torch.linalg.svdvals(tall.images(vectors.mT[None])[0])
+    return values[:count], vectors
+
+
+def certified(matrix: Tensor, rank: int) -> tuple[Certificate, float]:
+    """Bounds on the optimum of a large stored matrix, and the Frobenius norm of the matrix, without its SVD.
+
+    Args:
+        matrix: Shape ``(m, n)``, float64.
+        rank: The rank of the approximation.
+
+    Returns:
+        The bounds, and what the leading Ritz vectors leave of the matrix, which is at least the optimum; NaN where it
+        was not computed because the optimum is not small.
+
+    Example:
+        >>> bounds, left = certified(torch.diag(torch.arange(60, 0, -1.0).double()), 2)
+        >>> bounds.kept[0] <= 60**2 + 59**2 <= bounds.kept[1]
+        True
+    """
+    tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.mT
+    rows, cols = tall.shape
+    if 8 * (rank + OVERSAMPLING) > cols:
+        values = torch.linalg.eigvalsh(gram_matrix(tall)).flip(0)
+        return gram_bounds(values, rank, (rows, cols)), torch.nan
+    operator = Dense(tall)
+    _, vectors = leading(operator, rank + 1, tall)
+    bounds = certify(operator, vectors, rank)
+    norm = float(torch.linalg.matrix_norm(tall))
+    if 1 - bounds.kept[0] / norm / norm > _SMALL**2:
+        return bounds, torch.nan
+    right = vectors @ torch.linalg.svd(tall @ vectors, full_matrices=False).Vh[:rank].mT
+    step = max(1, _BLOCK // cols)
+    squares = torch.stack([(part - part @ right @ right.mT).square().sum() for part in tall.split(step)])
+    return bounds, float(squares.sum().sqrt())
