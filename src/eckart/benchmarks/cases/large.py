@@ -164,7 +164,7 @@ def _nothing() -> None:
 
 
 def _excess(path: Path, left: Any, right: Any) -> float:
-    """Excess over the optimum: of ``left @ right``, or of the projection to the rows of ``right`` where there is no left."""
+    """Excess over the optimum: of ``left @ right``, or of the projection to the rows of ``right`` without a left."""
     import numpy as np
 
     gram = np.load(path.with_name("gram.npy"))

@@ -34,6 +34,7 @@ def cases(quick: bool) -> Iterable[Case]:
             _peer("randomized_svd, float32", svds.sklearn_randomized, images, kind="float32"),
             _peer("TruncatedSVD, arpack", svds.sklearn_truncated, images, kind="float64"),
             _peer("SciPy svds, arpack", partial(svds.scipy_svds, "arpack"), images, kind="float64"),
+            _peer("dask svd_compressed", svds.dask_compressed, images, kind="float64", needs=("dask",)),
             _peer("PRIMME svds", svds.primme_svds, images, kind="float64", needs=("primme",)),
         ],
         accuracy="excess of the Frobenius error, relative to the optimum",

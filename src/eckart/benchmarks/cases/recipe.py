@@ -30,7 +30,7 @@ def cases(quick: bool) -> Iterable[Case]:
         ],
         accuracy=MEAN,
         goals=[at_most_of("PyTorch, slices and fused Adam", 1.0), faster_than("Keras", 2.5)],
-        budget=16.0,
+        budget=10.0,
     )
     each = "one of ten seeds was trained, times 10"
     slow = [
