@@ -58,7 +58,7 @@ def cases(quick: bool) -> Iterable[Case]:
         ],
         accuracy="largest deviation of a loss sum from the one that the notebook prints, relative",
         goals=[faster_than(CELLS, 8), error_at_most(0.03)],
-        budget=5.0 if quick else 20.0,
+        budget=5.0 if quick else 12.0,
     )
 
 

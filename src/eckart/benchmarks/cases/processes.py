@@ -67,7 +67,7 @@ def _sweep(
         [_run("hydra/launcher=stacked", arguments, error), _run(basic, [*arguments, basic], error)],
         accuracy=accuracy,
         goals=goals,
-        budget=4.0 if quick else 30.0,
+        budget=4.0 if quick else 17.0,
         patience=200.0,
     )
 
