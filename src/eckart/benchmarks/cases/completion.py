@@ -41,7 +41,9 @@ def _ours(epochs: int) -> Prepared:
 
     def run(count: int) -> Any:
         left, right = torch.from_numpy(u)[None], torch.from_numpy(v).mT[None]
-        return fit(ObservedEntries([entries]), left, right, EntrywiseSGD, max_steps=count, tolerance=0.0)
+        return fit(
+            ObservedEntries([entries]), left, right, EntrywiseSGD, max_steps=count, tolerance=0.0, record_every=count
+        )
 
     def score(_: Any) -> float:
         found = run(JUDGED)
