@@ -20,6 +20,8 @@ _SMALL = 100
 _SEEN = 1e-5
 # Vectors of the iterated block beyond those that are asked for.
 _OVERSAMPLING = 10
+# Steps before the convergence is extrapolated.
+_TRIED = 3
 
 
 def auto_svd(
@@ -78,6 +80,8 @@ def _tried(matrix: Tensor, rank: int, seed: int, tolerance: float) -> tuple[Tens
     # Operations, of which those of a decomposition are slower than those of a product. Narrow products wait for memory.
     step = 4.0 * rows * cols * max(block, 16) + 2e8
     budget = (rows * cols**2 + 3.0 * cols**3 + 1e8) / step
+    if budget < _TRIED:
+        return None
     history: list[float] = []
 
     def worst(values: Tensor, residuals: Tensor) -> float:
@@ -92,7 +96,7 @@ def _tried(matrix: Tensor, rank: int, seed: int, tolerance: float) -> tuple[Tens
     def hopeless(steps: int, values: Tensor, residuals: Tensor) -> bool:
         if not accurate(values[:rank], tolerance):
             return True
-        if steps < 3:
+        if steps < _TRIED:
             return False
         falls = math.log(history[-2] / history[-1]) if 0 < history[-1] < history[-2] else 0.0
         left = math.log(history[-1] / tolerance)
