@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from eckart import arguments, commands, config, laws
+from eckart import arguments, commands, config, deferred, laws
 from eckart.config import without_hydra
 from eckart.errors import one_line, raised_by_hydra, wants_traceback
 from eckart.printable import printable, visible
@@ -26,7 +26,7 @@ from eckart.runs.interruption import Interrupted, claim_exit, interruptible
 from eckart.runs.job import Job
 from eckart.runs.stack import Stack
 from eckart.sweeps.attempt import attempt
-from eckart.sweeps.hydra_internals import checked_as_composed
+from eckart.sweeps.hydra_internals import composed_once
 from hydra_plugins.eckart_stacked_launcher import stackable
 
 _typed: list[str] = []
@@ -62,6 +62,7 @@ class Folders(Callback):
 
 def main() -> None:
     """Run the command line of this process: a training, see :func:`command`, or one of ``eckart.commands``."""
+    deferred.install()
     if commands.asked(sys.argv):
         commands.run(sys.argv)
     else:
@@ -86,7 +87,7 @@ def command(typed: Sequence[str]) -> Path | None:
     _typed.extend(typed)
     config.register()
     app = hydra.main(version_base="1.3", config_path=str(config.config_dir()), config_name="train")(task)
-    with raised_by_hydra(), checked_as_composed(laws.check_targets):
+    with raised_by_hydra(), composed_once(laws.check_targets, config.describe_choices):
         try:
             with interruptible(lambda: f"interrupted{_how_to_resume()}"):
                 sys.argv = [_typed[0], *arguments.prepared(_typed[1:])]

@@ -72,7 +72,6 @@ def register() -> None:
     token = os.urandom(4).hex()
     OmegaConf.register_new_resolver("eckart.token", lambda: token, replace=True)
     OmegaConf.register_new_resolver("eckart.folder_name", folder_name, replace=True)
-    OmegaConf.register_new_resolver("eckart.choices", describe_choices, replace=True)
 
 
 def folder_name(swept: str, number: int) -> str:

@@ -1,5 +1,6 @@
 """The stacked launcher compared with Hydra's basic launcher: only the time differs."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from safetensors.numpy import load_file
 from wandb_records import WandbRun, read_run
 
 from eckart.methods.matrix import MatrixMethod
-from eckart.runs import run
+from eckart.runs import calibration, run
 from eckart.runs.stack import Stack
+from eckart.sweeps import sweep
 
 FACTORIZATION = ("method=factorization", *SMALL, "logger=csv")
 # Two jobs that differ both in rank and in seed.
@@ -246,3 +248,36 @@ def test_a_warning_is_one_line(train: Train) -> None:
     arguments = ("method=completion", *SMALL, "logger=none", "data.observed=0.1", "method.max_steps=1")
     ended = train("-m", *arguments, "rank=1", "seed=0,1")
     assert ended.code == 0 and ended.line.startswith("warning: 11 entries are observed, fewer than the 20 degrees")
+
+
+def test_a_stack_is_divided_by_measurement_and_its_numbers_stay(
+    train: Train, trained: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("-m", *FACTORIZATION, "rank=2,4", "seed=0,1,2", "trainer=cpu")
+    whole = train(*arguments)
+    assert not (whole.folders[0].parent / sweep.STACKS).exists()
+    monkeypatch.setattr(sweep, "_MEASURED", 6)
+    curve = calibration.Curve((1, 4, 16), (3.0, 1.0, 2.0))
+    monkeypatch.setattr(calibration, "measured", lambda stack: curve)
+    divided = train(*arguments)
+    assert trained == [6, 3, 3]
+    for ours, theirs in zip(divided.folders, whole.folders, strict=True):
+        check_figures(result(ours), result(theirs), 0)
+    (choice,) = json.loads((divided.folders[0].parent / sweep.STACKS).read_text())
+    assert (choice["jobs"], choice["stacks"], choice["size"], choice["sizes"]) == (6, 2, 4, [1, 4, 16])
+
+
+def test_what_is_measured_is_a_step_of_the_stack(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[calibration.Curve | None] = []
+    measure = calibration.measured
+
+    def kept(stack: Stack) -> calibration.Curve | None:
+        found.append(measure(stack))
+        return found[-1]
+
+    monkeypatch.setattr(sweep, "_MEASURED", 4)
+    monkeypatch.setattr(calibration, "measured", kept)
+    train("-m", *FACTORIZATION, "rank=2,4", "seed=0,1", "trainer=cpu")
+    train("-m", "method=svd", "optimizer=none", "data=lab", "logger=none", "rank=1,2", "seed=0,1")
+    curve = found[0]
+    assert curve is not None and curve.sizes == (1, 4) and all(0 < each < 1 for each in curve.seconds)

@@ -20,7 +20,7 @@ from eckart.results.summary import sweep_table
 from eckart.results.terminal import choices, line, table
 from eckart.runs.choosing_rank import Chosen
 from eckart.runs.job import Job
-from eckart.tracking import live
+from eckart.tracking.job import config_of
 
 TOLD: dict[str, Any] = {
     "rank_rule": "best",
@@ -123,9 +123,9 @@ def test_a_job_is_named_after_the_rank_that_was_chosen_and_is_known_by_the_word(
         "svd-photo-rank-auto→7-seed1",
     )
     assert asked.fingerprint == known.fingerprint
-    assert live.config_of(known)["rank"] == 7 and live.config_of(known)["choices"]["selection"] == "best"
+    assert config_of(known)["rank"] == 7 and config_of(known)["choices"]["selection"] == "best"
     given = made(tmp_path, rank=7)
-    assert "selection" not in live.config_of(given) and "selection" not in live.config_of(given)["choices"]
+    assert "selection" not in config_of(given) and "selection" not in config_of(given)["choices"]
     assert made(tmp_path, rank=7, selection={"rule": "energy"}).fingerprint == given.fingerprint != known.fingerprint
     assert made(tmp_path, selection={"rule": "energy"}).fingerprint != known.fingerprint
     write_result(tmp_path, known.identity() | {"status": "completed"})

@@ -1,6 +1,8 @@
 """Targets: matrices for low-rank models to learn, each from one function of its size and seed."""
 
 import math
+from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -211,9 +213,12 @@ def photo(rows: int = 400, cols: int = 400) -> Tensor:
     _require_sizes(rows=rows, cols=cols)
     import numpy as np
     from PIL import Image
-    from sklearn.datasets import load_sample_image  # type: ignore[import-untyped, unused-ignore]
 
-    image = Image.fromarray(load_sample_image("china.jpg")).convert("L")
+    # Read from the folder of the package, whose import would take longer than all else that is done here.
+    package = find_spec("sklearn")
+    assert package is not None and package.origin is not None
+    with Image.open(Path(package.origin).parent / "datasets" / "images" / "china.jpg") as photograph:
+        image = photograph.convert("L")
     scale = min(image.width / cols, image.height / rows)
     left, top = (image.width - cols * scale) / 2, (image.height - rows * scale) / 2
     crop = (left, top, left + cols * scale, top + rows * scale)

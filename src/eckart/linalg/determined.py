@@ -2,8 +2,6 @@
 
 import numpy as np
 import torch
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from eckart.linalg.entries import Entries
@@ -54,6 +52,9 @@ def undetermined(entries: Entries, rank: int) -> int:
 
 def _parts(entries: Entries, chosen: Tensor) -> int:
     """Number of parts that some entries fall into, as edges between rows and columns."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     row, col = entries.row.cpu()[chosen].numpy(), entries.col.cpu()[chosen].numpy()
     used = np.unique(np.concatenate([row, col + entries.shape[0]]))
     size = sum(entries.shape)

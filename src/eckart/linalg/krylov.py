@@ -1,5 +1,6 @@
 """Leading singular triplets of a matrix, computed from products with it."""
 
+import math
 import warnings
 from collections.abc import Callable
 
@@ -91,7 +92,9 @@ def accurate(values: Tensor, tolerance: float) -> bool:
         >>> accurate(torch.tensor([1.0, 1e-4]).double(), 1e-10), accurate(torch.tensor([1.0, 1e-12]).double(), 1e-10)
         (True, False)
     """
-    return bool(tolerance * (values[0] * values[-1]).sqrt() >= 20 * torch.finfo(values.dtype).eps * values[0])
+    # The values can be so large that their products overflow; all are zero where they underflow.
+    share = float(values[-1] / values[0]) if values[0] > 0 else 0.0
+    return tolerance * math.sqrt(share) >= 20 * torch.finfo(values.dtype).eps
 
 
 def _leading(

@@ -17,6 +17,8 @@ from eckart.optim.driver import Driver, Problem
 
 # Seconds of steps after which a block ends, so that the state of a long run is kept again and again.
 _PATIENCE = 10.0
+# Steps after which a step takes what all further ones take.
+_SETTLED = 16
 
 
 class DrivenMethod(Method):
@@ -132,6 +134,28 @@ class DrivenMethod(Method):
         while not self.driver.done:
             self.training_step(0)
             on_record()
+
+    def seconds_per_step(self, least: float) -> float:
+        """Time that a step takes, of a method that is made to be measured, and not to learn.
+
+        Args:
+            least: Seconds that are measured at least, unless the training ends before.
+        """
+        self._alone = True
+        self._own_optimizer = self.configure_optimizers()
+        self.on_fit_start()
+        self.on_train_start()
+        assert self._problem is not None
+        driver, seconds, steps = self.driver, 0.0, 1
+        # Each run of steps is twice as long as all before it, and the last one counts: the first steps of a solver can
+        # be others than the rest, and prepare what these use.
+        while not driver.done and (seconds < least or steps < _SETTLED):
+            before, began = driver.step_count, time.perf_counter()
+            stop = min(2 * before + 1, driver.max_steps)
+            while driver.step_count < stop and driver.active.any():
+                driver.block(self._problem, stop=stop)
+            seconds, steps = time.perf_counter() - began, max(1, driver.step_count - before)
+        return seconds / steps
 
     def record(self) -> dict[str, Any] | None:
         """Loss and own figures of the last record, once."""

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.linalg import eigh_tridiagonal
 from torch import Tensor
 
 
@@ -111,6 +110,8 @@ def _set(layer: Any, left: Tensor, right: Tensor) -> None:
 
 
 def _normal_singular_values(rows: int, cols: int, rank: int, generator: torch.Generator) -> Tensor:
+    from scipy.linalg import eigh_tridiagonal
+
     long, short = max(rows, cols), min(rows, cols)
     draw = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
     diagonal = np.sqrt(draw.chisquare(np.arange(long, long - short, -1)))

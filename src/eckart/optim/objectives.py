@@ -18,8 +18,8 @@ from eckart.optim.line_search import inner
 class Objective(Protocol):
     """The entries seen of a stack of J targets of shape ``(m, n)``.
 
-    What :meth:`residual` returns is the objective's own business: solvers hand it back to :meth:`squares`,
-    :meth:`gradients` and :meth:`along`. It is a tensor where the entries are stored.
+    What :meth:`sight` returns is the objective's own business: solvers hand it back to :meth:`squares`,
+    :meth:`gradients` and :meth:`along`.
     """
 
     norms: Tensor
@@ -31,8 +31,11 @@ class Objective(Protocol):
     def residual(self, left: Tensor, right: Tensor) -> Any:
         """``left @ right - target`` on the entries seen."""
 
+    def sight(self, left: Tensor, right: Tensor) -> Any:
+        """What a step asks of the residual, which is formed only where that takes less time than products do."""
+
     def squares(self, residual: Any) -> Tensor:
-        """``‖residual‖²``, shape ``(J,)``."""
+        """``‖residual‖²``, shape ``(J,)``; of a residual that was not formed, to rounding of ``‖target‖²``."""
 
     def loss(self, left: Tensor, right: Tensor) -> Tensor:
         """``½ ‖residual‖²``, shape ``(J,)``, which can be differentiated."""
@@ -64,7 +67,11 @@ class _Stored:
     def product(self, left: Tensor, right: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def squares(self, residual: Tensor) -> Tensor:
+    def sight(self, left: Tensor, right: Tensor) -> Any:
+        """The residual itself."""
+        return self.residual(left, right)
+
+    def squares(self, residual: Any) -> Tensor:
         """The sum over the entries of the residual."""
         return inner((residual,), (residual,))
 
@@ -80,6 +87,18 @@ class _Stored:
         quadratic = self.product(*direction)
         second = inner((linear,), (linear,)) + 2 * inner((residual,), (quadratic,))
         return second, inner((linear,), (quadratic,)), inner((quadratic,), (quadratic,))
+
+
+class _Products(NamedTuple):
+    """What is known of a residual that was not formed: its squared norm and both gradients."""
+
+    squares: Tensor
+    left: Tensor
+    right: Tensor
+
+
+# Of a target with a shorter side above this, an array of its size costs more than the products of a step.
+_FORMED = 64
 
 
 class KnownTarget(_Stored):
@@ -101,6 +120,7 @@ class KnownTarget(_Stored):
     def __init__(self, target: Tensor) -> None:
         self.target = target
         self.norms = torch.linalg.matrix_norm(target)
+        self._seen: tuple[tuple[int, ...], _Products, tuple[Tensor, Tensor]] | None = None
 
     def residual(self, left: Tensor, right: Tensor) -> Tensor:
         """``left @ right - target``, shape ``(J, m, n)``."""
@@ -110,9 +130,56 @@ class KnownTarget(_Stored):
         """``left @ right``, shape ``(J, m, n)``."""
         return left @ right
 
-    def gradients(self, residual: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    def sight(self, left: Tensor, right: Tensor) -> Any:
+        """The residual, or both gradients where the target is so large that they take less time without it.
+
+        They are ``left (right rightᵀ) - target rightᵀ`` and ``(leftᵀ left) right - leftᵀ target``, to the rounding of
+        the products with a residual that is formed.
+        """
+        if min(self.target.shape[1:]) <= max(_FORMED, 4 * left.shape[2]):
+            return self.residual(left, right)
+        # A certificate and the step after it look at the same factors.
+        known = id(left), left._version, id(right), right._version
+        if self._seen is not None and self._seen[0] == known:
+            return self._seen[1]
+        left_gram, right_gram = left.mT @ left, right @ right.mT
+        by_left = torch.baddbmm(_times(self.target, right), left, right_gram, beta=-1)
+        by_right = torch.baddbmm(left.mT @ self.target, left_gram, right, beta=-1)
+        explained = (left_gram * right_gram).sum((1, 2)) - 2 * (left * by_left).sum((1, 2))
+        found = _Products((self.norms.square() - explained).clamp(min=0), by_left, by_right)
+        self._seen = known, found, (left, right)
+        return found
+
+    def squares(self, residual: Any) -> Tensor:
+        """The sum over the entries of the residual, or the difference of two norms."""
+        return residual.squares if isinstance(residual, _Products) else super().squares(residual)
+
+    def gradients(self, residual: Any, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         """``residual rightᵀ`` and ``leftᵀ residual``."""
-        return residual @ right.mT, left.mT @ residual
+        if isinstance(residual, _Products):
+            return residual.left, residual.right
+        return _times(residual, right), left.mT @ residual
+
+    def along(
+        self, residual: Any, left: Tensor, right: Tensor, direction: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """From the residual, or from Gram matrices of the factors and the direction and a product with the target."""
+        if not isinstance(residual, _Products):
+            return super().along(residual, left, right, direction)
+        # With a = d₁ right, b = left d₂ and c = d₁ d₂ the product moves by t (a + b) + t² c.
+        rank = left.shape[2]
+        lefts, rights = torch.cat([left, direction[0]], 2), torch.cat([right, direction[1]], 1)
+        grams = lefts.mT @ lefts, rights @ rights.mT
+        old, new = slice(None, rank), slice(rank, None)
+
+        def dot(*blocks: tuple[slice, slice]) -> Tensor:
+            (p, q), (r, s) = blocks
+            return (grams[0][:, p, q] * grams[1][:, r, s]).sum((1, 2))
+
+        linear = dot((new, new), (old, old)) + dot((old, old), (new, new)) + 2 * dot((new, old), (old, new))
+        beyond = dot((old, new), (old, new)) - (direction[0] * _times(self.target, direction[1])).sum((1, 2))
+        cubic = dot((new, new), (old, new)) + dot((old, new), (new, new))
+        return linear + 2 * beyond, cubic, dot((new, new), (new, new))
 
     def best_left(self, right: Tensor, damping: float = 0.0) -> Tensor:
         """``target rightᵀ (right rightᵀ)⁻¹``."""
@@ -131,6 +198,11 @@ class KnownTarget(_Stored):
     def operator(self, member: int) -> Operator:
         """The target of one member."""
         return Dense(self.target[member])
+
+
+def _times(matrix: Tensor, right: Tensor) -> Tensor:
+    # matrix @ right.mT takes up to seven times as long, depending on the layout of the matrix.
+    return (right @ matrix.mT).mT
 
 
 class _Pattern(NamedTuple):

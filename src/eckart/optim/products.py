@@ -62,6 +62,10 @@ class KnownOperator:
             self._last = left.clone(), right.clone(), made
         return self._last[2]
 
+    def sight(self, left: Tensor, right: Tensor) -> Residual:
+        """All that is known of the residual."""
+        return self.residual(left, right)
+
     def squares(self, residual: Residual) -> Tensor:
         """``‖residual‖²``."""
         return residual.squares

@@ -73,7 +73,7 @@ class RiemannianCG(PairSolver):
         memory["steps"] = memory.get("steps", 0) + 1
         if memory["steps"] <= self.defaults["warm_up"]:
             return self._least_squares(self.objective.ridge)
-        residual = self.objective.residual(left, right)
+        residual = self.objective.sight(left, right)
         gradient, natural = scaled_gradient(self.objective, residual, left, right, self.defaults["damping"])
         slope = inner(gradient, natural)
         rho = slope.clamp(min=0).sqrt()

@@ -55,9 +55,11 @@ class PairSolver(Optimizer):
         return torch.ones_like(self.active)
 
     def _least_squares(self, damping: float) -> Tensor:
-        done = stationarity(self.objective, self.left, self.right) <= self.tolerance
+        residual = self.objective.sight(self.left, self.right)
+        slope = inner(*scaled_gradient(self.objective, residual, self.left, self.right, 1e-6))
+        done = slope.clamp(min=0).sqrt() <= self.tolerance * self.objective.norms
         self.active &= ~(done & (self.tolerance > 0))
-        before, trained = self.squared_residual(), self.active[:, None, None]
+        before, trained = self.objective.squares(residual), self.active[:, None, None]
         ranks = (self.right != 0).any(-1).sum(-1, keepdim=True)
         left = self.objective.best_left(self.right, damping)
         # The last solution has all of the scale. Shared evenly, the Gram matrices are no worse conditioned than the
@@ -75,6 +77,10 @@ class PairSolver(Optimizer):
     @torch.no_grad()
     def squared_residual(self) -> Tensor:
         """``‖residual‖²`` now, shape ``(J,)``."""
+        found = self.objective.squares(self.objective.sight(self.left, self.right))
+        if (found > 1e-6 * self.objective.norms.square()).all():
+            return found
+        # A difference of two norms has lost too many digits.
         return self.objective.squares(self.objective.residual(self.left, self.right))
 
 
@@ -126,13 +132,13 @@ def stationarity(objective: Objective, left: Tensor, right: Tensor, *, damping: 
         >>> stationarity(KnownTarget(target), 2 * best, best.mT)
         tensor([0.])
     """
-    residual = objective.residual(left, right)
+    residual = objective.sight(left, right)
     gradient, natural = scaled_gradient(objective, residual, left, right, damping)
     return inner(gradient, natural).clamp(min=0).sqrt() / objective.norms
 
 
 def scaled_gradient(
-    objective: Objective, residual: Tensor, left: Tensor, right: Tensor, damping: float
+    objective: Objective, residual: Any, left: Tensor, right: Tensor, damping: float
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Gradients of both factors, and each preconditioned by the Gram matrix of the other."""
     gradient = objective.gradients(residual, left, right)

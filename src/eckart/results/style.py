@@ -11,6 +11,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
 from numpy.typing import ArrayLike, NDArray
@@ -59,31 +60,33 @@ def save(figure: Figure, path: Path) -> Path:
         ...     save(Figure(figsize=(2, 1)), Path(folder, "figures", "empty.png")).is_file()
         True
     """
-    drawn = BytesIO()
     if path.suffix == ".svg":
+        drawn = BytesIO()
         with matplotlib.rc_context(_SVG):
             figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
         content = _IMAGE.sub(_smaller, drawn.getvalue())
     else:
-        figure.savefig(drawn, format="png", pil_kwargs={"compress_level": 1})
-        content = _paletted(drawn, maps=any(axes.images for axes in figure.axes))
+        # Not savefig, which computes the layout and draws twice, and packs the pixels into a PNG of its own.
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        content = _paletted(Image.fromarray(np.asarray(canvas.buffer_rgba())), maps=any(a.images for a in figure.axes))
     with replacing(path) as partial:
         partial.write_bytes(content)
     return path
 
 
 def _smaller(found: re.Match[bytes]) -> bytes:
-    return found[1] + base64.b64encode(_paletted(BytesIO(base64.b64decode(found[2])), maps=True)) + b'"'
+    return found[1] + base64.b64encode(_paletted(Image.open(BytesIO(base64.b64decode(found[2]))), maps=True)) + b'"'
 
 
-def _paletted(png: BytesIO, *, maps: bool) -> bytes:
+def _paletted(picture: Image.Image, *, maps: bool) -> bytes:
     """A PNG in a palette, which keeps noise-like matrices, that do not compress, at a third of their size.
 
     Args:
-        png: A PNG without transparency.
+        picture: Pixels without transparency.
         maps: Whether it shows matrices: the palette is then that of the maps, each of whose colors is kept.
     """
-    image = Image.open(png).convert("RGB")
+    image = picture.convert("RGB")
     image = _nearest(image) if maps else image.quantize(256, dither=Image.Dither.NONE)
     content = BytesIO()
     image.save(content, format="PNG", optimize=True)

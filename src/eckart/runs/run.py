@@ -18,7 +18,11 @@ from eckart.data.ratings import RatingsData
 from eckart.data.samples import SampleData
 from eckart.data.together import together
 from eckart.errors import concerns_all, prefixed
+from eckart.linalg.blocked_reference import BlockedReference
+from eckart.linalg.blocks import Blocked
+from eckart.linalg.entries import Entries
 from eckart.linalg.held_out import HeldOutReference
+from eckart.linalg.listed_reference import ListedReference
 from eckart.linalg.reference import ObservedReference, Reference
 from eckart.methods.method import Method
 from eckart.methods.network import Network
@@ -41,7 +45,7 @@ from eckart.runs.recorder import Recorder
 from eckart.runs.stack import Stack
 from eckart.runs.user_callbacks import sees_steps, trainer_options
 from eckart.runs.weights import read_weights
-from eckart.tracking import live
+from eckart.tracking.job import config_of
 
 _DTYPES = {"64": torch.float64, "64-true": torch.float64}
 
@@ -119,6 +123,11 @@ def _train(stack: Stack, outcome: Outcome) -> list[dict[str, Any]]:
     return [result for result in outcome.results if result is not None]
 
 
+def build(stack: Stack) -> Method:
+    """Make the data of a stack whose ranks are known, and its method, ready to be trained."""
+    return _method(stack, _data(stack))
+
+
 def _of_net(
     method: Method, trainer: Trainer, data: MatrixData | RatingsData
 ) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, str]]:
@@ -144,7 +153,11 @@ def _data(stack: Stack) -> list[MatrixData | RatingsData]:
 
 
 def _check_memory(stack: Stack, data: MatrixData | RatingsData) -> None:
-    if stack.memory is None or len(stack.jobs) == 1:
+    if len(stack.jobs) == 1:
+        return
+    if isinstance(data, MatrixData) and isinstance(data.operator(), Blocked):
+        raise MemoryError("A target that is read in blocks is alone in its stack. Found a stack of more.")
+    if stack.memory is None:
         return
     rows, cols = (0, 0) if isinstance(data, RatingsData) else data.operator().shape
     vectors = stack.jobs[0].config.method.get("vectors") or 0
@@ -219,10 +232,19 @@ def _reference(
         return HeldOutReference(seen, hidden, method.ranks, how=ratings[0].how)
     node = stack.jobs[0].config.method
     matrices = [part for part in data if not isinstance(part, RatingsData)]
-    observed = torch.stack([part.mask() for part in matrices]) if node.needs == "entries" else None
+    observed: Tensor | list[Entries] | None = None
+    if node.needs == "entries" and any(part.is_sparse for part in matrices):
+        observed = [part.entries() for part in matrices]
+    elif node.needs == "entries":
+        observed = torch.stack([part.mask() for part in matrices])
+    operator = together([part.operator() for part in matrices])
+    if isinstance(operator, Blocked):
+        return BlockedReference(operator, method.ranks)
     # Squares of float32 numbers overflow sooner.
     limit = 1e140 if stack.jobs[0].config.trainer.precision in (None, *_DTYPES) else 1e15
-    return Reference(together([part.operator() for part in matrices]), method.ranks, observed=observed, limit=limit)
+    if isinstance(observed, list):
+        return ListedReference(operator, method.ranks, observed, limit=limit)
+    return Reference(operator, method.ranks, observed=observed, limit=limit)
 
 
 def _subject(
@@ -230,6 +252,9 @@ def _subject(
 ) -> Subject:
     if reference is None:
         return Subject(target=None, spectrum=None, pictures=method.pictures)
+    values = None
+    if isinstance(reference, BlockedReference):
+        values = reference.singular_values(*(factor[member] for factor in method.factors()))
     return Subject(
         target=None if reference.matrix is None else reference.matrix[member].cpu(),
         spectrum=None if reference.spectrum is None else reference.spectrum[member].cpu(),
@@ -237,6 +262,7 @@ def _subject(
         image=getattr(data, "image", None),
         observed=None if reference.observed is None else reference.observed[member].cpu(),
         computed=not (method.needs_optimizer and method.trains_factors),
+        values=values,
     )
 
 
@@ -285,8 +311,11 @@ def _track(stack: Stack, method: Method, outcome: Outcome) -> None:
     for member, job in enumerate(stack.jobs):
         for settings in plain(job.config.logger.get("lightning")).values():
             logger = instantiate(logger_settings(settings, job), _convert_="all")
-            outcome.trackers[member].append(LightningTracker(logger, live.config_of(job)))
+            outcome.trackers[member].append(LightningTracker(logger, config_of(job)))
     if node is not None:
+        # Imported here, since only this logger needs W&B.
+        from eckart.tracking import live
+
         for member, run in enumerate(live.start(stack.jobs, node, epochs=method.reads_batches)):
             outcome.trackers[member] += [run] if run is not None else []
 

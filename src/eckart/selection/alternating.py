@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 
 from eckart.linalg.entries import Entries
 
@@ -77,7 +76,9 @@ class AlternatingFit:
 
     def _sides(self, value: Array) -> tuple[Any, Any]:
         """A matrix with these values in the observed places, and its transpose."""
-        matrix = scipy.sparse.csr_array((value, (self.row, self.col)), shape=self.shape)
+        from scipy.sparse import csr_array
+
+        matrix = csr_array((value, (self.row, self.col)), shape=self.shape)
         if self.dense:
             full = matrix.toarray()
             return full, np.ascontiguousarray(full.T)

@@ -3,9 +3,6 @@
 import functools
 import math
 
-from scipy.integrate import quad
-from scipy.optimize import brentq
-
 from eckart.selection.spectrum import Spectrum
 
 
@@ -88,6 +85,9 @@ def marchenko_pastur_median(beta: float) -> float:
         >>> round(marchenko_pastur_median(1.0), 4)
         0.6528
     """
+    from scipy.integrate import quad
+    from scipy.optimize import brentq
+
     low, high = (1 - math.sqrt(beta)) ** 2, (1 + math.sqrt(beta)) ** 2
 
     def below(angle: float) -> float:

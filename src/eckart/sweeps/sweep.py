@@ -1,6 +1,7 @@
 """A sweep: its jobs are grouped into stacks and trained; completed jobs are not run again."""
 
-import copy
+import itertools
+import json
 import os
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,13 +22,19 @@ from omegaconf import DictConfig, OmegaConf, flag_override, open_dict, read_writ
 
 from eckart.config import plain
 from eckart.laws import check_targets
-from eckart.results.atomic import naming
+from eckart.results.atomic import naming, replacing
 from eckart.runs.job import Job
 from eckart.runs.stack import Stack, forget_all
 from eckart.sweeps.attempt import attempt
-from eckart.sweeps.composing import SweepComposer
+from eckart.sweeps.composing import SweepComposer, copied
 from eckart.sweeps.hydra_internals import current_job
 from eckart.sweeps.progress import Board
+from eckart.sweeps.saving import ConfigFiles
+
+STACKS = "stacks.json"
+"""File of a sweep that says into which stacks its jobs were divided, and by what measurement."""
+# A stack of fewer jobs takes about as long as the measurement.
+_MEASURED = 128
 
 
 @dataclass
@@ -73,6 +80,8 @@ class Sweep:
     ) -> None:
         self.context, self.task, self.config = context, task, config
         self.jobs, self.memory = jobs, int(memory * 2**30)
+        self._files = ConfigFiles()
+        self._chosen: list[dict[str, Any]] = []
 
     def launch(self, overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
         """Run the jobs that an earlier run has not completed.
@@ -99,10 +108,11 @@ class Sweep:
     def run(self, groups: Sequence[Group], board: Board) -> Iterator[Group]:
         """Run the groups, and yield each when its jobs have ended."""
         for group in groups:
-            board.begin(_method_of(group.entries[0]), len(group.entries))
-            self.run_group(group)
-            configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-            yield group
+            for part in self._split(group):
+                board.begin(_method_of(part.entries[0]), len(part.entries))
+                self.run_group(part)
+                configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+                yield part
 
     def run_group(self, group: Group) -> None:
         """Run the jobs of one group, print which failed, and set ``returned`` of their entries."""
@@ -116,7 +126,7 @@ class Sweep:
         for entry in group.entries:
             with current_job(entry.config):
                 with naming(entry.job.folder):
-                    _save(entry)
+                    self._save(entry)
                 self.context.callbacks.on_job_start(config=entry.config, task_function=self.task)
         with current_job(group.entries[0].config):
             trained = attempt(Stack([entry.job for entry in group.entries], group.width, self.memory))
@@ -124,6 +134,13 @@ class Sweep:
             entry.returned.return_value = entry.job.objective(result)
             with current_job(entry.config):
                 self.context.callbacks.on_job_end(config=entry.config, job_return=entry.returned)
+
+    def _save(self, entry: Entry) -> None:
+        entry.job.folder.mkdir(parents=True, exist_ok=True)
+        if (subdir := entry.config.hydra.output_subdir) is not None:
+            overrides = entry.config.hydra.overrides.task
+            parts = {"config": entry.job.config, "hydra": entry.hydra, "overrides": overrides}
+            self._files.write(entry.job.folder / subdir, parts)
 
     def _compose(self, overrides: list[str], number: int) -> Entry:
         config = cast(SweepComposer, self.context.config_loader).take(self.config, overrides)
@@ -147,6 +164,33 @@ class Sweep:
         )
         return Entry(job, config, hydra, returned, completed)
 
+    def _split(self, group: Group) -> list[Group]:
+        """A group in stacks of the largest size at which the time of a job does not rise, by measurement.
+
+        All of them have the width of the group, so the numbers of a job do not depend on how it is split.
+        """
+        if group.width is None or self.jobs is not None or len(group.entries) < _MEASURED:
+            return [group]
+        from eckart.runs.calibration import measured
+
+        first = group.entries[0]
+        try:
+            with current_job(first.config):
+                curve = measured(Stack([entry.job for entry in group.entries], group.width))
+        except Exception:
+            # The error is reported when the job runs.
+            return [group]
+        if curve is None:
+            return [group]
+        sizes = curve.stacks(len(group.entries))
+        self._chosen.append(
+            {"method": _method_of(first), "jobs": len(group.entries), "stacks": len(sizes), **curve.fields()}
+        )
+        with replacing(Path(self.config.hydra.sweep.dir) / STACKS) as partial:
+            partial.write_text(json.dumps(self._chosen, indent=1) + "\n", encoding="utf-8")
+        ends = list(itertools.accumulate(sizes))
+        return [Group(group.entries[end - size : end], group.width) for size, end in zip(sizes, ends, strict=True)]
+
     def _groups(self, entries: Sequence[Entry]) -> list[Group]:
         alike: dict[Hashable, list[Entry]] = {}
         folders: set[Path] = set()
@@ -158,10 +202,11 @@ class Sweep:
         groups = []
         for kind in alike.values():
             most = self.jobs or len(kind)
+            # Of all jobs of the kind, the completed ones too: the numbers of a job depend on the width.
+            widest = max(entry.job.config.rank for entry in kind) if len(kind) > 1 else None
             for start in range(0, len(kind), most):
                 whole = kind[start : start + most]
-                # The width of the whole stack, with the completed jobs: the numbers of a job depend on the width.
-                width = max(entry.job.config.rank for entry in whole) if len(whole) > 1 else None
+                width = widest if len(whole) > 1 else None
                 if left := [entry for entry in whole if entry.completed is None]:
                     groups.append(Group(left, width))
         return groups
@@ -198,22 +243,12 @@ def _stack_key(entry: Entry) -> Hashable | None:
     return None if own is None else (own, entry.job.stack_key())
 
 
-def _save(entry: Entry) -> None:
-    subdir = entry.config.hydra.output_subdir
-    entry.job.folder.mkdir(parents=True, exist_ok=True)
-    if subdir is not None:
-        overrides = entry.config.hydra.overrides.task
-        for name, part in (("config", entry.job.config), ("hydra", entry.hydra), ("overrides", overrides)):
-            (entry.job.folder / subdir).mkdir(exist_ok=True)
-            (entry.job.folder / subdir / f"{name}.yaml").write_text(OmegaConf.to_yaml(part), encoding="utf-8")
-
-
 def _parts(config: DictConfig) -> tuple[DictConfig, DictConfig]:
     """The job's own config, and Hydra's part, which is much larger and is not copied."""
     hydra = OmegaConf.create({}, flags={"no_deepcopy_set_nodes": True})
     with read_write(config), open_dict(config):
         hydra.hydra = config.pop("hydra")
-    own = copy.deepcopy(config)
+    own = copied(config)
     with read_write(config), open_dict(config), flag_override(config, "no_deepcopy_set_nodes", True):
         config.hydra = hydra.hydra
     return own, hydra

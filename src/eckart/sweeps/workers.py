@@ -14,6 +14,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from eckart import deferred
 from eckart.config import plain
 from eckart.environment import environment
 from eckart.errors import wants_traceback
@@ -66,6 +67,7 @@ def workers(stack: Stack) -> Iterator[None]:
 
 def main() -> None:
     """Train each stack that a line of standard input describes; the process ends when standard input is closed."""
+    deferred.install()
     answers, sys.stdout = sys.stdout, sys.stderr
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(lines,), daemon=True).start()

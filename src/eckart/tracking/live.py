@@ -7,39 +7,23 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import wandb
 from omegaconf import DictConfig
 from wandb.sdk.mailbox import MailboxClosedError
 
-from eckart.config import GROUPS, deciding
 from eckart.errors import one_line
 from eckart.printable import printable
 from eckart.results.settings import AUTO
 from eckart.results.terminal import shown
 from eckart.tracking import reach
+from eckart.tracking.job import Tracked, config_of
 from eckart.tracking.metrics import CHOICES, EPOCH, METRICS, PICTURES, RANK, STEP
+from eckart.tracking.wandb_internals import started_fast
 
 # Seconds that an online run may take to begin, and to send what is left at its end; then it stays on disk.
 _LIMITS = {"init_timeout": 30.0, "finish_timeout": 120.0}
-
-
-class Tracked(Protocol):
-    """A job as W&B sees it: its name, its config, its rank, its folder, and the folder of its sweep."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def config(self) -> DictConfig: ...  # noqa: D102
-    @property
-    def rank(self) -> int | None: ...  # noqa: D102
-    @property
-    def choices(self) -> Mapping[str, Any]: ...  # noqa: D102
-    @property
-    def folder(self) -> Path: ...  # noqa: D102
-    @property
-    def sweep(self) -> Path | None: ...  # noqa: D102
 
 
 class WandbTracker:
@@ -117,19 +101,6 @@ class WandbTracker:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def config_of(job: Tracked) -> dict[str, Any]:
-    """The resolved config of a job, and under ``choices`` the names that were chosen, such as ``bottleneck``.
-
-    A rank that a rule chose stands there as a number, so that charts over ranks have its place; the rule, under
-    ``selection``, says that it was chosen.
-    """
-    config = deciding(job.config) | {RANK: job.rank}
-    named = {group: str(job.choices[group]) for group in GROUPS if job.choices.get(group)}
-    if "selection" not in config:
-        named.pop("selection", None)
-    return {**config, CHOICES: named}
-
-
 def start(jobs: Sequence[Tracked], node: DictConfig, *, epochs: bool) -> Iterator[WandbTracker | None]:
     """Start one W&B run for each job; where W&B cannot be reached, the runs are kept on disk.
 
@@ -198,20 +169,21 @@ def _init(
     named = config[CHOICES]
     tags = [*map(str, node.tags), *(named[group] for group in ("method", "data", "experiment") if group in named)]
     tags += [f"{RANK}={AUTO}"] if "selection" in config else []
-    return wandb.init(
-        project=_text(node.project),
-        entity=_text(node.entity),
-        group=_text(node.group) or (job.sweep.name if job.sweep else None),
-        job_type=named.get("method"),
-        tags=list(dict.fromkeys(tags)),
-        notes=_text(node.notes),
-        name=job.name,
-        dir=folder,
-        mode=mode,
-        config=config,
-        reinit="create_new",
-        settings=wandb.Settings(silent=True, console="off", **own),
-    )
+    with started_fast():
+        return wandb.init(
+            project=_text(node.project),
+            entity=_text(node.entity),
+            group=_text(node.group) or (job.sweep.name if job.sweep else None),
+            job_type=named.get("method"),
+            tags=list(dict.fromkeys(tags)),
+            notes=_text(node.notes),
+            name=job.name,
+            dir=folder,
+            mode=mode,
+            config=config,
+            reinit="create_new",
+            settings=wandb.Settings(silent=True, console="off", **own),
+        )
 
 
 def _text(value: Any) -> str | None:

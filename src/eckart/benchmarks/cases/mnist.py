@@ -1,0 +1,134 @@
+"""MNIST: its rank reduction, and the whole notebook."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from eckart.benchmarks.case import Case, Command, Contender, Prepared, Score
+from eckart.benchmarks.goals import error_at_most, faster_than, memory_share, no_larger_error_than
+from eckart.benchmarks.peers import svds
+from eckart.benchmarks.programs import eckart, results
+
+RANK = 16
+NUMPY, RANDOMIZED, CELLS = "numpy.linalg.svd, as in the notebook", "randomized_svd", "the notebook's cells"
+PRINTED = (497.6570819616318, 302.81817691773176)
+
+
+def cases(quick: bool) -> Iterable[Case]:
+    """The reduction to rank 16 of the raw pixels, and the notebook as a process."""
+    images = 6000 if quick else 60_000
+    yield Case(
+        "mnist_reduction",
+        f"rank reduction of MNIST, {images:,}×784, rank {RANK}, with the errors of all ranks",
+        [
+            Contender("eckart, Gram matrix", lambda: _ours(images)),
+            _peer(NUMPY, svds.numpy_svd, images),
+            _peer("torch.linalg.svd, float32", svds.torch_svd, images, kind="float32"),
+            _peer("SciPy eigh of the Gram matrix", svds.scipy_gram, images, kind="float64"),
+            _peer("torch.svd_lowrank, float32", svds.torch_lowrank, images, kind="float32"),
+            _peer(RANDOMIZED, svds.sklearn_randomized, images, kind="float64"),
+            _peer("randomized_svd, float32", svds.sklearn_randomized, images, kind="float32"),
+            _peer("TruncatedSVD, arpack", svds.sklearn_truncated, images, kind="float64"),
+            _peer("SciPy svds, arpack", partial(svds.scipy_svds, "arpack"), images, kind="float64"),
+            _peer("dask svd_compressed", svds.dask_compressed, images, kind="float64", needs=("dask",)),
+            _peer("PRIMME svds", svds.primme_svds, images, kind="float64", needs=("primme",)),
+        ],
+        accuracy="excess of the Frobenius error, relative to the optimum",
+        level=1e-9,
+        goals=[
+            faster_than(NUMPY, 8),
+            memory_share(NUMPY, 1 / 20),
+            faster_than(RANDOMIZED, 1.0),
+            no_larger_error_than(RANDOMIZED),
+        ],
+        budget=5.0,
+        patience=40.0,
+        note="Truncated decompositions give the errors of no other rank; the full ones and ours do.",
+    )
+    yield Case(
+        "mnist_notebook",
+        "the MNIST notebook: rank reduction, and two epochs of its net, as a process",
+        [
+            Command("eckart experiment=mnist_classifier", lambda _: _classifier(), _sums_of_ours),
+            Command(CELLS, _cells, lambda folder: _sums(json.loads((folder / "sums.json").read_text()))),
+        ],
+        accuracy="largest deviation of a loss sum from the one that the notebook prints, relative",
+        goals=[faster_than(CELLS, 8), error_at_most(0.03)],
+        budget=5.0 if quick else 12.0,
+    )
+
+
+def _ours(images: int) -> Prepared:
+    import torch
+
+    from eckart.linalg.gram import gram_matrix, leading_eigenpairs, restricted_svd
+
+    matrix = torch.from_numpy(_images(images, "uint8"))
+
+    def task() -> Any:
+        gram = gram_matrix(matrix)
+        errors = torch.linalg.eigvalsh(gram).clamp(min=0).cumsum(0).flip(0).sqrt()
+        _, vectors = leading_eigenpairs(gram, RANK)
+        return restricted_svd(matrix, vectors), errors
+
+    def score(found: Any) -> Score:
+        (u, s, vh), errors = found
+        return Score(_excess(images, (u * s).numpy(), vh.numpy()), f"errors of {len(errors)} ranks")
+
+    return Prepared(task, score)
+
+
+def _peer(
+    name: str, load: Callable[[], svds.Decompose], images: int, *, kind: str = "uint8", needs: tuple[str, ...] = ()
+) -> Contender:
+    def prepare() -> Prepared:
+        matrix, decompose = _images(images, kind), load()
+        return Prepared(lambda: decompose(matrix, RANK), lambda factors: _excess(images, *factors))
+
+    return Contender(name, prepare, needs)
+
+
+def _images(count: int, kind: str) -> Any:
+    from eckart.data.files.idx import find_idx, read_idx
+
+    path = find_idx(Path(_root(), "MNIST", "raw"), "train-images-idx3-ubyte")
+    if path is None:
+        raise FileNotFoundError(f"MNIST is not under {_root()}: ECKART_DATA names the folder that holds it")
+    return read_idx(path, 3).flatten(1).numpy()[:count].astype(kind)
+
+
+def _excess(images: int, left: Any, right: Any) -> float:
+    import numpy as np
+
+    from eckart.benchmarks.accuracy import excess
+    from eckart.benchmarks.scratch import kept
+
+    def values() -> Any:
+        return np.linalg.svd(_images(images, "float64"), compute_uv=False)
+
+    return excess(_images(images, "uint8"), left, right, kept(f"values-{images}", values))
+
+
+def _root() -> str:
+    return str(Path(os.environ.get("ECKART_DATA", "data")).absolute())
+
+
+def _classifier() -> list[str]:
+    return eckart("experiment=mnist_classifier", f"data.root={_root()}", "logger=csv", "figures=false")
+
+
+def _cells(folder: Path) -> list[str]:
+    return [sys.executable, "-m", "eckart.benchmarks.peers.notebook", str(folder), _root()]
+
+
+def _sums_of_ours(folder: Path) -> Score:
+    return _sums(results(folder)[0]["train_loss_sum_per_epoch"])
+
+
+def _sums(found: list[float]) -> Score:
+    error = max(abs(mine / its - 1) for mine, its in zip(found, PRINTED, strict=True))
+    return Score(error, f"loss sums {', '.join(f'{value:.2f}' for value in found)}")
