@@ -8,7 +8,6 @@ import torch
 from matrices import gaussian, observed_of, with_spectrum
 from torch import Tensor
 
-from eckart.linalg import krylov
 from eckart.linalg import reference as module
 from eckart.linalg.operators import Dense, MatrixFree, Sparse, Stacked
 from eckart.linalg.random import stream

@@ -61,7 +61,7 @@ class BlockedReference(Reference):
         self.optimum = (following.sqrt() / self.norms[0]).reshape(1), left.clamp(low, high).reshape(1)
 
     def bounds(self, member: int, left: Tensor, right: Tensor, errors: dict[str, float]) -> dict[str, list[float]]:
-        """Proven bounds as of :meth:`Reference.bounds`; without those of the 2-norm's excess where there is no Gram matrix.
+        """Proven bounds as of :meth:`Reference.bounds`, of the excess in the 2-norm only where there is a Gram matrix.
 
         None are known before a decomposition.
         """
