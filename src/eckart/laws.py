@@ -4,7 +4,7 @@ import importlib.util
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -117,20 +117,33 @@ def check_targets(cfg: DictConfig) -> None:
 
 def _entries(node: DictConfig | ListConfig, path: str) -> Iterator[tuple[str, Any, Any]]:
     """Path, key and value of everything that is not a container."""
-    keys: Iterable[Any] = node.keys() if isinstance(node, DictConfig) else range(len(node))
-    for key in keys:
-        name = f"{path}[{key}]" if isinstance(node, ListConfig) else f"{path}.{key}".lstrip(".")
-        try:
-            value = None if OmegaConf.is_missing(node, key) else node[key]
-        except OmegaConfBaseException:
-            if key in _NAMING:
-                # It could be resolved later, to anything.
-                yield name, key, "an interpolation"
-            continue
-        if isinstance(value, DictConfig | ListConfig):
-            yield from _entries(value, name)
+    yield from _below(lambda: node, OmegaConf.to_container(node), path)
+
+
+def _below(at: Callable[[], Any], values: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
+    """The entries of a container, whose values are known unresolved; to ask the config for each takes long."""
+    for key, value in values.items() if isinstance(values, dict) else enumerate(values):
+        name = f"{path}[{key}]" if isinstance(values, list) else f"{path}.{key}".lstrip(".")
+        if isinstance(value, dict | list):
+            yield from _below(lambda key=key: at()[key], value, name)  # type: ignore[misc]
+        elif isinstance(value, str) and "${" in value:
+            yield from _resolved(at(), key, name)
         else:
-            yield name, key, value
+            yield name, key, None if value == "???" else value
+
+
+def _resolved(node: Any, key: Any, name: str) -> Iterator[tuple[str, Any, Any]]:
+    try:
+        value = None if OmegaConf.is_missing(node, key) else node[key]
+    except OmegaConfBaseException:
+        if key in _NAMING:
+            # It could be resolved later, to anything.
+            yield name, key, "an interpolation"
+        return
+    if isinstance(value, DictConfig | ListConfig):
+        yield from _entries(value, name)
+    else:
+        yield name, key, value
 
 
 def _check_types(values: DictConfig, defaults: DictConfig, path: str, root: DictConfig) -> None:

@@ -362,3 +362,54 @@ def test_observed_entries_move_to_the_device_that_has_float64() -> None:
     assert devices() == {"cpu"}
     measured.to(META)
     assert devices() == {"meta"}
+
+
+def _targets(name: str) -> tuple[Tensor, Any]:
+    spectrum = SPECTRUM if name == "rank 6" else np.linspace(3, 0.1, 50)
+    matrix = with_spectrum(60, 50, spectrum)
+    if name == "wide":
+        matrix = matrix.mT.contiguous()
+    return matrix, Sparse(matrix.to_sparse()) if name == "sparse" else Dense(matrix)
+
+
+@pytest.mark.parametrize("name", ["stored", "wide", "sparse", "rank 6"])
+@pytest.mark.parametrize("rank", [1, 4])
+def test_a_large_target_has_bounds_in_place_of_a_spectrum(
+    name: str, rank: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matrix, operator = _targets(name)
+    for limit, value in (("EXACT_ENTRIES", 100), ("_EXACT_WORK", 100), ("_EXACT_SIDE", 10)):
+        monkeypatch.setattr(module, limit, value)
+    monkeypatch.setattr(module, "singular_values", None)
+    measured = Reference(operator, [rank])
+    assert measured.how == "exact, against an optimum within bounds that are wrong with a probability of 1e-10"
+    assert measured.spectrum is None
+    u, s, vh = torch.linalg.svd(matrix)
+    for loss in (1.0, 0.5):
+        left, right = loss * u[None, :, :rank] * s[:rank], vh[None, :rank]
+        errors = {key: float(values[0]) for key, values in measured.errors(left, right).items()}
+        expected = expected_errors(matrix, left[0] @ right[0], rank)
+        np.testing.assert_allclose([errors[key] for key in NAMES], expected, atol=2e-6)
+        bounds = measured.bounds(0, left[0], right[0], errors)
+        best = s[rank] / s[0], s[rank:].norm() / s.norm()
+        for key, value in (("2norm", 0), ("frobenius", 1)):
+            low, high = bounds[f"optimum_{key}_bounds"]
+            assert low <= float(best[value]) <= high and high - low < 1e-6
+            low, high = bounds[f"excess_{key}_bounds"]
+            assert low - 1e-13 <= expected[2 + value] <= high + 1e-13 and high - low < 1e-6
+
+
+def test_an_exact_optimum_has_no_bounds() -> None:
+    measured = Reference(Dense(gaussian(6, 5)), [2])
+    assert measured.bounds(0, gaussian(6, 2), gaussian(2, 5), {}) == {}
+
+
+def test_the_bounds_of_a_high_rank_follow_from_the_gram_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_EXACT_WORK", 100)
+    monkeypatch.setattr(module, "_EXACT_SIDE", 10)
+    matrix = with_spectrum(60, 50, np.linspace(3, 0.1, 50))
+    measured = Reference(Dense(matrix), [20])
+    assert measured.certificates is not None and measured.certificates[0].failure == 0
+    s = torch.linalg.svdvals(matrix)
+    assert float(measured.optimum[0]) == pytest.approx(float(s[20] / s[0]), abs=1e-10)
+    assert float(measured.optimum[1]) == pytest.approx(float(s[20:].norm() / s.norm()), abs=1e-10)

@@ -6,7 +6,7 @@ from torch import Tensor
 from eckart.linalg.certificates import Certificate, certify, gram_bounds
 from eckart.linalg.gram import gram_matrix
 from eckart.linalg.gram_lanczos import gram_lanczos
-from eckart.linalg.operators import Dense, Operator
+from eckart.linalg.operators import Dense, Operator, Transposed
 from eckart.linalg.random import stream
 
 OVERSAMPLING = 8
@@ -19,27 +19,6 @@ _MAX_STEPS = 200
 _SMALL = 1e-4
 # Entries of a residual that are formed at once.
 _BLOCK = 2**22
-
-
-class Transposed(Operator):
-    """The transpose of one matrix.
-
-    Args:
-        operator: The matrix.
-    """
-
-    stack = 1
-
-    def __init__(self, operator: Operator) -> None:
-        self.operator, self.shape = operator, (operator.shape[1], operator.shape[0])
-
-    def images(self, x: Tensor) -> Tensor:
-        """Images by the transpose."""
-        return self.operator.transpose_images(x)
-
-    def transpose_images(self, y: Tensor) -> Tensor:
-        """Images by the matrix."""
-        return self.operator.images(y)
 
 
 def can_iterate(shape: tuple[int, int], count: int) -> bool:
@@ -81,10 +60,10 @@ def leading(operator: Operator, count: int, like: Tensor) -> tuple[Tensor, Tenso
         return bool((residuals[:count] <= allowed).all())
 
     found = gram_lanczos(
-        lambda x: tall.transpose_images(tall.images(x[None]))[0],
+        lambda x: tall.gram_images(x[None])[0],
         tall.shape[1],
         count,
-        count + OVERSAMPLING,
+        min(count + OVERSAMPLING, tall.narrow or count + OVERSAMPLING),
         converged=converged,
         generator=stream(0, "measuring"),
         like=like,

@@ -170,10 +170,10 @@ class Reference:
         assert self.certificates is not None
         ends = zip(self.certificates, self._left, frobenius.tolist(), strict=True)
         pairs = [bounds.optimum(norm, None if math.isnan(left) else left) for bounds, left, norm in ends]
-        largest = torch.tensor([bounds.largest[0] for bounds in self.certificates]).to(frobenius)
+        largest = frobenius.new_tensor([bounds.largest[0] for bounds in self.certificates])
         self.norms = largest, frobenius
-        two_norm = torch.tensor([pair[0][0] for pair in pairs]).to(frobenius)
-        self.optimum = two_norm, torch.tensor([pair[1][1] for pair in pairs]).to(frobenius)
+        two_norm = frobenius.new_tensor([pair[0][0] for pair in pairs])
+        self.optimum = two_norm, frobenius.new_tensor([pair[1][1] for pair in pairs])
 
     def _estimate(self, limit: float) -> None:
         if self.operator.has_transpose() and _has_entries(self.operator):

@@ -1,7 +1,7 @@
 """Configs of a sweep's jobs: jobs that differ only in plain values share the work of composing."""
 
-import copy
 import functools
+import pickle
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,7 +35,7 @@ class SweepComposer:
         parser = OverridesParser.create()
         self._parse = functools.cache(lambda line: parser.parse_overrides([line])[0])
         self._is_group = functools.cache(lambda key: bool(loader.get_group_options(key)))
-        self._composed: dict[tuple[Any, ...], DictConfig] = {}
+        self._composed: dict[tuple[Any, ...], bytes] = {}
         self._checked: dict[tuple[Any, ...], DictConfig] = {}
 
     def __getattr__(self, name: str) -> Any:
@@ -66,8 +66,8 @@ class SweepComposer:
         changes = [override for override in overrides if self._is_plain(override, overrides)]
         kind = (id(master_config), *(o.key_or_group if o in changes else o.input_line for o in overrides))
         if kind not in self._composed:
-            self._composed[kind] = self._loader.load_sweep_config(master_config, sweep_overrides)
-        config = copy.deepcopy(self._composed[kind])
+            self._composed[kind] = pickle.dumps(self._loader.load_sweep_config(master_config, sweep_overrides), -1)
+        config = pickle.loads(self._composed[kind])
         try:
             for change in changes:
                 OmegaConf.update(config, change.key_or_group, change.value(), merge=True)
@@ -92,6 +92,17 @@ class SweepComposer:
     def _sets(self, override: Override) -> bool:
         # Hydra applies the choice of an option before every value, wherever it stands.
         return not self._is_group(override.key_or_group) or isinstance(override.value(), dict)
+
+
+def copied(config: DictConfig) -> DictConfig:
+    """A copy of a config; ``copy.deepcopy`` takes several times as long.
+
+    Args:
+        config: The config, with no parent.
+    """
+    copy = pickle.loads(pickle.dumps(config, -1))
+    assert isinstance(copy, DictConfig)
+    return copy
 
 
 def _overlap(key: str, other: str) -> bool:

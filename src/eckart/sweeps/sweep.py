@@ -1,6 +1,5 @@
 """A sweep: its jobs are grouped into stacks and trained; completed jobs are not run again."""
 
-import copy
 import itertools
 import json
 import os
@@ -27,9 +26,10 @@ from eckart.results.atomic import naming, replacing
 from eckart.runs.job import Job
 from eckart.runs.stack import Stack, forget_all
 from eckart.sweeps.attempt import attempt
-from eckart.sweeps.composing import SweepComposer
+from eckart.sweeps.composing import SweepComposer, copied
 from eckart.sweeps.hydra_internals import current_job
 from eckart.sweeps.progress import Board
+from eckart.sweeps.saving import ConfigFiles
 
 STACKS = "stacks.json"
 """File of a sweep that says into which stacks its jobs were divided, and by what measurement."""
@@ -80,6 +80,7 @@ class Sweep:
     ) -> None:
         self.context, self.task, self.config = context, task, config
         self.jobs, self.memory = jobs, int(memory * 2**30)
+        self._files = ConfigFiles()
         self._chosen: list[dict[str, Any]] = []
 
     def launch(self, overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
@@ -125,7 +126,7 @@ class Sweep:
         for entry in group.entries:
             with current_job(entry.config):
                 with naming(entry.job.folder):
-                    _save(entry)
+                    self._save(entry)
                 self.context.callbacks.on_job_start(config=entry.config, task_function=self.task)
         with current_job(group.entries[0].config):
             trained = attempt(Stack([entry.job for entry in group.entries], group.width, self.memory))
@@ -133,6 +134,13 @@ class Sweep:
             entry.returned.return_value = entry.job.objective(result)
             with current_job(entry.config):
                 self.context.callbacks.on_job_end(config=entry.config, job_return=entry.returned)
+
+    def _save(self, entry: Entry) -> None:
+        entry.job.folder.mkdir(parents=True, exist_ok=True)
+        if (subdir := entry.config.hydra.output_subdir) is not None:
+            overrides = entry.config.hydra.overrides.task
+            parts = {"config": entry.job.config, "hydra": entry.hydra, "overrides": overrides}
+            self._files.write(entry.job.folder / subdir, parts)
 
     def _compose(self, overrides: list[str], number: int) -> Entry:
         config = cast(SweepComposer, self.context.config_loader).take(self.config, overrides)
@@ -235,22 +243,12 @@ def _stack_key(entry: Entry) -> Hashable | None:
     return None if own is None else (own, entry.job.stack_key())
 
 
-def _save(entry: Entry) -> None:
-    subdir = entry.config.hydra.output_subdir
-    entry.job.folder.mkdir(parents=True, exist_ok=True)
-    if subdir is not None:
-        overrides = entry.config.hydra.overrides.task
-        for name, part in (("config", entry.job.config), ("hydra", entry.hydra), ("overrides", overrides)):
-            (entry.job.folder / subdir).mkdir(exist_ok=True)
-            (entry.job.folder / subdir / f"{name}.yaml").write_text(OmegaConf.to_yaml(part), encoding="utf-8")
-
-
 def _parts(config: DictConfig) -> tuple[DictConfig, DictConfig]:
     """The job's own config, and Hydra's part, which is much larger and is not copied."""
     hydra = OmegaConf.create({}, flags={"no_deepcopy_set_nodes": True})
     with read_write(config), open_dict(config):
         hydra.hydra = config.pop("hydra")
-    own = copy.deepcopy(config)
+    own = copied(config)
     with read_write(config), open_dict(config), flag_override(config, "no_deepcopy_set_nodes", True):
         config.hydra = hydra.hydra
     return own, hydra
