@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import benchmark_cases
+import numpy as np
 import pytest
 
-from eckart.benchmarks import command, goals, measuring, record
-from eckart.benchmarks.case import Case, Point
+from eckart.benchmarks import command, goals, measuring, nets, record
+from eckart.benchmarks.case import Case, Contender, Point, Score
+from eckart.benchmarks.cases import recipe
 from eckart.benchmarks.finding import Group, chosen, group, groups
 from eckart.benchmarks.goals import Goal
 from eckart.benchmarks.lines import Line
 from eckart.benchmarks.measuring import Settings, measure
+from eckart.benchmarks.peers import keras_recipe
 from eckart.benchmarks.table import table
 from eckart.results.screen import PAGE
 
@@ -253,3 +256,15 @@ def test_every_case_runs_at_small_sizes(tmp_path: Path) -> None:
     # A peer may be too slow at any size; ours may not fail.
     assert not {place: why for place, why in failed.items() if "stopped" not in str(why)}
     assert not [name for name, found in kept.items() if found.lines[0].failed]
+
+
+def test_a_peer_is_judged_by_the_error_that_ours_is_judged_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keras_recipe, "trained", lambda *_, **__: np.zeros((10, 10)))
+    (case,) = (case for case in recipe.cases(quick=True) if case.name == "optimum_table")
+    assert isinstance(case.contenders[1], Contender)
+    prepared = case.contenders[1].prepare()
+    assert prepared.score is not None
+    found = prepared.score(prepared.task())
+    assert isinstance(found, Score)
+    expected = nets.excesses([nets.targets(1)[0]] * 9, [np.zeros((10, 10))] * 9, nets.RANKS).max()
+    assert found.error == pytest.approx(expected)

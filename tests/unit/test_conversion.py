@@ -143,3 +143,12 @@ def test_what_is_no_operator_is_refused_in_one_line(given: Any, message: str) ->
 def test_images_keep_the_type_of_the_vectors() -> None:
     operator = as_operator(WithTranspose())
     assert operator.images(torch.ones(1, 2, 7)).dtype == torch.float32
+
+
+def test_places_that_a_sparse_matrix_lists_twice_are_summed_up_and_the_matrix_is_left_alone() -> None:
+    listed = scipy.sparse.csr_array(([1.0, 2.0, 3.0], [1, 1, 0], [0, 2, 3]), shape=(2, 2))
+    operator = as_operator(listed)
+    x, expected = torch.eye(2, dtype=torch.float64)[None], torch.tensor([[0.0, 3.0], [3.0, 0.0]], dtype=torch.float64)
+    assert torch.equal(operator.images(x)[0], expected.mT) and torch.equal(operator.transpose_images(x)[0], expected)
+    assert operator.squares().item() == 18
+    assert listed.nnz == 3

@@ -42,6 +42,10 @@ def as_operator(matrix: Any) -> Operator:
         return Dense(torch.from_numpy(np.ascontiguousarray(matrix, dtype=np.float64)))
     if hasattr(matrix, "tocsr"):
         csr = matrix.tocsr()
+        if not csr.has_canonical_format:
+            # A copy: the matrix of the caller stays as it is.
+            csr = csr.copy()
+            csr.sum_duplicates()
         starts, columns = (torch.from_numpy(np.asarray(part, dtype=np.int64)) for part in (csr.indptr, csr.indices))
         values = torch.from_numpy(np.asarray(csr.data, dtype=np.float64))
         return Sparse(torch.sparse_csr_tensor(starts, columns, values, size=(int(shape[0]), int(shape[1]))))

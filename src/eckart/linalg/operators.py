@@ -1,12 +1,13 @@
 """Operators: matrices of which nothing is asked but products, however they are stored."""
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from eckart.linalg.sparse_products import BLOCK, SparseGram
+from eckart.linalg.sparse_products import BLOCK, SparseGram, transposed
 
 Apply = Callable[[Tensor], Tensor]
 
@@ -149,15 +150,21 @@ class Sparse(Operator):
     stack = 1
 
     def __init__(self, matrix: Tensor) -> None:
-        # The transpose of a compressed matrix is compressed along the other side, whose products are slow.
-        coordinates = matrix.to_sparse_coo().coalesce()
-        self.matrix, self.transpose = coordinates.to_sparse_csr(), coordinates.mT.coalesce().to_sparse_csr()
+        # Rows that are compressed have each place once; to sort them again takes longer than many products.
+        self.matrix = matrix if matrix.layout == torch.sparse_csr else matrix.to_sparse_coo().coalesce().to_sparse_csr()
         self.shape = (matrix.shape[0], matrix.shape[1])
         self._gram: SparseGram | None = None
 
     def images(self, x: Tensor) -> Tensor:
         """``x @ A.mT`` by a sparse product."""
         return (self.matrix.to(x) @ x[0].mT.contiguous()).mT[None]
+
+    @functools.cached_property
+    def transpose(self) -> Tensor:
+        """The transpose in compressed rows: along the other side, products are slow."""
+        if self.matrix.device.type == "cpu" and self.matrix.dtype in (torch.float32, torch.float64):
+            return transposed(self.matrix)
+        return self.matrix.to_sparse_coo().mT.coalesce().to_sparse_csr()
 
     def transpose_images(self, y: Tensor) -> Tensor:
         """``y @ A`` by a sparse product."""
