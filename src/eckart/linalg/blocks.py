@@ -203,11 +203,12 @@ class Blocked(Operator):
             images = chunk @ v
             long[place] = images[:, :count] * unit
             stored = long[place].double()
-            return chunk.mT @ torch.cat([images, stored], dim=1), stored.mT @ stored
+            # The product with few rows is the faster one.
+            return torch.cat([images, stored], dim=1).mT @ chunk, stored.mT @ stored
 
         sums, square = self._pass(work)
-        width = v.shape[1]
-        return long, sums[:, :width], Moments(sums[:, width:].contiguous(), square, self.memory["squares"])
+        images, cross = sums.mT.split([v.shape[1], count], dim=1)
+        return long, images, Moments(cross.contiguous(), square, self.memory["squares"])
 
     def moments(self, long: Tensor) -> Moments:
         """What the errors of a factor ``long (m, k)`` need, in one pass."""
