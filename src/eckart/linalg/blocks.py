@@ -178,7 +178,13 @@ class Blocked(Operator):
         error = (_SUMMED + -(-rows // _SUMMED) + 2) * 2.0**-53
         return Gram(total, dtype, error + ((_SUMMED + 1) * 2.0**-24 if dtype == torch.float32 else 0.0))
 
-    def gram_images(self, x: Tensor) -> tuple[Tensor, float]:
+    def gram_images(self, x: Tensor) -> Tensor:
+        """``x AᵀA``, in one pass where the matrix is tall and two where it is wide."""
+        if self.transposed:
+            return super().gram_images(x)
+        return self.gram_products(x[0].cpu().double().mT)[0].mT.to(x)[None]
+
+    def gram_products(self, x: Tensor) -> tuple[Tensor, float]:
         """``TᵀT x`` of columns ``x (n, w)``, float64, and the squared Frobenius norm of T, in one pass."""
         (found,) = self._pass(lambda _, chunk: (chunk.mT @ (chunk @ x),))
         return found, self.memory["squares"]
