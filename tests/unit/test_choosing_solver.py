@@ -13,7 +13,7 @@ from eckart.linalg.sparse_products import SparseGram
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-PLACES = np.arange(1, 121)
+PLACES = np.arange(1.0, 121.0)
 MATRICES = {
     "flat": gaussian(140, 120),
     "wide": gaussian(110, 160),
@@ -115,9 +115,14 @@ def test_a_large_sparse_matrix_is_iterated_in_narrow_blocks(
 ) -> None:
     matrix = _sparse(*shape)
     monkeypatch.setattr(Sparse, "narrow", 8)
-    widths = []
+    widths: list[int] = []
     plain = SparseGram.__call__
-    monkeypatch.setattr(SparseGram, "__call__", lambda self, x: widths.append(len(x)) or plain(self, x))
+
+    def watched(self: SparseGram, x: Tensor) -> Tensor:
+        widths.append(len(x))
+        return plain(self, x)
+
+    monkeypatch.setattr(SparseGram, "__call__", watched)
     u, s, vh = randomized_svd(Sparse(matrix.to_sparse_coo()), 10)
     assert max(_excess(matrix, u, s, vh)) <= 1e-10
     assert set(widths) == ({8} if shape[0] > shape[1] else set())
