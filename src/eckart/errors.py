@@ -27,9 +27,6 @@ _ASKED = "ECKART_FULL_ERROR"
 _EXTRAS = {
     "dask": "dask",
     "distributed": "dask",
-    "h5py": "dask",
-    "pyarrow": "dask",
-    "zarr": "dask",
     "mlflow": "mlflow",
     "submitit": "slurm",
     "tensorboard": "tensorboard",
@@ -37,6 +34,9 @@ _EXTRAS = {
     "hydra/launcher/submitit_local": "slurm",
     "hydra/launcher/submitit_slurm": "slurm",
     "hydra/sweeper/optuna": "optuna",
+    "zarr": "files",
+    "h5py": "files",
+    "pyarrow": "files",
 }
 
 

@@ -5,12 +5,16 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from commandline import QUIET, Train
+from safetensors.numpy import load_file
 
 import eckart
+from eckart.data import dask_clients
 from eckart.linalg.dask_blocks import DaskBlocks
 
 distributed = pytest.importorskip("dask.distributed")
@@ -43,7 +47,7 @@ def array(delay: float) -> Any:
 def client() -> Iterator[Any]:
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", silence_logs=50
         ) as cluster,
         distributed.Client(cluster) as made,
     ):
@@ -96,3 +100,31 @@ def test_a_fit_that_loses_a_worker_is_that_of_one_process(
     assert np.linalg.norm(products[1] - products[0]) <= 1e-10 * scale
     for name in ("relative_2norm", "relative_frobenius"):
         assert found.errors[name] == pytest.approx(expected.errors[name], abs=1e-10)
+
+
+def test_the_command_line_has_worker_processes_of_its_own(train: Train, tmp_path: Path) -> None:
+    np.save(tmp_path / "target.npy", whole())
+    arguments = ("method=factorization", "data.path=target.npy", "rank=3", *QUIET)
+    expected = train("data=file", *arguments)
+    found = train("data=dask", "data.workers=2", *arguments)
+    assert (found.code, found.stderr) == (0, "")
+    factors = [load_file(ended.folder / "factors.safetensors") for ended in (expected, found)]
+    products = [each["left"] @ each["right"] for each in factors]
+    assert np.linalg.norm(products[1] - products[0]) <= 1e-10 * np.linalg.norm(products[0])
+    assert found.result["relative_frobenius"] == pytest.approx(expected.result["relative_frobenius"], abs=1e-10)
+
+
+def test_a_cluster_is_named_by_its_address(client: Any, train: Train, tmp_path: Path) -> None:
+    np.save(tmp_path / "target.npy", whole())
+    arguments = ("method=factorization", "data=dask", f"data.path={tmp_path / 'target.npy'}", "rank=3", *QUIET)
+    ended = train(*arguments, f"data.scheduler={client.scheduler.address}")
+    assert (ended.code, ended.stderr) == (0, "")
+    assert abs(ended.result["excess_frobenius"]) < 1e-9
+    # The cluster of the tests ends before this process does.
+    dask_clients.client_of(client.scheduler.address, None, None).close()
+    dask_clients._connected.cache_clear()
+    began = time.monotonic()
+    ended = train(*arguments, "data.scheduler=tcp://127.0.0.1:9")
+    assert (ended.code, time.monotonic() - began < 15) == (1, True)
+    law = "data.scheduler must be the address of a scheduler of dask that answers within 5 s"
+    assert ended.stderr.startswith(f"{law}. Found tcp://127.0.0.1:9: ") and ended.stderr.count("\n") == 1

@@ -28,6 +28,10 @@ def test_each_source_is_approximated_at_the_optimum(data: str, train: Train, tmp
     if node.get("path") == "???":
         np.save(tmp_path / "target.npy", np.random.default_rng(0).standard_normal((7, 5)))
         sizes.append("data.path=target.npy")
+    if data == "dask":
+        # In threads of this process, and not in new ones.
+        np.save(tmp_path / "target.npy", np.random.default_rng(0).standard_normal((7, 5)))
+        sizes += ["data.path=target.npy", "data.workers=0"]
     if node.get("source") == "???":
         # The operator is a callable of the package, with arguments of its own.
         arguments = ("rows=7", "cols=5", "seed=0")

@@ -145,7 +145,7 @@ def test_the_errors_of_a_large_operator_are_estimated_and_its_picture_is_the_con
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("eckart.linalg.reference.EXACT_ENTRIES", 10)
-    result = eckart.fit(aslinearoperator(np.random.default_rng(2).standard_normal((40, 30))), RANK, max_steps=10)
+    result = eckart.fit(aslinearoperator(np.random.default_rng(2).standard_normal((60, 50))), RANK, max_steps=10)
     assert result.fields["measured"].startswith("estimated from")
     assert f"errors are {result.fields['measured']}" in repr(result)
     assert (result.picture() or b"").startswith(b"\x89PNG")

@@ -376,7 +376,7 @@ def test_size_resamples_after_the_crop(tmp_path: Path) -> None:
         ({"size": [2.5, 2]}, r"size must be 2 integers \[rows, cols\]\. Found \[2\.5, 2\]"),
         ({"size": [0, 2]}, r"m >= 1 and n >= 1\. Found shape \(0, 2\)"),
         ({"size": [10**6, 10**6]}, r"m \* n <= 268435456 entries"),
-        ({"key": "x"}, r"key is for \.npz, \.safetensors, \.pt files\. Found key 'x'"),
+        ({"key": "x"}, r"key is for \.npz, \.safetensors, \.pt, \.zarr, \.h5, \.hdf5 files\. Found key 'x'"),
     ],
 )
 def test_image_options_are_checked(tmp_path: Path, options: dict[str, Any], match: str) -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matrices import observed_of
+from matrices import gaussian, observed_of
 from torch import Tensor
 
 from eckart.optim.objectives import KnownTarget, Objective, ObservedEntries
@@ -170,3 +170,28 @@ def test_best_factors_are_damped_least_squares(damping: float) -> None:
                     if np.linalg.cond(gram) < 1e6:
                         expected = np.linalg.solve(gram, factor.T @ goal[member, row].numpy()[own])
                         np.testing.assert_allclose(found[member, row], expected, rtol=1e-8)
+
+
+def test_a_large_target_is_seen_by_its_products_as_by_its_residual() -> None:
+    target, left, right = gaussian(2, 90, 80), gaussian(2, 90, 3, seed=1), gaussian(2, 3, 80, seed=2)
+    direction = gaussian(2, 90, 3, seed=3), gaussian(2, 3, 80, seed=4)
+    objective = KnownTarget(target)
+    residual, seen = objective.residual(left, right), objective.sight(left, right)
+    assert not isinstance(seen, Tensor)
+    for ours, formed in zip(
+        (objective.squares(seen), *objective.gradients(seen, left, right)),
+        (objective.squares(residual), *objective.gradients(residual, left, right)),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, formed, rtol=1e-12, atol=1e-10)
+    along = objective.along(residual, left, right, direction)
+    torch.testing.assert_close(objective.along(seen, left, right, direction), along, rtol=1e-12, atol=1e-10)
+    # The factors are changed in place by a step: what was seen before is not given again.
+    assert objective.sight(left, right) is seen
+    left *= 2
+    torch.testing.assert_close(
+        objective.gradients(objective.sight(left, right), left, right)[1],
+        left.mT @ objective.residual(left, right),
+        rtol=1e-12,
+        atol=1e-10,
+    )

@@ -1,16 +1,26 @@
 """Targets that are known by their products: what is trained on them is what is trained on their entries."""
 
 import functools
+import gzip
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import scipy.io  # type: ignore[import-untyped, unused-ignore]
+import scipy.sparse  # type: ignore[import-untyped, unused-ignore]
 import torch
 from matrices import gaussian, with_spectrum
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import eckart
+from eckart.api.choosing import matrix_methods
+from eckart.data.files.reading import open_matrix
+from eckart.data.matrix import MatrixData
+from eckart.data.sparse_entries import drawn
+from eckart.linalg.listed_reference import ListedReference
 from eckart.linalg.operators import Dense, MatrixFree, Operator, Sparse, Stacked
 from eckart.methods.factorization import Factorization
 from eckart.optim.objectives import KnownTarget
@@ -209,6 +219,131 @@ class Largest(TorchDispatchMode):
             if isinstance(each, Tensor) and each.layout == torch.strided:
                 self.entries = max(self.entries, each.untyped_storage().nbytes() // each.element_size())
         return found
+
+
+def sparse_target() -> Any:
+    """Sparse, 3000 × 400, with four singular values far above the others."""
+    whole = scipy.sparse.random(3000, 400, density=0.002, random_state=0, format="csr")
+    left = scipy.sparse.random(3000, 4, density=0.05, random_state=1)
+    right = scipy.sparse.random(4, 400, density=0.05, random_state=2)
+    return (whole + 20 * (left @ right)).tocsr()
+
+
+# What a matrix of images has: probes times rows. A method that is given n probes asks for as many numbers as A has.
+PROBED = {"vectors": 20, "transpose": True}
+SPARSE_METHODS: dict[str, dict[str, Any]] = {
+    "factorization": {},
+    "svd": {"solver": "randomized"},
+    "bottleneck": PROBED,
+    "factorized_linear": PROBED,
+    "completion": {"max_steps": 2},
+}
+
+
+def test_every_method_has_a_case_of_a_sparse_target() -> None:
+    assert SPARSE_METHODS.keys() == set(matrix_methods())
+
+
+@pytest.mark.parametrize("method", SPARSE_METHODS)
+def test_a_sparse_target_stays_sparse_through_every_method(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Larger targets are not measured by their entries.
+    monkeypatch.setattr("eckart.linalg.reference.EXACT_ENTRIES", 1000)
+    monkeypatch.setattr(Sparse, "dense", lambda self: pytest.fail("the matrix was formed"))
+    target = sparse_target()
+    with Largest() as seen:
+        found = eckart.fit(target, 4, method, **SPARSE_METHODS[method])
+    assert found.fields["status"] == "completed"
+    assert seen.entries < target.shape[0] * target.shape[1] / 2
+    if method in ("factorization", "svd"):
+        dense = target.toarray()
+        u, s, vh = np.linalg.svd(dense, full_matrices=False)
+        best = (u[:, :4] * s[:4]) @ vh[:4]
+        product = (found.left @ found.right).numpy()
+        assert np.linalg.norm(product - best) <= 1e-7 * np.linalg.norm(best)
+
+
+@pytest.mark.parametrize("extension", ["npz", "mtx", "mtx.gz"])
+def test_a_sparse_file_stays_sparse(extension: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target, path = sparse_target(), tmp_path / f"target.{extension}"
+    if extension == "npz":
+        scipy.sparse.save_npz(path, target)
+    else:
+        scipy.io.mmwrite(path if extension == "mtx" else tmp_path / "target.mtx", target)
+        if extension == "mtx.gz":
+            path.write_bytes(gzip.compress((tmp_path / "target.mtx").read_bytes()))
+    monkeypatch.setattr(Sparse, "dense", lambda self: pytest.fail("the matrix was formed"))
+    with Largest() as seen:
+        data = MatrixData(open_matrix, path=str(path), scale=-2.0)
+        data.setup()
+        assert isinstance(data.operator(), Sparse) and data.is_sparse
+        for needs in ("target", "images"):
+            assert list(data.supply(needs).values()) == [data.operator()]
+        entries = data.supply("entries")["entries"]
+    # Its zeros are entries, half of which are observed.
+    assert len(entries) == 3000 * 400 // 2 and seen.entries <= 3000 * 400
+    dense = -2.0 * target.toarray()
+    np.testing.assert_array_equal(entries.value, dense[entries.row, entries.col])
+    y = torch.randn(1, 2, 3000, dtype=torch.float64)
+    np.testing.assert_allclose(data.operator().transpose_images(y)[0], y[0].numpy() @ dense, atol=1e-10)
+
+
+def test_a_sparse_mask_says_what_is_observed(tmp_path: Path) -> None:
+    target = sparse_target()
+    mask = scipy.sparse.random(3000, 400, density=0.02, random_state=5, format="csr")
+    scipy.sparse.save_npz(tmp_path / "target.npz", target)
+    scipy.sparse.save_npz(tmp_path / "mask.npz", mask)
+    options: dict[str, Any] = {"path": str(tmp_path / "target.npz"), "observed": str(tmp_path / "mask.npz")}
+    data = MatrixData(open_matrix, **options)
+    data.setup()
+    entries = data.entries()
+    dense = target.toarray()
+    np.testing.assert_array_equal((entries.row, entries.col), mask.toarray().nonzero())
+    np.testing.assert_array_equal(entries.value, dense[entries.row, entries.col])
+    left, right = gaussian(1, 3000, 2, seed=1), gaussian(1, 2, 400, seed=2)
+    errors = ListedReference(data.operator(), [2], [entries]).errors(left, right)
+    residual, seen = dense - (left @ right)[0].numpy(), mask.toarray() != 0
+    for name, part in (("relative_observed", seen), ("relative_held_out", ~seen)):
+        expected = np.linalg.norm(residual[part]) / np.linalg.norm(dense[part])
+        assert float(errors[name]) == pytest.approx(expected, rel=1e-9)
+    assert float(errors["relative_frobenius"]) == pytest.approx(np.linalg.norm(residual) / np.linalg.norm(dense))
+
+
+@pytest.mark.parametrize("share", [1e-5, 0.1, 0.3, 0.5, 0.8, 1.0])
+def test_drawn_places_are_distinct_and_as_many_as_asked(share: float) -> None:
+    found = drawn((400, 50), share, seed=3)
+    assert len(found) == len(found.unique()) == max(1, round(share * 20_000))
+    assert bool((found.diff() > 0).all()) and int(found[0]) >= 0 and int(found[-1]) < 20_000
+    assert torch.equal(found, drawn((400, 50), share, seed=3))
+    if 0.05 < share < 1:
+        # Nothing is drawn from one end more often than from the other.
+        assert abs(float(found.double().mean()) / 10_000 - 1) < 0.05
+        assert not torch.equal(found, drawn((400, 50), share, seed=4))
+
+
+def test_more_entries_than_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"^data\.observed must be a share of at most .* Found 0\.5 of 1000000×100000"):
+        drawn((10**6, 10**5), 0.5, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "%%MatrixMarket matrix coordinate real general\n2 2 1\n1 2 nan\n",
+            r"every entry must be finite\. Found 1 NaN",
+        ),
+        ("%%MatrixMarket matrix coordinate real general\n2 2 1\n3 2 1\n", r"Cannot read"),
+        ("%%MatrixMarket matrix coordinate real general\n2 2 999999999999\n1 2 1\n", r"takes 4 bytes at least"),
+        ("%%MatrixMarket matrix coordinate complex general\n2 2 1\n1 2 1 1\n", r"must be real"),
+    ],
+    ids=["nan", "outside", "count", "complex"],
+)
+def test_a_damaged_sparse_file_is_refused_in_one_line(content: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.mtx"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=message) as raised:
+        open_matrix(path)
+    assert "\n" not in str(raised.value)
 
 
 def test_the_largest_array_is_seen() -> None:

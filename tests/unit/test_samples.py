@@ -41,7 +41,7 @@ def sample_data(**options: Any) -> SampleData:
 def test_samples_are_a_matrix_of_their_training_set(pixels: str, divisor: float) -> None:
     expected = np.arange(30.0).reshape(10, 3) * 8 / divisor
     data = sample_data(pixels=pixels)
-    np.testing.assert_allclose(data.supply("target")["target"], expected, rtol=1e-6)
+    np.testing.assert_allclose(data.supply("target")["target"].dense()[0], expected, rtol=1e-6)
     supply = data.supply("labels")
     np.testing.assert_allclose(supply["inputs"], expected, rtol=1e-6)
     assert supply["labels"].tolist() == (np.arange(10) % 3).tolist()

@@ -19,6 +19,8 @@ from eckart.data.listed import ListedData
 from eckart.data.matrix import MatrixData
 from eckart.data.operator import OperatorData
 from eckart.data.together import together
+from eckart.linalg.blocked_reference import BlockedReference
+from eckart.linalg.blocks import Blocked
 from eckart.linalg.conversion import as_operator, is_dask
 from eckart.linalg.entries import Entries
 from eckart.linalg.held_out import HeldOutReference
@@ -251,9 +253,12 @@ def _reference(
         if data.target.isnan().any():
             return ObservedReference([data.supply(needs)["entries"]], [rank])
         observed = data.mask()[None]
+    operator = data.operator()
+    if isinstance(operator, Blocked):
+        return BlockedReference(operator, [rank])
     # Squares of float32 numbers overflow sooner.
     limit = 1e140 if dtype == torch.float64 else 1e15
-    return Reference(data.operator(), [rank], observed=observed, limit=limit)
+    return Reference(operator, [rank], observed=observed, limit=limit)
 
 
 def _keep(history: History, taken: dict[str, Any] | None) -> None:

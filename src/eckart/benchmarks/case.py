@@ -108,7 +108,8 @@ class Case:
         accuracy: Which error is compared, such as ``excess of the Frobenius error``; empty if there is none.
         level: Errors up to this one are equal.
         goals: What must hold.
-        budget: Seconds of timed runs that a contender gets; a slower one runs fewer rounds, a fast one all.
+        budget: Seconds of timed runs that a contender gets; a slower one runs fewer rounds, a fast one all. Where the
+            first run took more than twice as long, it is the only one.
         patience: A peer is stopped when one run takes so many times as long as ours, and longer than 10 s.
         asked_only: Whether the case runs only where ``--only`` names it.
         point: Its place in a plot.

@@ -3,8 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+import pytorch_lightning
 import torch
 from torch import Tensor
+
+from eckart.api.choosing import choose
+from eckart.linalg.operators import Dense
+from eckart.runs.process import quiet, threads
 
 RECIPE = {
     "optimizer": "adam",
@@ -43,12 +48,6 @@ def trained(
             ``eckart.fit``.
         **options: Settings of the method and the optimizer.
     """
-    import pytorch_lightning
-
-    from eckart.api.choosing import choose
-    from eckart.linalg.operators import Dense
-    from eckart.runs.process import quiet, threads
-
     chosen = choose(method, optimizer, None, options)
     choice = chosen["method"]
     kind: Any = choice.make

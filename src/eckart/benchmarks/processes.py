@@ -26,7 +26,7 @@ _THREADS = (
     "TF_NUM_INTRAOP_THREADS",
     "TF_NUM_INTEROP_THREADS",
 )
-PREPARING = 300.0
+PREPARING = 1500.0
 """Seconds that a contender may take to prepare."""
 
 

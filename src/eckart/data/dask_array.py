@@ -1,7 +1,6 @@
 """A target that is larger than one machine: a dask array, from a file or from any importable callable."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import LightningDataModule
@@ -9,6 +8,7 @@ from pytorch_lightning import LightningDataModule
 from eckart.allowed import imported
 from eckart.data.dask_clients import client_of
 from eckart.data.files.dask_files import open_array
+from eckart.linalg.conversion import is_dask
 from eckart.linalg.dask_blocks import DaskBlocks
 from eckart.linalg.operators import Operator
 
@@ -17,8 +17,8 @@ class DaskData(LightningDataModule):
     """A target in blocks, whose products are computed by worker processes or by a cluster.
 
     Args:
-        path: A Zarr folder, or a .npy, HDF5 or Parquet file, which every worker must find under the same path; or None.
-        key: Which array of a Zarr group or an HDF5 file.
+        path: As of :func:`eckart.data.files.dask_files.open_array`; or None.
+        key: Likewise.
         source: In place of a path, a callable or its importable name ``package.module.function``, that returns a dask
             array. A name outside this package must be listed in the environment variable ``ECKART_ALLOW``.
         arguments: Keyword arguments of the callable.
@@ -29,8 +29,7 @@ class DaskData(LightningDataModule):
 
     Raises:
         ValueError: If there is not one of ``path`` and ``source``, the file cannot be read, the name is not allowed, or
-            the callable returns no dask array.
-        ConnectionError: If no scheduler answers.
+            the callable returns no dask array, or as of :func:`eckart.data.dask_clients.client_of`.
 
     Example:
         >>> import numpy as np
@@ -63,17 +62,18 @@ class DaskData(LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Open the array, and connect to what computes with it."""
-        # First, so that a callable can keep its array in the memory of the workers: array.persist().
-        client = client_of(*self._where)
         if self._path is not None:
-            array = open_array(Path(self._path), self._key)
-        else:
-            make = imported(self._source, "data.source") if isinstance(self._source, str) else self._source
-            assert make is not None
-            array = make(**self._arguments)
-            if not (hasattr(array, "to_delayed") and hasattr(array, "chunks")):
-                found = f"{type(array).__module__}.{type(array).__name__}"
-                raise ValueError(f"data.source={self._source} must return a dask array. Found {found}.")
+            array = open_array(self._path, self._key)
+            self._operator = DaskBlocks(array, client_of(*self._where))
+            return
+        make = imported(self._source, "data.source") if isinstance(self._source, str) else self._source
+        assert make is not None
+        # Before the call, so that it can keep its array in the memory of the workers: array.persist().
+        client = client_of(*self._where)
+        array = make(**self._arguments)
+        if not is_dask(array):
+            found = f"{type(array).__module__}.{type(array).__name__}"
+            raise ValueError(f"data.source={self._source} must return a dask array. Found {found}.")
         self._operator = DaskBlocks(array, client)
 
     def supply(self, needs: str) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """Where dask computes: threads or worker processes of this machine, or a cluster."""
 
+import asyncio
 import atexit
 import functools
 import logging
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from eckart.printable import printable
@@ -26,8 +28,7 @@ def client_of(scheduler: str | None, workers: int | None, memory: float | None) 
         The client; None for threads of this process.
 
     Raises:
-        ValueError: If the address is none, or settings of processes are given beside it.
-        ConnectionError: If no scheduler answers there.
+        ValueError: If the address is none, or no scheduler answers there, or settings of processes are given beside it.
         ModuleNotFoundError: If dask is not installed.
     """
     if scheduler is None:
@@ -49,17 +50,14 @@ def client_of(scheduler: str | None, workers: int | None, memory: float | None) 
 def _local(workers: int | None, memory: float | None) -> Any:
     from dask.distributed import Client, LocalCluster
 
+    _silence()
     limit = "auto" if memory is None else int(memory * 2**30)
-    count: dict[str, Any] = {} if workers is None else {"n_workers": workers}
+    count = {} if workers is None else {"n_workers": workers}
     # A product keeps its core busy, and two at a time need the memory of two blocks.
-    cluster = LocalCluster(
-        **count,
-        threads_per_worker=1,
-        processes=True,
-        memory_limit=limit,
-        dashboard_address=None,
-        silence_logs=logging.ERROR,
-    )
+    each = {"threads_per_worker": 1, "processes": True, "memory_limit": limit}
+    # The server of its pages cannot be left out: it gets any free port, of this machine alone.
+    pages = {"dashboard_address": "127.0.0.1:0", "scheduler_kwargs": {"dashboard": False}}
+    cluster = LocalCluster(**count, **each, **pages, silence_logs=logging.CRITICAL)
     client = Client(cluster)
     atexit.register(_close, client, cluster)
     return client
@@ -69,21 +67,33 @@ def _local(workers: int | None, memory: float | None) -> Any:
 def _connected(address: str) -> Any:
     from dask.distributed import Client
 
-    silent = logging.getLogger("distributed")
-    level = silent.level
-    silent.setLevel(logging.CRITICAL)
+    _silence()
     try:
-        client = Client(address, timeout=_PATIENCE, set_as_default=False)
-    except (OSError, TimeoutError, ValueError, RuntimeError) as error:
-        law = f"data.scheduler={address} must be the address of a scheduler of dask that answers in {_PATIENCE} s"
-        raise ConnectionError(f"{law}. Found {type(error).__name__}.") from error
-    finally:
-        silent.setLevel(level)
+        # In a thread of its own, for a notebook has a loop already. A client that failed would go on in the background.
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(lambda: asyncio.run(_greet(address))).result()
+        client = Client(address, timeout=_PATIENCE)
+    # What answers there can be any program.
+    except Exception as error:
+        law = f"scheduler must be the address of a scheduler of dask that answers within {_PATIENCE} s"
+        raise ValueError(f"{law}. Found {address}: {type(error).__name__}.") from error
     atexit.register(_close, client)
     return client
 
 
+async def _greet(address: str) -> None:
+    from distributed.comm.core import connect
+
+    comm = await asyncio.wait_for(connect(address, timeout=_PATIENCE), _PATIENCE)
+    comm.abort()
+
+
+def _silence() -> None:
+    # What concerns the user comes as an error of the computation; a worker that is lost is replaced.
+    for name in [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
 def _close(*parts: Any) -> None:
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     for part in parts:
         part.close(timeout=_PATIENCE)

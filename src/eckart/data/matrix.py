@@ -11,9 +11,11 @@ import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
-from eckart.data.files.reading import read_matrix
+from eckart.data.files.reading import open_matrix
+from eckart.data.sparse_entries import drawn, entries_at, nonzero_places
+from eckart.linalg.blocks import Blocked
 from eckart.linalg.entries import Entries
-from eckart.linalg.operators import Dense, Operator
+from eckart.linalg.operators import Dense, Operator, Sparse
 from eckart.linalg.random import stream
 
 Made = TypeVar("Made")
@@ -23,7 +25,8 @@ class MatrixData(LightningDataModule):
     """A target, and for completion the mask of its observed entries.
 
     Args:
-        source: Makes the target, shape ``(m, n)``, from its own parameters; from ``seed`` too if it has such a one.
+        source: Makes the target, shape ``(m, n)``, from its own parameters; from ``seed`` too if it has such a one. It
+            may be sparse, and stays so, or in blocks, for methods that ask for products alone.
         scale: The target is multiplied by this; not 0.
         observed: Fraction of the entries that completion sees, in (0, 1], or a file of a matrix that is not 0 where
             an entry is observed; None for ``own_mask``, or half of the entries where there is none.
@@ -37,7 +40,7 @@ class MatrixData(LightningDataModule):
 
     def __init__(
         self,
-        source: Callable[..., Tensor],
+        source: Callable[..., Tensor | Blocked | Sparse],
         *,
         scale: float = 1.0,
         observed: float | str | None = None,
@@ -51,11 +54,19 @@ class MatrixData(LightningDataModule):
         self._source = bound(source, seed, parameters)
         self._scale, self._observed, self._own_mask, self._seed = scale, observed, own_mask, seed
         self.target = torch.empty(0, 0)
+        self._stored: Blocked | Sparse | None = None
+        self._listed: Entries | None = None
         self._drawn_mask: Tensor | None = None
 
     def setup(self, stage: str | None = None) -> None:
         """Make the target."""
-        self.target = self._source() * self._scale
+        made = self._source()
+        if isinstance(made, Blocked):
+            made.scale, self._stored = self._scale, made
+        elif isinstance(made, Sparse):
+            self._stored = made if self._scale == 1 else Sparse(made.matrix * self._scale)
+        else:
+            self.target = made * self._scale
 
     @property
     def image(self) -> tuple[int, int] | None:
@@ -68,14 +79,44 @@ class MatrixData(LightningDataModule):
         Args:
             needs: ``target``: the target; ``entries``: the observed entries alone; ``images``: an operator that gives
                 images.
+
+        Raises:
+            ValueError: If a target in blocks is asked for its entries.
         """
         if needs == "entries":
-            return {"entries": Entries.of_matrix(self.target, self.mask())}
+            return {"entries": self.entries()}
         return {"operator" if needs == "images" else "target": self.operator()}
 
     def operator(self) -> Operator:
         """The target as it is measured against."""
-        return Dense(self.target)
+        return Dense(self.target) if self._stored is None else self._stored
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether the target is sparse: what completion observes of it is then a list, and no mask."""
+        return isinstance(self._stored, Sparse)
+
+    def entries(self) -> Entries:
+        """The entries that completion observes."""
+        if isinstance(self._stored, Blocked):
+            found = "×".join(map(str, self._stored.shape))
+            raise ValueError(f"method=completion needs a target in memory. Found {found}, which is read in blocks.")
+        if isinstance(self._stored, Sparse):
+            if self._listed is None:
+                self._listed = entries_at(self._stored, self._places(self._stored.shape))
+            return self._listed
+        return Entries.of_matrix(self.target, self.mask())
+
+    def _places(self, shape: tuple[int, int]) -> Tensor:
+        """Places of the observed entries of a sparse target, whose zeros are entries too, in row-major order."""
+        if not isinstance(self._observed, str):
+            share = 0.5 if self._observed is None else _require_share(self._observed)
+            return drawn(shape, share, self._seed)
+        mask = open_matrix(Path(self._observed))
+        if isinstance(mask, Blocked):
+            raise ValueError(f"A mask must fit into memory. Found {'×'.join(map(str, mask.shape))}.")
+        _require_shape(tuple(mask.shape), shape)
+        return nonzero_places(mask)
 
     def mask(self) -> Tensor:
         """Which entries completion observes, boolean, shape ``(m, n)``."""
@@ -86,14 +127,13 @@ class MatrixData(LightningDataModule):
     def _mask(self) -> Tensor:
         observed = self._observed
         if isinstance(observed, str):
-            mask = read_matrix(Path(observed)) != 0
+            found = open_matrix(Path(observed))
+            mask = (found if isinstance(found, Tensor) else found.dense()[0]) != 0
         elif observed is None and self._own_mask is not None:
             mask = torch.as_tensor(self._own_mask) != 0
         else:
             return _draw_mask(self.target.shape, 0.5 if observed is None else observed, self._seed)
-        if mask.shape != self.target.shape:
-            found, wanted = "×".join(map(str, mask.shape)), "×".join(map(str, self.target.shape))
-            raise ValueError(f"The mask must have the shape of the target, {wanted}. Found {found}.")
+        _require_shape(tuple(mask.shape), tuple(self.target.shape))
         return mask
 
 
@@ -123,10 +163,21 @@ def bound(source: Callable[..., Made], seed: int, parameters: Mapping[str, Any])
 
 
 def _draw_mask(shape: torch.Size, fraction: float, seed: int) -> Tensor:
-    if not isinstance(fraction, int | float) or not 0 < fraction <= 1:
-        raise ValueError(f"data.observed must be a fraction in (0, 1], or a mask file. Found {fraction}.")
+    _require_share(fraction)
     entries = shape.numel()
     mask = torch.zeros(entries, dtype=torch.bool)
     chosen = torch.randperm(entries, generator=stream(seed, "observed"))[: max(1, round(fraction * entries))]
     mask[chosen] = True
     return mask.view(shape)
+
+
+def _require_share(fraction: float) -> float:
+    if not isinstance(fraction, int | float) or not 0 < fraction <= 1:
+        raise ValueError(f"data.observed must be a fraction in (0, 1], or a mask file. Found {fraction}.")
+    return fraction
+
+
+def _require_shape(mask: tuple[int, ...], target: tuple[int, ...]) -> None:
+    if mask != target:
+        found, wanted = "×".join(map(str, mask)), "×".join(map(str, target))
+        raise ValueError(f"The mask must have the shape of the target, {wanted}. Found {found}.")

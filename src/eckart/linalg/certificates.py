@@ -187,6 +187,7 @@ def certify(
     steps: int = 30,
     failure: float = FAILURE,
     seed: int = 0,
+    parts: float = 0.0,
 ) -> Certificate:
     """Bounds on the optimum of one matrix from any approximate singular vectors of it.
 
@@ -201,6 +202,8 @@ def certify(
         steps: As of :func:`bound_outside`.
         failure: Probability that a bound is wrong.
         seed: Draws the probes.
+        parts: Sum of the 2-norms of the parts, where the matrix is a difference of two: its products have the rounding
+            of theirs.
 
     Example:
         >>> from eckart.linalg.operators import Dense
@@ -215,7 +218,7 @@ def certify(
     right = basis @ turn.mT
     remainder = operator.transpose_images(left.mT[None])[0].mT - right * s
     outside, largest = bound_outside(operator, right, probes=probes, steps=steps, failure=failure, seed=seed)
-    rounding = rounding_of(operator.shape) * max(float(s[0]), largest)
+    rounding = rounding_of(operator.shape) * max(float(s[0]), largest, parts)
     norms = torch.linalg.vector_norm(remainder, dim=0)
     return bounds_of(s, norms, rank, outside=outside, rounding=rounding, failure=failure)
 
@@ -269,12 +272,28 @@ def bound_outside(
     start = _outside(draws.to(basis.device), basis)
     masses = start.square().sum(1)
     diagonal, beside, unit = _lanczos(operator, basis, start, min(steps, free))
+    high, ritz = christoffel_bound(diagonal, beside, masses, failure)
+    return unit * float(high.max().sqrt()), unit * float(ritz.max().sqrt())
+
+
+def christoffel_bound(diagonal: Tensor, beside: Tensor, masses: Tensor, failure: float) -> tuple[Tensor, Tensor]:
+    """Bounds of the largest eigenvalue of M from the recurrences of probes, as :func:`bound_outside` explains.
+
+    Args:
+        diagonal: Of each probe, shape ``(r, q)``.
+        beside: What stands beside the diagonal, shape ``(r, q)``; the last is that of the step to come.
+        masses: Squared norms of the probes, outside of the basis, shape ``(r,)``.
+        failure: Probability that the largest of the bounds is wrong.
+
+    Returns:
+        The bounds and the largest Ritz values, each of shape ``(r,)``.
+    """
     ritz = torch.linalg.eigvalsh(
         torch.diag_embed(diagonal)
         + torch.diag_embed(beside[:, :-1], offset=1)
         + torch.diag_embed(beside[:, :-1], offset=-1)
     )[:, -1].clamp(min=0)
-    threshold = failure ** (1 / probes) * math.sqrt(math.pi / 2)
+    threshold = failure ** (1 / len(masses)) * math.sqrt(math.pi / 2)
     wanted = -2 * math.log(threshold) + masses.log()
     low, high = ritz, ritz * 2 + torch.finfo(ritz.dtype).tiny
     while bool((_log_christoffel(high, diagonal, beside) < wanted).any()):
@@ -283,7 +302,7 @@ def bound_outside(
         middle = (low + high) / 2
         enough = _log_christoffel(middle, diagonal, beside) >= wanted
         low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
-    return unit * float(high.max().sqrt()), unit * float(ritz.max().sqrt())
+    return high, ritz
 
 
 def rounding_of(shape: tuple[int, int]) -> float:

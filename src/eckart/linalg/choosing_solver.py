@@ -20,6 +20,8 @@ _SMALL = 100
 _SEEN = 1e-5
 # Vectors of the iterated block beyond those that are asked for.
 _OVERSAMPLING = 10
+# Steps before the convergence is extrapolated.
+_TRIED = 3
 
 
 def auto_svd(
@@ -64,9 +66,10 @@ def auto_svd(
         found = _tried(matrix.to(wanted), rank, seed, tolerance)
         if found is not None:
             return *found, "randomized"
-    u, s, vh, accurate_enough = _by_gram(matrix, rank)
-    if accurate_enough:
-        return u.to(wanted), s.to(wanted), vh.to(wanted), "gram"
+    by_gram = _by_gram(matrix, rank)
+    if by_gram is not None:
+        u, s, vh = (part.to(wanted) for part in by_gram)
+        return u, s, vh, "gram"
     return *truncated_svd(matrix.to(wanted), rank), "exact"
 
 
@@ -77,6 +80,8 @@ def _tried(matrix: Tensor, rank: int, seed: int, tolerance: float) -> tuple[Tens
     # Operations, of which those of a decomposition are slower than those of a product. Narrow products wait for memory.
     step = 4.0 * rows * cols * max(block, 16) + 2e8
     budget = (rows * cols**2 + 3.0 * cols**3 + 1e8) / step
+    if budget < _TRIED:
+        return None
     history: list[float] = []
 
     def worst(values: Tensor, residuals: Tensor) -> float:
@@ -91,7 +96,7 @@ def _tried(matrix: Tensor, rank: int, seed: int, tolerance: float) -> tuple[Tens
     def hopeless(steps: int, values: Tensor, residuals: Tensor) -> bool:
         if not accurate(values[:rank], tolerance):
             return True
-        if steps < 3:
+        if steps < _TRIED:
             return False
         falls = math.log(history[-2] / history[-1]) if 0 < history[-1] < history[-2] else 0.0
         left = math.log(history[-1] / tolerance)
@@ -112,18 +117,21 @@ def _tried(matrix: Tensor, rank: int, seed: int, tolerance: float) -> tuple[Tens
     return restricted_svd(matrix, found.vectors[:rank].mT)
 
 
-def _by_gram(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor, bool]:
-    """The triplets from the Gram matrix, and whether rounding does not show in the error of the approximation."""
+def _by_gram(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor] | None:
+    """The triplets from the Gram matrix; None where rounding shows in the error of the approximation."""
     cols = matrix.shape[1]
     gram = gram_matrix(matrix)
     total = float(gram.diagonal().sum())
+    # Entries of the Gram matrix that overflow, or lose digits to underflow.
+    if not torch.finfo(gram.dtype).tiny / torch.finfo(gram.dtype).eps < total < math.inf:
+        return None
     values, vectors = leading_eigenpairs(gram, min(rank + 1, cols))
     del gram
     largest = float(values[0])
     if rank == cols:
         # Nothing is left out: V spans everything, and the triplets of A V are those of A.
-        return *restricted_svd(matrix, vectors), True
+        return restricted_svd(matrix, vectors)
     left = total - float(values[:rank].sum())
     # A matrix whose rank is no larger has nothing to lose but what rounding leaves of it.
     enough = float(values[rank]) >= _SEEN**2 * largest and left >= _SEEN**2 * total
-    return *restricted_svd(matrix, vectors[:, :rank]), largest > 0 and enough
+    return restricted_svd(matrix, vectors[:, :rank]) if enough else None

@@ -70,6 +70,16 @@ class DaskBlocks(Operator):
         ]
         return torch.from_numpy(np.concatenate(self._compute(columns), axis=1)).to(y)[None]
 
+    def gram_images(self, x: Tensor) -> Tensor:
+        """``x AᵀA``: in one pass where blocks have whole rows, in two where they have not."""
+        if len(self._blocks[0]) > 1:
+            return super().gram_images(x)
+        (part,) = self._split(x[0], axis=1)
+        (found,) = self._compute(
+            [self._sum([self._call(block_products.gram_images, row[0], part) for row in self._blocks])]
+        )
+        return torch.from_numpy(found).to(x)[None]
+
     def has_transpose(self) -> bool:
         """True; nothing is computed for it."""
         return True
@@ -124,7 +134,7 @@ class DaskBlocks(Operator):
 
     def _split(self, vectors: Tensor, axis: int, *, transposed: bool = False) -> list[Any]:
         """The part of rows ``vectors`` that belongs to each block along an axis, each a task of its own."""
-        from dask import delayed
+        from dask.delayed import delayed
 
         whole, cuts = vectors.detach().cpu().double().numpy(), self._cuts[axis]
         parts = (whole[:, start:stop] for start, stop in pairwise(cuts))
@@ -133,7 +143,7 @@ class DaskBlocks(Operator):
 
     @staticmethod
     def _call(function: Callable[..., Any], *arguments: Any, outputs: int | None = None) -> Any:
-        from dask import delayed
+        from dask.delayed import delayed
 
         return delayed(function, pure=False, nout=outputs, traverse=False)(*arguments)
 
@@ -144,11 +154,11 @@ class DaskBlocks(Operator):
         return parts[0]
 
     def _compute(self, tasks: Sequence[Any]) -> list[Any]:
-        import dask
+        from dask.base import compute
 
         chosen = {} if self._client is None else {"scheduler": self._client}
         try:
-            return list(dask.compute(*tasks, traverse=False, **chosen))
+            return list(compute(*tasks, traverse=False, **chosen))
         except Exception as error:
             if type(error).__name__ != "KilledWorker":
                 raise

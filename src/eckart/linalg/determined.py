@@ -51,10 +51,10 @@ def undetermined(entries: Entries, rank: int) -> int:
 
 
 def _parts(entries: Entries, chosen: Tensor) -> int:
+    """Number of parts that some entries fall into, as edges between rows and columns."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    """Number of parts that some entries fall into, as edges between rows and columns."""
     row, col = entries.row.cpu()[chosen].numpy(), entries.col.cpu()[chosen].numpy()
     used = np.unique(np.concatenate([row, col + entries.shape[0]]))
     size = sum(entries.shape)

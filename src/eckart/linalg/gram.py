@@ -10,7 +10,7 @@ from eckart.linalg.ranks import check_rank
 
 # Entries of the block of rows that is turned into double precision at once.
 _BLOCK = 2**21
-# Orders below which all eigenvectors are as fast as some of them.
+# Orders up to which all eigenvectors are as fast as some of them, and a general product as a symmetric one.
 _SMALL = 256
 
 
@@ -60,7 +60,7 @@ def gram_svd(matrix: Tensor, rank: int, *, dtype: torch.dtype | None = None) -> 
 
 
 def gram_matrix(matrix: Tensor) -> Tensor:
-    """``matrix.mT @ matrix`` of one matrix, in double precision; of the CPU's the lower triangle alone is right.
+    """``matrix.mT @ matrix`` of one matrix, in double precision; the lower triangle alone is right.
 
     Args:
         matrix: Shape ``(m, n)``.
@@ -71,7 +71,7 @@ def gram_matrix(matrix: Tensor) -> Tensor:
     """
     rows, cols = matrix.shape
     step = max(cols, _BLOCK // cols, 1)
-    if matrix.device.type != "cpu":
+    if matrix.device.type != "cpu" or cols <= _SMALL:
         double = matrix.dtype if matrix.device.type == "mps" else torch.float64
         total = torch.zeros(cols, cols, dtype=double, device=matrix.device)
         for block in matrix.split(step):

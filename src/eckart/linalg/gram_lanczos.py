@@ -1,5 +1,6 @@
 """Leading eigenvectors of a Gram matrix that is known by its products alone."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -50,11 +51,16 @@ def gram_lanczos(
         size: Order n of B, at least ``3 * block``.
         rank: Eigenvectors that are asked for.
         block: Vectors in a block.
-        converged: Whether to stop, from the Ritz values and the norms of their residuals.
+        converged: Whether to stop, from the Ritz values and the norms of their residuals, both in a unit of about the
+            largest value: no product of two of them overflows.
         generator: Draws the first block, and replacements for directions that are exhausted.
         like: Any tensor of the dtype and on the device that are computed in.
         max_steps: Largest number of block products.
         hopeless: Whether to give up, from the number of steps, the Ritz values and the norms of their residuals.
+
+    Returns:
+        What was found; all values are 0, and it is not done, where B is so large or small that its products overflow
+        or underflow, and where it is zero.
 
     Example:
         >>> diagonal = torch.arange(100.0, 0, -1).double()
@@ -72,8 +78,13 @@ def gram_lanczos(
     core = like.new_zeros(largest, largest)
     basis[:block] = _orthonormal(_noise(block, size, generator, like), basis[:0], generator)[0]
     used = steps = 0
+    images = product(basis[:block])
+    unit = float(images.abs().max())
+    if not torch.finfo(like.dtype).tiny / torch.finfo(like.dtype).eps < unit < math.inf:
+        none = like.new_zeros(max(rank, block))
+        return Ritz(none, basis[:block], none, 1, False)
     while True:
-        images = product(basis[used : used + block])
+        images = (images if steps == 0 else product(basis[used : used + block])) / unit
         steps, first, used = steps + 1, used, used + block
         known = basis[:used]
         coefficients = images @ known.mT
@@ -94,7 +105,7 @@ def gram_lanczos(
             kept = min(used, rank + block if stop else min(rank + (used - rank) // 3, largest - block))
             turned = turn[:, :kept].mT @ known
             if stop:
-                return Ritz(values, turned, residuals, steps, done)
+                return Ritz(values * unit, turned, residuals * unit, steps, done)
             basis[:kept] = turned
             core.zero_()
             core[:kept, :kept] = torch.diag(values[:kept])

@@ -1,13 +1,15 @@
 """Leading singular triplets of a matrix, computed from products with it."""
 
+import math
 import warnings
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from eckart.linalg.certificates import bound_outside
 from eckart.linalg.gram_lanczos import gram_lanczos
-from eckart.linalg.operators import Dense, Operator
+from eckart.linalg.operators import Dense, Operator, Transposed
 from eckart.linalg.random import stream
 from eckart.linalg.ranks import check_rank
 from eckart.linalg.svd import truncated_svd
@@ -90,7 +92,9 @@ def accurate(values: Tensor, tolerance: float) -> bool:
         >>> accurate(torch.tensor([1.0, 1e-4]).double(), 1e-10), accurate(torch.tensor([1.0, 1e-12]).double(), 1e-10)
         (True, False)
     """
-    return bool(tolerance * (values[0] * values[-1]).sqrt() >= 20 * torch.finfo(values.dtype).eps * values[0])
+    # The values can be so large that their products overflow; all are zero where they underflow.
+    share = float(values[-1] / values[0]) if values[0] > 0 else 0.0
+    return tolerance * math.sqrt(share) >= 20 * torch.finfo(values.dtype).eps
 
 
 def _leading(
@@ -117,11 +121,12 @@ def _from_gram(
     """The triplets from an iteration with ``AᵀA`` on the shorter side; None where that is not accurate enough."""
     rows, cols = operator.shape
     flat = rows < cols
+    block = min(width, operator.narrow or width)
 
     def product(x: Tensor) -> Tensor:
         if flat:
             return operator.images(operator.transpose_images(x[None]))[0]
-        return operator.transpose_images(operator.images(x[None]))[0]
+        return operator.gram_images(x[None])[0]
 
     def converged(values: Tensor, residuals: Tensor) -> bool:
         return bool((residuals[:rank] <= tolerance * (values[:rank] * values[0]).sqrt()).all())
@@ -133,7 +138,7 @@ def _from_gram(
         product,
         min(rows, cols),
         rank,
-        width,
+        block,
         converged=converged,
         generator=stream(seed, "sketch"),
         like=like,
@@ -148,9 +153,18 @@ def _from_gram(
     p, s, qh = torch.linalg.svd(triangle)
     long, short = basis @ p, (qh @ short).mT
     u, v = (short, long) if flat else (long, short)
+    if block < width and _more_outside(operator, s, short, flat):
+        return None
     if not found.done:
         _warn(operator, u, s, v, tolerance, max_iterations)
     return u, s, v.mT
+
+
+def _more_outside(operator: Operator, s: Tensor, short: Tensor, flat: bool) -> bool:
+    """Whether a larger value was missed, as copies of one can be that is there more often than a block is wide."""
+    within = Transposed(operator) if flat else operator
+    found = bound_outside(within, short, probes=4, steps=10)[1]
+    return bool(found > s[-1] * (1 + 1e-6))
 
 
 def _warn(operator: Operator, u: Tensor, s: Tensor, v: Tensor, tolerance: float, max_iterations: int) -> None:

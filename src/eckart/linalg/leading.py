@@ -1,12 +1,14 @@
 """Leading singular values of a matrix that is not decomposed, and proven bounds on its optimum."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from eckart.linalg.certificates import Certificate, certify, gram_bounds
-from eckart.linalg.gram import gram_matrix
+from eckart.linalg.gram import gram_matrix, leading_eigenpairs
 from eckart.linalg.gram_lanczos import gram_lanczos
-from eckart.linalg.operators import Dense, Operator
+from eckart.linalg.operators import Dense, Operator, Transposed
 from eckart.linalg.random import stream
 
 OVERSAMPLING = 8
@@ -17,29 +19,10 @@ _TOLERANCE = 1e-6
 _MAX_STEPS = 200
 # Below this an optimum counts as small: it is then computed entry by entry where that is possible.
 _SMALL = 1e-4
+# Shorter sides up to which a Gram matrix is formed, of two gigabytes.
+_GRAM = 2**14
 # Entries of a residual that are formed at once.
 _BLOCK = 2**22
-
-
-class Transposed(Operator):
-    """The transpose of one matrix.
-
-    Args:
-        operator: The matrix.
-    """
-
-    stack = 1
-
-    def __init__(self, operator: Operator) -> None:
-        self.operator, self.shape = operator, (operator.shape[1], operator.shape[0])
-
-    def images(self, x: Tensor) -> Tensor:
-        """Images by the transpose."""
-        return self.operator.transpose_images(x)
-
-    def transpose_images(self, y: Tensor) -> Tensor:
-        """Images by the matrix."""
-        return self.operator.images(y)
 
 
 def can_iterate(shape: tuple[int, int], count: int) -> bool:
@@ -70,9 +53,17 @@ def leading(operator: Operator, count: int, like: Tensor) -> tuple[Tensor, Tenso
 
     Example:
         >>> diagonal = torch.diag(torch.arange(40, 0, -1.0).double())
-        >>> leading(Dense(diagonal), 2, diagonal)[0].round(decimals=4)
+        >>> values, vectors = leading(Dense(diagonal), 2, diagonal)
+        >>> values.round(decimals=4)
         tensor([40., 39.], dtype=torch.float64)
     """
+    found = _within(operator, count, like, math.inf)
+    assert found is not None
+    return found
+
+
+def _within(operator: Operator, count: int, like: Tensor, budget: float) -> tuple[Tensor, Tensor] | None:
+    """As :func:`leading`; None where it would take more block products than ``budget``."""
     tall = upright(operator)
     rounding = 100 * torch.finfo(like.dtype).eps
 
@@ -80,16 +71,27 @@ def leading(operator: Operator, count: int, like: Tensor) -> tuple[Tensor, Tenso
         allowed = _TOLERANCE * (values[:count] * values[0]).sqrt() + rounding * values[0]
         return bool((residuals[:count] <= allowed).all())
 
+    worst: list[float] = []
+
+    def hopeless(steps: int, values: Tensor, residuals: Tensor) -> bool:
+        allowed = _TOLERANCE * (values[:count] * values[0]).sqrt() + rounding * values[0]
+        worst.append(float((residuals[:count] / allowed.clamp(min=torch.finfo(allowed.dtype).tiny)).max()))
+        falls = math.log(worst[-2] / worst[-1]) if steps > 2 and 0 < worst[-1] < worst[-2] else 0.0
+        return steps > 2 and math.log(worst[-1]) > falls * (budget - steps) if math.isfinite(budget) else False
+
     found = gram_lanczos(
-        lambda x: tall.transpose_images(tall.images(x[None]))[0],
+        lambda x: tall.gram_images(x[None])[0],
         tall.shape[1],
         count,
-        count + OVERSAMPLING,
+        min(count + OVERSAMPLING, tall.narrow or count + OVERSAMPLING),
         converged=converged,
         generator=stream(0, "measuring"),
         like=like,
         max_steps=_MAX_STEPS,
+        hopeless=hopeless,
     )
+    if math.isfinite(budget) and not found.done and found.steps < _MAX_STEPS:
+        return None
     vectors = found.vectors.mT
     # The roots of the Ritz values lose the small ones.
     values: Tensor = torch.linalg.svdvals(tall.images(vectors.mT[None])[0])
@@ -114,11 +116,15 @@ def certified(matrix: Tensor, rank: int) -> tuple[Certificate, float]:
     """
     tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.mT
     rows, cols = tall.shape
-    if 8 * (rank + OVERSAMPLING) > cols:
-        values = torch.linalg.eigvalsh(gram_matrix(tall)).flip(0)
-        return gram_bounds(values, rank, (rows, cols)), torch.nan
     operator = Dense(tall)
-    _, vectors = leading(operator, rank + 1, tall)
+    # Operations of the Gram matrix, against those of a block product.
+    budget = (rows * cols**2 + 3.0 * cols**3) / (4.0 * rows * cols * max(rank + 1 + OVERSAMPLING, 16))
+    room = 8 * (rank + OVERSAMPLING) <= cols
+    found = _within(operator, rank + 1, tall, budget if cols <= _GRAM else math.inf) if room else None
+    if found is None:
+        values, _ = leading_eigenpairs(gram_matrix(tall), rank + 1)
+        return gram_bounds(values, rank, (rows, cols)), torch.nan
+    vectors = found[1]
     bounds = certify(operator, vectors, rank)
     norm = float(torch.linalg.matrix_norm(tall))
     if 1 - bounds.kept[0] / norm / norm > _SMALL**2:

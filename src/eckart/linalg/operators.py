@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from eckart.linalg.sparse_products import BLOCK, SparseGram
+
 Apply = Callable[[Tensor], Tensor]
 
 # Entries of the unit vectors whose images are asked for at once.
@@ -52,6 +54,15 @@ class Operator(ABC):
             for first in range(0, cols, step)
         ]
         return torch.cat(blocks, dim=1).mT
+
+    def gram_images(self, x: Tensor) -> Tensor:
+        """Images ``AᵀA x`` of vectors, ``(J, N, n)`` to the same shape."""
+        return self.transpose_images(self.images(x))
+
+    @property
+    def narrow(self) -> int | None:
+        """Number of vectors whose products take the least time each; None where more of them are never slower."""
+        return None
 
     def squares(self) -> Tensor:
         """Squared Frobenius norm of each matrix, shape ``(J,)``, float64: the sum over the images of unit vectors."""
@@ -142,6 +153,7 @@ class Sparse(Operator):
         coordinates = matrix.to_sparse_coo().coalesce()
         self.matrix, self.transpose = coordinates.to_sparse_csr(), coordinates.mT.coalesce().to_sparse_csr()
         self.shape = (matrix.shape[0], matrix.shape[1])
+        self._gram: SparseGram | None = None
 
     def images(self, x: Tensor) -> Tensor:
         """``x @ A.mT`` by a sparse product."""
@@ -150,6 +162,21 @@ class Sparse(Operator):
     def transpose_images(self, y: Tensor) -> Tensor:
         """``y @ A`` by a sparse product."""
         return (self.transpose.to(y) @ y[0].mT.contiguous()).mT[None]
+
+    def gram_images(self, x: Tensor) -> Tensor:
+        """``x AᵀA`` by blocks of rows, where the matrix is large."""
+        if self.narrow is None:
+            return super().gram_images(x)
+        if self._gram is None:
+            self._gram = SparseGram(self.matrix)
+        return self._gram(x[0])[None]
+
+    @property
+    def narrow(self) -> int | None:
+        """A few, where they would not fit the caches."""
+        # The images on both sides of ten times as many vectors, against some megabytes.
+        large = self.matrix.device.type == "cpu" and sum(self.shape) > 10**5
+        return BLOCK if large else None
 
     def squares(self) -> Tensor:
         """The sum over the stored entries."""
@@ -278,6 +305,27 @@ class Scaled(Operator):
         return self.operator.transpose_images(y) * self.factor
 
 
+class Transposed(Operator):
+    """The transpose of one matrix.
+
+    Args:
+        operator: The matrix.
+    """
+
+    stack = 1
+
+    def __init__(self, operator: Operator) -> None:
+        self.operator, self.shape = operator, (operator.shape[1], operator.shape[0])
+
+    def images(self, x: Tensor) -> Tensor:
+        """Images by the transpose."""
+        return self.operator.transpose_images(x)
+
+    def transpose_images(self, y: Tensor) -> Tensor:
+        """Images by the matrix."""
+        return self.operator.images(y)
+
+
 class Member(Operator):
     """One matrix of a stack.
 
@@ -298,6 +346,15 @@ class Member(Operator):
     def transpose_images(self, y: Tensor) -> Tensor:
         """Images by the transpose of this matrix."""
         return self.operator.transpose_images(self._alone(y))[self.member : self.member + 1]
+
+    def gram_images(self, x: Tensor) -> Tensor:
+        """Images by ``AᵀA`` of this matrix."""
+        return self.operator.gram_images(self._alone(x))[self.member : self.member + 1]
+
+    @property
+    def narrow(self) -> int | None:
+        """As of the stack."""
+        return self.operator.narrow
 
     def _alone(self, x: Tensor) -> Tensor:
         rows = x.new_zeros(self.operator.stack, *x.shape[1:])

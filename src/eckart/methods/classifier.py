@@ -82,7 +82,7 @@ class Classifier(EpochMethod):
             raise ValueError(f"The classifier needs an optimizer like optimizer=adam. Found {solver.__name__}.")
         self.max_epochs, self.make_optimizer, self.schedule = epochs, optimizer, schedule
         self._samples, self._hidden = (matrix, labels[0]), list(hidden)
-        u, s, vh = gram_svd(matrix.double(), rank)
+        u, s, vh = gram_svd(matrix, rank, dtype=torch.float64)
         self.left, self.right = u * s, vh
         self.register_buffer("components", vh.to(dtype))
         self._classes = int(labels.max()) + 1

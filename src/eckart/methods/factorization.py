@@ -105,6 +105,8 @@ class Factorization(PairMethod):
         ValueError: If the target is not finite, or as in :class:`PairMethod`.
     """
 
+    target: Tensor
+
     def __init__(self, target: Operator | Tensor, **common: Any) -> None:
         operator = target if isinstance(target, Operator) else Dense(target)
         if not isinstance(operator, Dense) and not operator.has_transpose():

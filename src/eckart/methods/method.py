@@ -31,6 +31,7 @@ class Method(LightningModule):
         reads_batches: Whether Lightning feeds it the batches of the data.
         trains_factors: Whether training changes the approximation; it is measured once where it does not.
         saves_between_blocks: Whether its state can be kept after each batch, and not only after an epoch.
+        keeps_state: Whether a state is worth keeping; not of what is computed in one step from a large file.
         block_steps: Optimizer steps in one training step of Lightning; None leaves it to the method.
         one_thread: Whether a second thread costs more than it saves.
         of_matrices: Whether it learns approximations of matrices, which are measured against them; a method that trains
@@ -52,6 +53,7 @@ class Method(LightningModule):
     reads_batches = False
     trains_factors = True
     saves_between_blocks = True
+    keeps_state = True
     block_steps: int | None = None
     one_thread = True
     of_matrices = True

@@ -6,14 +6,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eckart.linalg.blocks import Blocked
 from eckart.linalg.checks import require_one_of
 from eckart.linalg.choosing_solver import auto_svd
 from eckart.linalg.gram import gram_svd
 from eckart.linalg.krylov import randomized_svd
 from eckart.linalg.operators import Dense, Member, Operator
+from eckart.linalg.out_of_core import SOLVERS, decompose, leading
 from eckart.linalg.reference import EXACT_ENTRIES
 from eckart.linalg.svd import truncated_svd
-from eckart.methods.matrix import MatrixMethod
+from eckart.methods.matrix import MatrixMethod, entries_to_choose_from
 from eckart.optim.driver import Problem
 
 Solver = Callable[[Any, int, int], tuple[Tensor, Tensor, Tensor, str]]
@@ -28,8 +30,9 @@ class SVD(MatrixMethod):
     Args:
         operator: Targets.
         solver: ``auto`` (:func:`eckart.linalg.choosing_solver.auto_svd`), ``exact``, ``gram`` (from the Gram matrix) or
-            ``randomized`` (iterated).
-        tolerance: Residual at which the iteration stops, relative to the largest singular value.
+            ``randomized`` (iterated); of a target in blocks one of :data:`eckart.linalg.out_of_core.SOLVERS`.
+        tolerance: Residual at which the iteration stops, relative to the largest singular value; a target in blocks is
+            iterated until its excess is proven to be small.
         **common: As in :class:`MatrixMethod`; a member's seed draws the sketch of the randomized solver.
 
     Raises:
@@ -61,14 +64,22 @@ class SVD(MatrixMethod):
                 "randomized",
             ),
         }
-        require_one_of("solver", solver, solvers)
         rows, cols = self.shape
+        self._operator, self._solver = operator, solver
+        self._solvers: list[str] = []
+        if isinstance(operator, Blocked):
+            require_one_of("solver", solver, SOLVERS)
+            # The factors have no place before they are computed, and no state is kept of them.
+            self.keeps_state = self.saves_between_blocks = self._by_products = False
+            self.left = torch.zeros(()).expand(1, rows, self.width)
+            self.right = torch.zeros(()).expand(1, self.width, cols)
+            return
+        require_one_of("solver", solver, solvers)
         # Nothing but products is asked of a large operator that is not stored, where there is a choice.
         self._by_products = not isinstance(operator, Dense) and (
             solver == "randomized" or (solver == "auto" and rows * cols > EXACT_ENTRIES and operator.has_transpose())
         )
-        self._operator, self._solve = operator, solvers[solver]
-        self._solvers: list[str] = []
+        self._solve = solvers[solver]
         self.register_buffer("left", torch.zeros(self.stack, rows, self.width, dtype=dtype))
         self.register_buffer("right", torch.zeros(self.stack, self.width, cols, dtype=dtype))
 
@@ -82,6 +93,8 @@ class SVD(MatrixMethod):
     def to_choose_from(self) -> Tensor:
         """The target; one that gives images alone is computed from those of all unit vectors."""
         rows, cols = self.shape
+        if isinstance(self._operator, Blocked):
+            return entries_to_choose_from(self._operator)
         if self._by_products and rows * cols > EXACT_ENTRIES:
             law = f"rank=auto needs the entries of the target, at most {EXACT_ENTRIES:,} where it gives images alone"
             raise ValueError(f"{law}. Found {rows * cols:,}.")
@@ -97,6 +110,8 @@ class SVD(MatrixMethod):
 
     def decompose(self) -> Tensor | None:
         """Decompose every target; the squared residual of each, shape ``(J,)``; None where entries are not known."""
+        if isinstance(self._operator, Blocked):
+            return self._decompose_blocks(self._operator)
         self._solvers = []
         if self._by_products:
             for member in range(self.stack):
@@ -107,6 +122,17 @@ class SVD(MatrixMethod):
         for member, (rank, seed) in enumerate(zip(self.ranks, self.seeds, strict=True)):
             self._keep(member, self._solve(targets[member], rank, seed))
         return torch.stack([_squared_residual(*parts) for parts in zip(targets, self.left, self.right, strict=True)])
+
+    def _decompose_blocks(self, operator: Blocked) -> Tensor:
+        before = operator.memory.get("leading")
+        found = decompose(operator, self.ranks[0], solver=self._solver, seed=self.seeds[0])
+        self._solvers = [leading(operator, self.ranks[0]).solver]
+        short = found.short.to(found.long.dtype)
+        left, right = (short.mT, found.long.mT) if operator.transposed else (found.long, short)
+        self.left, self.right = left[None], right[None]
+        # Who measures has asked for the first pass before.
+        self.driver.seconds += before.seconds if before is not None else 0.0
+        return torch.tensor([found.error**2 * found.moments.squares], dtype=torch.float64)
 
     def _keep(self, member: int, found: tuple[Tensor, Tensor, Tensor, str]) -> None:
         (u, s, vh, solver), rank = found, self.ranks[member]
@@ -134,7 +160,7 @@ class _Decomposition:
         return found
 
     def tensors(self) -> list[Tensor]:
-        return [self._method.left, self._method.right]
+        return [] if not self._method.keeps_state else [self._method.left, self._method.right]
 
     def loss(self, step: int) -> Tensor:
         return self._loss

@@ -37,6 +37,7 @@ class Bottleneck(nn.Module):
     ) -> None:
         super().__init__()
         self.widths, self.bottleneck = list(widths), bottleneck
+        self._inverses: dict[str, tuple[list[tuple[int, int]], tuple[Tensor, Tensor]]] = {}
         self.weights = nn.ParameterList(
             torch.zeros(stack, after, before, dtype=dtype) for before, after in itertools.pairwise(widths)
         )
@@ -63,15 +64,23 @@ class Bottleneck(nn.Module):
         weights = list(self.weights)
         first, last = weights[0], weights[-1]
         if before := weights[1 : self.bottleneck]:
-            product = _product(before)
-            first += torch.linalg.pinv(product) @ (right - product @ first)
+            product, inverse = self._inverted("before", before)
+            first += inverse @ (right - product @ first)
         else:
             first.copy_(right)
         if after := weights[self.bottleneck : -1]:
-            product = _product(after)
-            last += (left - last @ product) @ torch.linalg.pinv(product)
+            product, inverse = self._inverted("after", after)
+            last += (left - last @ product) @ inverse
         else:
             last.copy_(left)
+
+    def _inverted(self, place: str, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        # A solver never changes these layers, and asks after each record.
+        known = [(weight.data_ptr(), weight._version) for weight in weights]
+        if place not in self._inverses or self._inverses[place][0] != known:
+            product = _product(weights)
+            self._inverses[place] = known, (product, torch.linalg.pinv(product))
+        return self._inverses[place][1]
 
     @torch.no_grad()
     def regress(self, x: Tensor, images: Tensor, scale: float = 1.0) -> Tensor:

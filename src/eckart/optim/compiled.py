@@ -6,7 +6,7 @@ from typing import Any
 
 
 @functools.cache
-def compiled(function: Callable[..., Any], *, parallel: bool = False) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any], *, parallel: bool = False, exact: bool = False) -> Callable[..., Any]:
     """A function on numpy arrays, compiled at its first call, because the import of numba takes a second.
 
     The machine code is kept on disk, for the next process, where a folder for it can be written.
@@ -14,6 +14,8 @@ def compiled(function: Callable[..., Any], *, parallel: bool = False) -> Callabl
     Args:
         function: The function.
         parallel: Whether its loops over ``prange`` are shared out among threads.
+        exact: Whether its numbers are to have the bits of the function that is not compiled: nothing is reordered, and
+            no multiplication and addition become one.
 
     Example:
         >>> def total(values):
@@ -27,7 +29,7 @@ def compiled(function: Callable[..., Any], *, parallel: bool = False) -> Callabl
     import numba
 
     # Sums may be reordered, which they have to be to be vectorized; NaN and infinity keep their meaning.
-    freedom = {"contract", "reassoc", "nsz", "arcp"}
+    freedom: Any = False if exact else {"contract", "reassoc", "nsz", "arcp"}
     options: dict[str, Any] = {"fastmath": freedom, "error_model": "numpy", "nogil": True, "parallel": parallel}
     try:
         # Its key on disk does not tell the parallel code of a function from the other.

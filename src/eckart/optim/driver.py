@@ -11,6 +11,9 @@ from eckart.linalg.checks import require_count
 
 # Steps after which a member that has not converged is moved along its leading residual directions.
 _SLOW = 100
+# Devices whose members are looked at after each step for whether any is left; others every so many steps.
+_WATCHED = ("cpu",)
+_LOOK = 16
 
 
 class Problem(Protocol):
@@ -134,13 +137,16 @@ class Driver(nn.Module):
         place = self.next_record(self.step_count)
         stop = place if stop is None else min(stop, place)
         loss: Tensor | None = None
+        many = problem.advance_to if isinstance(problem, BlockProblem) else None
+        watched = self.active.device.type in _WATCHED
         while self.step_count < stop:
             reached = self.step_count + 1
-            if isinstance(problem, BlockProblem):
-                reached, loss = problem.advance_to(self.step_count, stop, self.active)
+            if many is not None:
+                reached, loss = many(self.step_count, stop, self.active)
             else:
                 loss = problem.advance(self.step_count, self.active)
-            if not self.active.any():
+            # Of a device other than the CPU, looking means to wait until it has done all that it was asked.
+            if (watched or reached % _LOOK == 0) and not self.active.any():
                 break
             self.steps += self.active * (reached - self.step_count)
             self.step_count = reached

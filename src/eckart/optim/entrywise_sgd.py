@@ -1,13 +1,14 @@
 """Stochastic gradient descent over single entries: the lab's inner loop, compiled."""
 
-import functools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from eckart.optim.compiled import compiled
 from eckart.optim.objectives import Objective
 from eckart.optim.solver import PairSolver
 
@@ -39,32 +40,28 @@ class EntrywiseSGD(PairSolver):
         super().__init__(objective, left, right, tolerance=tolerance, lr=lr)
         if left.device.type != "cpu":
             raise ValueError(f"Entrywise SGD needs factors on the CPU. Found {left.device.type}.")
+        self._known: Tensor | None = None
+        self._lists: dict[int, tuple[NDArray[Any], ...]] = {}
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Tensor:  # type: ignore[override]
         """Pass once over the entries and return ``‖residual‖²`` before it, shape ``(J,)``."""
-        sweep = compiled_sweep()
-        before = self.squared_residual()
-        for member in self.active.nonzero()[:, 0].tolist():
-            row, col, values = self.objective.entries(member)
-            sweep(
-                row.numpy(),
-                col.numpy(),
-                values.numpy(),
-                self.left[member].numpy(),
-                self.right[member].numpy().T,
-                self.param_groups[0]["lr"],
-            )
+        pass_once, squared = compiled(sweep, exact=True), compiled(squares)
+        before = torch.empty_like(self.objective.norms)
+        for member, active in enumerate(self.active.tolist()):
+            own = *self._entries(member), self.left[member].numpy(), self.right[member].numpy().T
+            before[member] = squared(*own)
+            if active:
+                pass_once(*own, self.param_groups[0]["lr"])
         return before
 
-
-@functools.cache
-def compiled_sweep() -> Callable[..., None]:
-    """:func:`sweep`, compiled at the first call, because the import of numba takes a second."""
-    import numba
-
-    # With fastmath the compiler may fuse and reorder operations, and the iterates would differ from those of the lab.
-    return numba.njit(fastmath=False, nogil=True)(sweep)  # type: ignore[no-any-return]
+    def _entries(self, member: int) -> tuple[NDArray[Any], ...]:
+        # The norms are others where the objective has come to see other entries.
+        if self._known is not self.objective.norms:
+            self._known, self._lists = self.objective.norms, {}
+        if member not in self._lists:
+            self._lists[member] = tuple(part.numpy() for part in self.objective.entries(member))
+        return self._lists[member]
 
 
 def sweep(
@@ -93,3 +90,25 @@ def sweep(
             u[r, j] += lr * error * v[c, j]
         for j in range(u.shape[1]):
             v[c, j] += lr * error * u[r, j]
+
+
+def squares(
+    row: NDArray[np.int64],
+    col: NDArray[np.int64],
+    values: NDArray[np.float64],
+    u: NDArray[np.float64],
+    v: NDArray[np.float64],
+) -> float:
+    """Sum of the squared errors of all entries.
+
+    Example:
+        >>> squares(np.array([0]), np.array([0]), np.array([3.0]), np.array([[1.0]]), np.array([[1.0]]))
+        4.0
+    """
+    total = 0.0
+    for entry in range(len(values)):
+        product = 0.0
+        for j in range(u.shape[1]):
+            product += u[row[entry], j] * v[col[entry], j]
+        total += (values[entry] - product) ** 2
+    return float(total)

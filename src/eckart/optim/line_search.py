@@ -1,12 +1,15 @@
 """Exact line search along a direction of a factor pair."""
 
+import functools
+
 import torch
 from torch import Tensor
 
 
 def inner(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> Tensor:
     """Inner product of the tensors of each member, shape ``(J,)``."""
-    return torch.stack([(x * y).flatten(1).sum(1) for x, y in zip(a, b, strict=True)]).sum(0)
+    parts = [(x * y).sum(tuple(range(1, x.ndim))) for x, y in zip(a, b, strict=True)]
+    return functools.reduce(torch.add, parts)
 
 
 def minimize_along(slope: Tensor, q: Tensor, c: Tensor, d: Tensor) -> Tensor:
@@ -62,6 +65,6 @@ def cubic_roots(a2: Tensor, a1: Tensor, a0: Tensor) -> Tensor:
     cube = (-p).clamp(min=0)
     cosine = -half / (cube * cube.sqrt()).clamp(min=torch.finfo(p.dtype).tiny)
     angle = torch.acos(cosine.clamp(-1, 1)) / 3
-    turns = torch.tensor([0.0, 2.0, 4.0], dtype=p.dtype, device=p.device)[:, None] * (torch.pi / 3)
+    turns = torch.arange(0, 6, 2, dtype=p.dtype, device=p.device)[:, None] * (torch.pi / 3)
     triple = radius * torch.cos(angle - turns)
     return torch.where(discriminant > 0, single, triple) - shift

@@ -163,24 +163,23 @@ class KnownTarget(_Stored):
     def along(
         self, residual: Any, left: Tensor, right: Tensor, direction: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """From Gram matrices of the factors and the direction, and one product with the residual or the target."""
-        # With a = d₁ right, b = left d₂ and c = d₁ d₂ the product moves by t (a + b) + t² c; no m × n array is formed.
+        """From the residual, or from Gram matrices of the factors and the direction and a product with the target."""
+        if not isinstance(residual, _Products):
+            return super().along(residual, left, right, direction)
+        # With a = d₁ right, b = left d₂ and c = d₁ d₂ the product moves by t (a + b) + t² c.
         rank = left.shape[2]
         lefts, rights = torch.cat([left, direction[0]], 2), torch.cat([right, direction[1]], 1)
-        by_left, by_right = lefts.mT @ lefts, rights @ rights.mT
+        grams = lefts.mT @ lefts, rights @ rights.mT
         old, new = slice(None, rank), slice(rank, None)
-        linear = (by_left[:, new, new] * by_right[:, old, old] + by_left[:, old, old] * by_right[:, new, new]).sum(
-            (1, 2)
-        )
-        linear = linear + 2 * (by_left[:, new, old] * by_right[:, old, new]).sum((1, 2))
-        held = self.target if (apart := isinstance(residual, _Products)) else residual
-        beyond = (direction[0] * _times(held, direction[1])).sum((1, 2))
-        if apart:
-            beyond = (by_left[:, old, new] * by_right[:, old, new]).sum((1, 2)) - beyond
-        third = (by_left[:, new, new] * by_right[:, old, new] + by_left[:, old, new] * by_right[:, new, new]).sum(
-            (1, 2)
-        )
-        return linear + 2 * beyond, third, (by_left[:, new, new] * by_right[:, new, new]).sum((1, 2))
+
+        def dot(*blocks: tuple[slice, slice]) -> Tensor:
+            (p, q), (r, s) = blocks
+            return (grams[0][:, p, q] * grams[1][:, r, s]).sum((1, 2))
+
+        linear = dot((new, new), (old, old)) + dot((old, old), (new, new)) + 2 * dot((new, old), (old, new))
+        beyond = dot((old, new), (old, new)) - (direction[0] * _times(self.target, direction[1])).sum((1, 2))
+        cubic = dot((new, new), (old, new)) + dot((old, new), (new, new))
+        return linear + 2 * beyond, cubic, dot((new, new), (new, new))
 
     def best_left(self, right: Tensor, damping: float = 0.0) -> Tensor:
         """``target rightᵀ (right rightᵀ)⁻¹``."""

@@ -69,7 +69,7 @@ def table(result: Mapping[str, Any], folder: Path | None, screen: Screen = PAGE)
         lines.append(_row((name, "", value, ""), (sum(widths[:2]), 0, *widths[2:]), screen))
     blocks = [[screen.paint(line, "bold") for line in screen.wrap(title)], lines]
     if result["measured"] not in (None, "exact"):
-        blocks.append(screen.wrap(f"errors are {visible(result['measured'])}"))
+        blocks.append(screen.wrap(f"errors are {visible(result['measured'])}") + _bounds(result, digits, screen))
     if chosen:
         blocks.append(choices(result, screen))
     if result["accuracy"] is not None:
@@ -250,9 +250,22 @@ def _end(result: Mapping[str, Any], screen: Screen) -> list[str]:
     return lines
 
 
+def _bounds(result: Mapping[str, Any], digits: int, screen: Screen) -> list[str]:
+    """Where the optimum and the excess lie, if they are known within bounds."""
+    lines = []
+    for name, key in (("2-norm", "2norm"), ("Frobenius", "frobenius")):
+        best, over = (result.get(f"{kind}_{key}_bounds") for kind in ("optimum", "excess"))
+        if best and over:
+            low, high = (fixed(value, digits) for value in best)
+            least, most = (excess(value, screen).strip() for value in over)
+            lines += screen.wrap(f"{name} optimum from {low} to {high}, excess from {least} to {most}")
+    return lines
+
+
 def _took(result: Mapping[str, Any], screen: Screen) -> list[str]:
     steps = "" if result["stop_reason"] == "computed" else f"{_steps(result)} in "
-    return screen.wrap(f"{steps}{result['fit_seconds']:.2f} s, {result['total_seconds']:.1f} s in all")
+    solver = f" by method.solver={visible(result['solver'])}" if result.get("solver") else ""
+    return screen.wrap(f"{steps}{result['fit_seconds']:.2f} s{solver}, {result['total_seconds']:.1f} s in all")
 
 
 def _files(folder: Path, screen: Screen) -> list[str]:

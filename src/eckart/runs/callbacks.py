@@ -45,12 +45,13 @@ class LastState(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the state of a method whose epochs are passes over data: between them nothing is half summed up."""
         assert isinstance(pl_module, Method)
-        if not pl_module.saves_between_blocks and trainer.strategy.broadcast(self._due()):
+        if pl_module.keeps_state and not pl_module.saves_between_blocks and trainer.strategy.broadcast(self._due()):
             self._write(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the last state."""
-        self._write(trainer)
+        if getattr(pl_module, "keeps_state", True):
+            self._write(trainer)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add what the state is on the way to."""

@@ -31,6 +31,7 @@ class Subject:
             ``accuracy``.
         image: Rows and columns of the image that a row of the target is; None where it is none.
         observed: Entries that training saw, boolean, shape ``(m, n)``; None for methods that do not see entries.
+        values: Singular values of the approximation, where they are known and its factors too large to be drawn.
         computed: Whether the approximation is the truncated SVD, and was not trained.
     """
 
@@ -40,6 +41,7 @@ class Subject:
     image: tuple[int, int] | None = None
     observed: Tensor | None = None
     computed: bool = False
+    values: Tensor | None = None
 
 
 def write_preview(
@@ -99,13 +101,16 @@ def draw(
 
     drawn = []
     pictures, spectrum = subject.pictures, subject.spectrum
-    factors = None if left is None or right is None else (_drawn(left), _drawn(right))
+    factors = None
+    if left is not None and right is not None and subject.values is None:
+        factors = _drawn(left), _drawn(right)
     if factors is not None and subject.target is not None and "approximation" in pictures:
         drawn.append(_approximation(named("approximation"), result, subject, subject.target, factors))
         if subject.image is not None:
             drawn.append(_components(named("components"), subject.target, factors, subject.image))
-    if factors is not None and spectrum is not None and "singular_values" in pictures:
-        trained = factor_singular_values(*factors)
+    if (factors or subject.values is not None) and spectrum is not None and "singular_values" in pictures:
+        trained = factor_singular_values(*factors) if factors is not None else subject.values
+        assert trained is not None
         drawn.append(figures.singular_values(named("singular_values"), spectrum, trained, result["rank"]))
     of, (epochs, accuracy) = "test", history.column("accuracy")
     if not epochs:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eckart.linalg.blocked_reference import BlockedReference
 from eckart.linalg.ranks import numerical_rank
 from eckart.linalg.reference import ObservedReference, Reference
 from eckart.linalg.svd import factor_singular_values
@@ -50,9 +51,13 @@ def _of_member(
     errors: dict[str, list[float]],
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     rank, (rows, cols) = method.ranks[member], reference.shape
-    numerical = int(numerical_rank(factor_singular_values(left.double(), right.double()).to(left.dtype), (rows, cols)))
-    target_rank = None
-    if reference.spectrum is not None:
+    if in_blocks := isinstance(reference, BlockedReference):
+        values = reference.singular_values(left, right)
+    else:
+        values = factor_singular_values(left.double(), right.double()).to(left.dtype)
+    numerical, target_rank = int(numerical_rank(values, (rows, cols))), None
+    # Small singular values are lost in a Gram matrix.
+    if reference.spectrum is not None and not in_blocks:
         target_rank = int(numerical_rank(reference.spectrum[member], (rows, cols)))
     if numerical < min(rank, rank if target_rank is None else target_rank):
         warnings.warn(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor
 
 from eckart.errors import concerns_all, one_line
@@ -62,8 +62,9 @@ class Outcome:
         job = self.jobs[member]
         try:
             with replacing(job.folder / name) as partial:
-                partial.write_bytes(
-                    save({key: tensor.contiguous() for key, tensor in tensors.items()}, dict(metadata) or None)
+                # To the file itself: factors of a large target are not copied for it.
+                save_file(
+                    {key: tensor.contiguous() for key, tensor in tensors.items()}, partial, dict(metadata) or None
                 )
             identity = job.identity()
             self.results[member] = write_result(

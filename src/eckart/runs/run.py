@@ -18,7 +18,11 @@ from eckart.data.ratings import RatingsData
 from eckart.data.samples import SampleData
 from eckart.data.together import together
 from eckart.errors import concerns_all, prefixed
+from eckart.linalg.blocked_reference import BlockedReference
+from eckart.linalg.blocks import Blocked
+from eckart.linalg.entries import Entries
 from eckart.linalg.held_out import HeldOutReference
+from eckart.linalg.listed_reference import ListedReference
 from eckart.linalg.reference import ObservedReference, Reference
 from eckart.methods.method import Method
 from eckart.methods.network import Network
@@ -149,7 +153,11 @@ def _data(stack: Stack) -> list[MatrixData | RatingsData]:
 
 
 def _check_memory(stack: Stack, data: MatrixData | RatingsData) -> None:
-    if stack.memory is None or len(stack.jobs) == 1:
+    if len(stack.jobs) == 1:
+        return
+    if isinstance(data, MatrixData) and isinstance(data.operator(), Blocked):
+        raise MemoryError("A target that is read in blocks is alone in its stack. Found a stack of more.")
+    if stack.memory is None:
         return
     rows, cols = (0, 0) if isinstance(data, RatingsData) else data.operator().shape
     vectors = stack.jobs[0].config.method.get("vectors") or 0
@@ -224,10 +232,19 @@ def _reference(
         return HeldOutReference(seen, hidden, method.ranks, how=ratings[0].how)
     node = stack.jobs[0].config.method
     matrices = [part for part in data if not isinstance(part, RatingsData)]
-    observed = torch.stack([part.mask() for part in matrices]) if node.needs == "entries" else None
+    observed: Tensor | list[Entries] | None = None
+    if node.needs == "entries" and any(part.is_sparse for part in matrices):
+        observed = [part.entries() for part in matrices]
+    elif node.needs == "entries":
+        observed = torch.stack([part.mask() for part in matrices])
+    operator = together([part.operator() for part in matrices])
+    if isinstance(operator, Blocked):
+        return BlockedReference(operator, method.ranks)
     # Squares of float32 numbers overflow sooner.
     limit = 1e140 if stack.jobs[0].config.trainer.precision in (None, *_DTYPES) else 1e15
-    return Reference(together([part.operator() for part in matrices]), method.ranks, observed=observed, limit=limit)
+    if isinstance(observed, list):
+        return ListedReference(operator, method.ranks, observed, limit=limit)
+    return Reference(operator, method.ranks, observed=observed, limit=limit)
 
 
 def _subject(
@@ -235,6 +252,9 @@ def _subject(
 ) -> Subject:
     if reference is None:
         return Subject(target=None, spectrum=None, pictures=method.pictures)
+    values = None
+    if isinstance(reference, BlockedReference):
+        values = reference.singular_values(*(factor[member] for factor in method.factors()))
     return Subject(
         target=None if reference.matrix is None else reference.matrix[member].cpu(),
         spectrum=None if reference.spectrum is None else reference.spectrum[member].cpu(),
@@ -242,6 +262,7 @@ def _subject(
         image=getattr(data, "image", None),
         observed=None if reference.observed is None else reference.observed[member].cpu(),
         computed=not (method.needs_optimizer and method.trains_factors),
+        values=values,
     )
 
 

@@ -41,13 +41,15 @@ def _ours(epochs: int) -> Prepared:
 
     def run(count: int) -> Any:
         left, right = torch.from_numpy(u)[None], torch.from_numpy(v).mT[None]
-        return fit(ObservedEntries([entries]), left, right, EntrywiseSGD, max_steps=count, tolerance=0.0)
+        return fit(
+            ObservedEntries([entries]), left, right, EntrywiseSGD, max_steps=count, tolerance=0.0, record_every=count
+        )
 
     def score(_: Any) -> float:
         found = run(JUDGED)
         return _difference(found.left[0].numpy(), found.right[0].mT.numpy())
 
-    return Prepared(lambda: run(epochs), score)
+    return Prepared(lambda: run(epochs), score, warm_up=lambda: run(1))
 
 
 def _loop(name: str, kind: str, part: int, epochs: int) -> Contender:

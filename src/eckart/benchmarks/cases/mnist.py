@@ -34,6 +34,7 @@ def cases(quick: bool) -> Iterable[Case]:
             _peer("randomized_svd, float32", svds.sklearn_randomized, images, kind="float32"),
             _peer("TruncatedSVD, arpack", svds.sklearn_truncated, images, kind="float64"),
             _peer("SciPy svds, arpack", partial(svds.scipy_svds, "arpack"), images, kind="float64"),
+            _peer("dask svd_compressed", svds.dask_compressed, images, kind="float64", needs=("dask",)),
             _peer("PRIMME svds", svds.primme_svds, images, kind="float64", needs=("primme",)),
         ],
         accuracy="excess of the Frobenius error, relative to the optimum",
@@ -57,7 +58,7 @@ def cases(quick: bool) -> Iterable[Case]:
         ],
         accuracy="largest deviation of a loss sum from the one that the notebook prints, relative",
         goals=[faster_than(CELLS, 8), error_at_most(0.03)],
-        budget=5.0 if quick else 20.0,
+        budget=5.0 if quick else 12.0,
     )
 
 

@@ -26,7 +26,7 @@ def cases(quick: bool) -> Iterable[Case]:
         ours = Command(title, _constant(eckart(*arguments)), status=status)
         hydra = Command(HYDRA, _constant(importing("hydra")))
         yield Case(
-            f"process_{name}", title, [ours, hydra], goals=[at_most_of(HYDRA, 3.0)], budget=2.0 if quick else 12.0
+            f"process_{name}", title, [ours, hydra], goals=[at_most_of(HYDRA, 3.0)], budget=1.0 if quick else 5.0
         )
     yield Case(
         "process_main",
@@ -37,7 +37,7 @@ def cases(quick: bool) -> Iterable[Case]:
         ],
         accuracy=EXCESS,
         goals=[at_most_of(EMPTY, 1.25, 1.5)],
-        budget=5.0 if quick else 45.0,
+        budget=5.0 if quick else 25.0,
     )
     few = ["rank=range(1,4)", "seed=range(2)"] if quick else ["rank=range(1,10)", "seed=range(10)"]
     jobs = 6 if quick else 90
@@ -67,7 +67,7 @@ def _sweep(
         [_run("hydra/launcher=stacked", arguments, error), _run(basic, [*arguments, basic], error)],
         accuracy=accuracy,
         goals=goals,
-        budget=4.0 if quick else 40.0,
+        budget=4.0 if quick else 17.0,
         patience=200.0,
     )
 

@@ -29,8 +29,8 @@ def cases(quick: bool) -> Iterable[Case]:
         accuracy="largest residual of a triplet, relative to the largest singular value",
         level=LEVEL,
         goals=[error_at_most(LEVEL), within_of_fastest(1.2, LEVEL)],
-        budget=20.0,
-        patience=8.0,
+        budget=3.0 if quick else 12.0,
+        patience=4.0,
     )
 
 

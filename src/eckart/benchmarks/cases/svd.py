@@ -22,12 +22,10 @@ PEERS: tuple[tuple[str, Callable[[], svds.Decompose], tuple[str, ...]], ...] = (
     ("torch.svd_lowrank, niter=12", partial(svds.torch_lowrank, careful=True), ()),
     ("randomized_svd", svds.sklearn_randomized, ()),
     ("randomized_svd, n_iter=20", partial(svds.sklearn_randomized, careful=True), ()),
-    ("TruncatedSVD, arpack", svds.sklearn_truncated, ()),
     ("SciPy svds, arpack", partial(svds.scipy_svds, "arpack"), ()),
     ("SciPy svds, propack", partial(svds.scipy_svds, "propack"), ()),
     ("SciPy svds, lobpcg", partial(svds.scipy_svds, "lobpcg"), ()),
     ("PRIMME svds", svds.primme_svds, ("primme",)),
-    ("dask svd_compressed", svds.dask_compressed, ("dask",)),
 )
 
 
@@ -42,8 +40,8 @@ def cases(quick: bool) -> Iterable[Case]:
                 accuracy="excess of the Frobenius error, relative to the optimum",
                 level=LEVEL,
                 goals=[within_of_fastest(1.2, LEVEL)],
-                budget=3.0,
-                patience=5.0,
+                budget=2.0,
+                patience=2.5,
             )
 
 

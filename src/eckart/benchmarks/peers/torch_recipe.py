@@ -80,14 +80,14 @@ def _begun(matrix: NDArray[Any], rank: int, vectors: int) -> tuple[nn.Sequential
     target = torch.from_numpy(matrix).float()
     size = len(target)
     widths = (size, size, rank, size)
-    model = nn.Sequential(*(nn.Linear(*pair, bias=False) for pair in itertools.pairwise(widths)))
-    for layer in model:
+    layers = [nn.Linear(*pair, bias=False) for pair in itertools.pairwise(widths)]
+    for layer in layers:
         deviation = (2 / layer.in_features) ** 0.5 / 0.87962566103423978
         nn.init.trunc_normal_(layer.weight, 0, deviation, -2 * deviation, 2 * deviation)
     x = torch.rand(vectors, size)
-    return model, x, x @ target.T
+    return nn.Sequential(*layers), x, x @ target.T
 
 
 def _product(model: nn.Sequential) -> Any:
-    first, second, third = (layer.weight.detach().double() for layer in model)
+    first, second, third = (weight.detach().double() for weight in model.parameters())
     return (third @ second @ first).numpy()

@@ -55,8 +55,8 @@ def read_npz(path: Path, key: str | None) -> npt.NDArray[Any]:
         shapes: dict[str, Shape] = {}
         for name, member in members.items():
             with archive.open(member) as file:
-                shapes[name] = _read_header(file)[0]
-        chosen = members[_choose(shapes, key)]
+                shapes[name] = read_header(file)[0]
+        chosen = members[choose(shapes, key)]
         with archive.open(chosen) as file:
             return _read_array(file, chosen.file_size)
 
@@ -79,7 +79,7 @@ def read_safetensors(path: Path, key: str | None) -> Tensor:
 
     with safe_open(path, framework="pt") as file:
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-        name = _choose(shapes, key)
+        name = choose(shapes, key)
         limits.require_matrix_shape(shapes[name])
         return _require_real(file.get_tensor(name))
 
@@ -117,23 +117,33 @@ def read_pt(path: Path, key: str | None) -> Tensor:
         tensor = content
     else:
         tensors = _flatten(content)
-        tensor = tensors[_choose({name: tuple(tensor.shape) for name, tensor in tensors.items()}, key)]
+        tensor = tensors[choose({name: tuple(tensor.shape) for name, tensor in tensors.items()}, key)]
     limits.require_matrix_shape(tensor.shape)
     return _require_real(tensor.detach().to_dense() if tensor.layout != torch.strided else tensor.detach())
 
 
-def _read_header(file: IO[bytes]) -> tuple[Shape, np.dtype[Any]]:
+def read_header(file: IO[bytes]) -> tuple[Shape, bool, np.dtype[Any]]:
+    """Shape of the array of a .npy file, whether it stands there by columns, and its dtype; nothing is allocated."""
     version = np.lib.format.read_magic(file)
     # Versions 2 and 3 differ only in how the field names of record arrays are encoded, and those are refused.
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)
-    return shape, dtype
+    shape, by_columns, dtype = read(file)
+    return shape, by_columns, dtype
+
+
+def require_real_dtype(dtype: Any) -> None:
+    """Refuse an array of anything but real numbers.
+
+    Raises:
+        ValueError: With the dtype found.
+    """
+    if np.dtype(dtype).kind not in "biuf":
+        raise ValueError(f"the array must hold real numbers. Found dtype {dtype}.")
 
 
 def _read_array(file: IO[bytes], size: int) -> npt.NDArray[Any]:
-    shape, dtype = _read_header(file)
-    if dtype.kind not in "biuf":
-        raise ValueError(f"the array must hold real numbers. Found dtype {dtype}.")
+    shape, _, dtype = read_header(file)
+    require_real_dtype(dtype)
     limits.require_matrix_shape(shape)
     needed, held = math.prod(shape) * dtype.itemsize, size - file.tell()
     if held < needed:
@@ -166,7 +176,16 @@ def _flatten(content: object, prefix: str = "") -> dict[str, Tensor]:
     return named
 
 
-def _choose(shapes: Mapping[str, Shape], key: str | None) -> str:
+def choose(shapes: Mapping[str, Shape], key: str | None) -> str:
+    """Name of the array that is meant.
+
+    Args:
+        shapes: Shapes of all arrays by their names.
+        key: Name that was asked for; None for the only one of two dimensions.
+
+    Raises:
+        ValueError: If there is no such array, or more than one of two dimensions and no key.
+    """
     if key is not None:
         if key not in shapes:
             raise ValueError(f"key must be one of {_listed(shapes)}. Found {key!r}.")

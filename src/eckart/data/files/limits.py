@@ -19,7 +19,7 @@ MAX_PIXELS = 2**26
 
 
 def require_matrix_shape(shape: Sequence[int]) -> None:
-    """Refuse whatever is not a matrix of affordable size.
+    """Refuse whatever is not a matrix that can be loaded.
 
     Args:
         shape: As a file's header declares it; nothing needs to be allocated yet.
@@ -32,8 +32,40 @@ def require_matrix_shape(shape: Sequence[int]) -> None:
         Traceback (most recent call last):
         ValueError: the matrix must have shape (m, n) with m >= 1 and n >= 1. Found shape (3, 0).
     """
+    require_matrix(shape)
+    if shape[0] * shape[1] > MAX_ENTRIES:
+        raise ValueError(f"the matrix must have m * n <= {MAX_ENTRIES} entries. Found shape {tuple(shape)}.")
+
+
+def require_matrix(shape: Sequence[int]) -> None:
+    """Refuse whatever is not a matrix, of any size.
+
+    Raises:
+        ValueError: If ``shape`` is not two positive sizes.
+
+    Example:
+        >>> require_matrix((10**7, 500))
+    """
     found = tuple(shape)
     if len(found) != 2 or min(found) < 1:
         raise ValueError(f"the matrix must have shape (m, n) with m >= 1 and n >= 1. Found shape {found}.")
-    if found[0] * found[1] > MAX_ENTRIES:
-        raise ValueError(f"the matrix must have m * n <= {MAX_ENTRIES} entries. Found shape {found}.")
+
+
+def require_stored(declared: int, stored: int) -> None:
+    """Refuse a file or a folder that declares far more than it stores.
+
+    Args:
+        declared: Bytes of the array as it would be in memory.
+        stored: Bytes on the disk.
+
+    Raises:
+        ValueError: If it unpacks to more than ``MIN_UNPACKED`` bytes and more than ``MAX_RATIO`` times its size.
+
+    Example:
+        >>> require_stored(10**11, 10**3)
+        Traceback (most recent call last):
+        ValueError: the array must unpack to at most 200 times its size on disk, 1000 bytes. Found 100000000000 bytes.
+    """
+    if declared > max(MIN_UNPACKED, MAX_RATIO * stored):
+        law = f"the array must unpack to at most {MAX_RATIO} times its size on disk, {stored} bytes"
+        raise ValueError(f"{law}. Found {declared} bytes.")

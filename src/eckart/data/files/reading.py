@@ -1,9 +1,10 @@
 """Read a real matrix from a file of any supported format."""
 
+import contextlib
 import os
 import stat
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from eckart.data.files import containers, images, limits, textfiles
+from eckart.data.files import chunked, containers, images, limits, parquet, raw, sparse_files, textfiles
+from eckart.linalg.blocks import Blocked, Rows
+from eckart.linalg.operators import Sparse
 from eckart.printable import printable
 
 CONTAINERS: dict[str, Callable[[Path, str | None], npt.NDArray[Any] | Tensor]] = {
@@ -28,6 +31,94 @@ ARRAYS: dict[str, Callable[[Path], npt.NDArray[Any]]] = {
     ".mtx": textfiles.read_matrix_market,
     ".mtx.gz": textfiles.read_matrix_market,
 }
+# Files that need not be loaded: the matrix with its long side as rows, and whether it is transposed by that.
+BLOCKS: dict[str, Callable[[Path, str | None], tuple[Rows, bool]]] = {
+    ".npy": raw.open_npy,
+    ".safetensors": raw.open_safetensors,
+    ".zarr": chunked.open_zarr,
+    ".h5": chunked.open_hdf5,
+    ".hdf5": chunked.open_hdf5,
+    ".parquet": parquet.open_parquet,
+}
+KEYED = (*CONTAINERS, ".zarr", ".h5", ".hdf5")
+
+
+def open_matrix(
+    path: str | os.PathLike[str],
+    *,
+    key: str | None = None,
+    crop: Sequence[int] | None = None,
+    size: Sequence[int] | None = None,
+    blocks: bool | None = None,
+) -> Tensor | Blocked | Sparse:
+    """Read a matrix from a file, or open one that is too large to be loaded, to be read in blocks of rows.
+
+    A sparse matrix, of ``.npz`` as SciPy saves it or of ``.mtx`` in coordinate format, stays sparse.
+
+    Args:
+        path: As of :func:`read_matrix`.
+        key: As of :func:`read_matrix`.
+        crop: As of :func:`read_matrix`.
+        size: As of :func:`read_matrix`.
+        blocks: Whether it is read in blocks; None: where it has more than ``limits.MAX_ENTRIES`` entries, and a format
+            that can be.
+
+    Returns:
+        The matrix, float64; or an operator, of a sparse matrix, or of one of which a block or two are in memory.
+
+    Raises:
+        OSError: As of :func:`read_matrix`.
+        ModuleNotFoundError: If the format needs a package that is not installed.
+        ValueError: As of :func:`read_matrix`, or if ``blocks`` is asked of another format.
+
+    Example:
+        >>> import numpy
+        >>> path = getfixture("tmp_path") / "a.npy"
+        >>> numpy.save(path, numpy.ones((4, 3), dtype=numpy.float32))
+        >>> open_matrix(path, blocks=True).shape
+        (4, 3)
+    """
+    file = Path(path)
+    extension = _extension(file, repr(str(file)))
+    if extension not in BLOCKS:
+        if blocks:
+            raise ValueError(f"blocks=true is for {', '.join(BLOCKS)}. Found {str(file)!r}.")
+        with _refusing(file, extension, key, crop, size):
+            if sparse_files.is_sparse(file):
+                if key is not None:
+                    raise ValueError(
+                        f"key is for a file of several arrays; this is one sparse matrix. Found key {key!r}."
+                    )
+                return sparse_files.read_sparse(file)
+        return read_matrix(file, key=key, crop=crop, size=size)
+    with _refusing(file, extension, key, crop, size):
+        tall, transposed = open_rows(file, key)
+        if blocks or (blocks is None and tall.shape[0] * tall.shape[1] > limits.MAX_ENTRIES):
+            return Blocked(tall, transposed=transposed)
+    return read_matrix(file, key=key, crop=crop, size=size)
+
+
+def open_rows(path: str | os.PathLike[str], key: str | None = None) -> tuple[Rows, bool]:
+    """Open a matrix in a file to read rows of its long side.
+
+    Args:
+        path: A file of a format that is read in blocks.
+        key: As of :func:`read_matrix`.
+
+    Returns:
+        The matrix or, where it is wide, its transpose; and whether it is the transpose.
+
+    Raises:
+        OSError: As of :func:`read_matrix`.
+        ModuleNotFoundError: If the format needs a package that is not installed.
+        ValueError: As of :func:`read_matrix`, or if the format is another one.
+    """
+    file = Path(path)
+    extension = _extension(file, repr(str(file)))
+    if extension not in BLOCKS:
+        raise ValueError(f"Cannot read {str(file)!r}: blocks are read of {', '.join(BLOCKS)}. Found {extension!r}.")
+    with _refusing(file, extension, key, None, None):
+        return BLOCKS[extension](file, key)
 
 
 def read_matrix(
@@ -39,13 +130,14 @@ def read_matrix(
 ) -> Tensor:
     r"""Read a real matrix from a file; the format follows the file name's extension.
 
-    Arrays come from ``.npy``, ``.npz``, ``.safetensors`` and ``.pt``, tables from ``.csv``, ``.tsv``, ``.mtx`` and
-    ``.mtx.gz``, luminance from ``.png``, ``.jpg``, ``.jpeg``, ``.tif`` and ``.tiff``. No code in a file is ever run,
-    and sizes are checked before memory is allocated.
+    Arrays come from ``.npy``, ``.npz``, ``.safetensors``, ``.pt``, and with the extra ``files`` from ``.zarr``, ``.h5``
+    and ``.hdf5``; tables from ``.csv``, ``.tsv``, ``.mtx``, ``.mtx.gz`` and, with that extra, ``.parquet``; luminance
+    from ``.png``, ``.jpg``, ``.jpeg``, ``.tif`` and ``.tiff``. No code in a file is ever run, and sizes are checked
+    before memory is allocated.
 
     Args:
         path: The file. The case of its extension does not matter.
-        key: Which array of a ``.npz``, ``.safetensors`` or ``.pt`` file; may be None where it holds one 2-D array.
+        key: Which array of a file that can hold several; may be None where it holds one 2-D array.
         crop: For images, ``[left, top, width, height]`` in pixels.
         size: For images, ``[rows, cols]`` to resample to, after the crop.
 
@@ -69,24 +161,42 @@ def read_matrix(
                 [4., 5., 6.]], dtype=torch.float64)
     """
     file = Path(path)
+    extension = _extension(file, repr(str(file)))
+    with _refusing(file, extension, key, crop, size):
+        array: npt.NDArray[Any] | Tensor
+        if extension in CONTAINERS:
+            array = CONTAINERS[extension](file, key)
+        elif extension in IMAGES:
+            array = images.read_image(file, crop, size)
+        elif extension in ARRAYS:
+            array = ARRAYS[extension](file)
+        else:
+            tall, transposed = BLOCKS[extension](file, key)
+            limits.require_matrix_shape(tall.shape)
+            array = torch.empty(tall.shape, dtype=tall.dtype)
+            for first in range(0, tall.shape[0], tall.height):
+                tall.read(first, array[first : first + tall.height])
+            array = array.mT if transposed else array
+        return _finite(array)
+
+
+@contextlib.contextmanager
+def _refusing(
+    file: Path, extension: str, key: str | None, crop: Sequence[int] | None, size: Sequence[int] | None
+) -> Iterator[None]:
+    """Check what a file is and what is asked of it, and say in one line, with its name, what is wrong inside."""
     name = repr(str(file))
-    require_readable(file, name)
-    extension = _extension(file, name)
+    require_readable(file, name, folder=extension == ".zarr")
     try:
-        if key is not None and extension not in CONTAINERS:
-            raise ValueError(f"key is for {', '.join(CONTAINERS)} files. Found key {key!r}.")
+        if key is not None and extension not in KEYED:
+            raise ValueError(f"key is for {', '.join(KEYED)} files. Found key {key!r}.")
         if (crop is not None or size is not None) and extension not in IMAGES:
             raise ValueError(f"crop and size are for {', '.join(IMAGES)} files. Found crop {crop} and size {size}.")
-        array: npt.NDArray[Any] | Tensor
         # Libraries warn about a damaged file before they fail; the user sees one line.
         with warnings.catch_warnings(action="ignore"):
-            if extension in CONTAINERS:
-                array = CONTAINERS[extension](file, key)
-            elif extension in IMAGES:
-                array = images.read_image(file, crop, size)
-            else:
-                array = ARRAYS[extension](file)
-            return _finite(array)
+            yield
+    except ModuleNotFoundError:
+        raise
     # Parsers of damaged files fail in many ways: struct.error, zlib.error, BadZipFile, SafetensorError, SyntaxError...
     except Exception as error:
         found = str(error)
@@ -95,12 +205,13 @@ def read_matrix(
         raise ValueError(f"Cannot read {name}: {printable(found, 400)}") from error
 
 
-def require_readable(file: Path, name: str) -> None:
+def require_readable(file: Path, name: str, *, folder: bool = False) -> None:
     """Refuse a path that names no regular file with something in it that may be read.
 
     Args:
         file: The path.
         name: How the message calls it.
+        folder: Whether it must be a folder and no file.
 
     Raises:
         OSError: If there is no such file, or it may not be read.
@@ -119,6 +230,10 @@ def require_readable(file: Path, name: str) -> None:
         raise PermissionError(f"Cannot read {name}: the file must be readable. Found no permission.") from None
     except OSError as error:
         raise OSError(f"Cannot read {name}: the path must be valid. Found: {error.strerror}.") from None
+    if folder:
+        if not stat.S_ISDIR(status.st_mode):
+            raise NotADirectoryError(f"Cannot read {name}: the path must name a folder. Found a file.")
+        return
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(f"Cannot read {name}: the path must name a file. Found a folder.")
     # Opening a pipe would wait forever, and a device may never end.
@@ -129,7 +244,7 @@ def require_readable(file: Path, name: str) -> None:
 
 
 def _extension(file: Path, name: str) -> str:
-    known = (*ARRAYS, *CONTAINERS, *IMAGES)
+    known = tuple(dict.fromkeys((*ARRAYS, *CONTAINERS, *BLOCKS, *IMAGES)))
     extension = ".mtx.gz" if file.name.lower().endswith(".mtx.gz") else file.suffix.lower()
     if extension not in known:
         law = f"the extension must be one of {', '.join(known)}"
