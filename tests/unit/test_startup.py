@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from packaging.version import Version
 
@@ -56,8 +57,8 @@ def test_the_config_is_the_one_that_hydra_composes(
     typed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    found: list[DictConfig] = []
-    monkeypatch.setattr(cli, "_train", lambda cfg: found.append(cli.HydraConfig.instance().cfg))
+    found: list[Any] = []
+    monkeypatch.setattr(cli, "_train", lambda _: found.append(HydraConfig.instance().cfg))
     cli.command(["train.py", *typed])
     # As Hydra does it alone, twice.
     monkeypatch.setattr(cli, "composed_once", lambda *_: contextlib.nullcontext())
@@ -73,8 +74,13 @@ def test_the_config_is_the_one_that_hydra_composes(
 def test_a_help_that_shows_no_groups_of_hydra_does_not_look_for_them(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    looked: list[Any] = []
-    monkeypatch.setattr(Hydra, "list_all_config_groups", lambda self, parent="": looked.append(parent) or [])
+    looked: list[str] = []
+
+    def groups(_: Any, parent: str = "") -> list[str]:
+        looked.append(parent)
+        return []
+
+    monkeypatch.setattr(Hydra, "list_all_config_groups", groups)
     monkeypatch.setattr(sys, "argv", ["train.py", "--help"])
     with pytest.raises(SystemExit):
         cli.command(["train.py", "--help"])
