@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from eckart.runs import tensor_file
@@ -22,7 +23,7 @@ def test_small_and_large_files_hold_the_same(large: int, tmp_path: Path, monkeyp
 
 def test_an_error_of_the_disk_stays_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def full(*_: object) -> None:
-        raise tensor_file.SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr(tensor_file, "LARGE", 0)
     monkeypatch.setattr(tensor_file, "save_file", full)
