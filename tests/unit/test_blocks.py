@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from matrices import gaussian
 from torch import Tensor
 
 from eckart.linalg import blocks, out_of_core
@@ -163,3 +164,18 @@ def test_images_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(blocks, "_LARGEST", 5000)
     with pytest.raises(ValueError, match=r"at most 5000 entries together: ask for fewer vectors\. Found 4 of 1500"):
         blocked(matrix(1500, 20)).images(torch.zeros(1, 4, 20))
+
+
+def test_bounds_of_an_excess_hold_it_where_it_is_lost_in_the_rounding_of_squares() -> None:
+    for seed in range(8):
+        matrix = gaussian(300, 4, seed=seed) @ gaussian(4, 60 + seed, seed=seed + 100)
+        operator = Blocked(Stored(matrix))
+        found = decompose(operator, 4)
+        left, right = found.long.clone(), found.short
+        left[0] += 3e-7 * left[1].norm()
+        measured = BlockedReference(operator, [4])
+        errors = {name: float(error) for name, error in measured.errors(left[None], right[None]).items()}
+        values = torch.linalg.svdvals(matrix)
+        excess = float(((matrix - left @ right).norm() - values[4:].norm()) / values.norm())
+        low, high = measured.bounds(0, left, right, errors)["excess_frobenius_bounds"]
+        assert low <= excess <= high < 1e-6

@@ -11,7 +11,7 @@ from eckart.linalg.certificates import Certificate
 from eckart.linalg.checks import require_nonzero
 from eckart.linalg.out_of_core import Leading, leading, residual_squares
 from eckart.linalg.ranks import check_rank
-from eckart.linalg.reference import CERTIFIED, Reference
+from eckart.linalg.reference import CERTIFIED, Reference, blurred
 
 
 class BlockedReference(Reference):
@@ -69,11 +69,11 @@ class BlockedReference(Reference):
         if (certificate := self._certificate()) is None:
             return {}
         two_norm, frobenius = certificate.optimum(float(self.norms[1]))
-        error = errors["relative_frobenius"]
+        low, high = blurred(errors["relative_frobenius"], self.shape)
         found = {
             "optimum_2norm_bounds": two_norm,
             "optimum_frobenius_bounds": frobenius,
-            "excess_frobenius_bounds": (error - frobenius[1], error - frobenius[0]),
+            "excess_frobenius_bounds": (low - frobenius[1], high - frobenius[0]),
         }
         if (gram := self._found().gram) is not None:
             square, slack = (

@@ -152,9 +152,7 @@ class Reference:
         found["excess_2norm_bounds"] = error[0] - two_norm[1], error[1] - two_norm[0]
         low = high = errors["relative_frobenius"]
         if self.matrix is None:
-            # From the squares of the norm and of products, whose difference has their rounding.
-            blur = 2 * rounding_of(self.shape)
-            low, high = math.sqrt(max(0.0, low**2 - blur)), math.sqrt(high**2 + blur)
+            low, high = blurred(low, self.shape)
         else:
             low, high = max(0.0, low - bounds.rounding), high + bounds.rounding
         found["excess_frobenius_bounds"] = low - frobenius[1], high - frobenius[0]
@@ -288,6 +286,18 @@ class ObservedReference:
     def bounds(self, member: int, left: Tensor, right: Tensor, errors: dict[str, float]) -> dict[str, list[float]]:
         """None: there is no optimum."""
         return {}
+
+
+def blurred(error: float, shape: tuple[int, int]) -> tuple[float, float]:
+    """Bounds of a relative error that is the root of a difference of squared norms: it has the rounding of these.
+
+    Example:
+        >>> low, high = blurred(0.0, (100, 100))
+        >>> low, 1e-8 < high < 1e-6
+        (0.0, True)
+    """
+    blur = 2 * rounding_of(shape)
+    return math.sqrt(max(0.0, error**2 - blur)), math.sqrt(error**2 + blur)
 
 
 def _is_small(operator: Operator, rank: int) -> bool:
