@@ -76,7 +76,7 @@ class _Deferred(ModuleType):
         with self.__dict__[_LOCK]:
             if type(self) is _Deferred:
                 # From now on, what is not bound yet is missing, as in any other module that is being executed.
-                self.__class__ = ModuleType
+                self.__class__ = ModuleType  # type: ignore[assignment]
                 assert self.__spec__ is not None and self.__spec__.loader is not None
                 try:
                     self.__spec__.loader.exec_module(self)

@@ -96,7 +96,8 @@ def test_commands_are_whole_processes(noted: Path) -> None:
     lines, _ = measured("commands")
     assert [line.failed for line in lines] == [None, None, "ended with status 1"]
     assert [(len(line.seconds), line.error) for line in lines] == [(2, 0.5), (2, 0.5), (0, None)]
-    assert lines[0].memory is not None and lines[0].memory > 2**20
+    # Of the command alone, whatever this process holds.
+    assert lines[0].memory is not None and 2**20 < lines[0].memory < 2**26
 
 
 OURS = Line("ours", [1.0, 2.0, 1.0], memory=100e6, error=1e-8)

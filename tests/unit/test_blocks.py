@@ -37,6 +37,9 @@ def test_products_by_blocks_are_those_of_the_whole(transposed: bool) -> None:
     torch.testing.assert_close(operator.dense(), dense.dense(), rtol=0, atol=0)
     left, right = y[:, :2].mT.contiguous(), x[:, :2].contiguous()
     assert operator.passes == 3
+    torch.testing.assert_close(operator.gram_images(x), dense.gram_images(x), rtol=1e-12, atol=1e-12)
+    assert operator.passes == (5 if transposed else 4)
+    operator.passes = 3
     found, wanted = (each.residual_products(left, right, dense.squares()) for each in (operator, dense))
     assert operator.passes == 4
     for part, other in zip(found, wanted, strict=True):

@@ -94,3 +94,18 @@ def test_steps_that_a_callback_sees_are_torchs() -> None:
     method = trained(max_steps=1)
     method.block_steps = 1
     assert type(method._make_problem()) is LossProblem
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda net: net.weights[0].requires_grad_(False),
+        lambda net: net.weights[0].register_hook(lambda gradient: 0 * gradient),
+        lambda net: net.register_forward_hook(lambda *_: None),
+    ],
+    ids=["frozen", "a hook of a weight", "a hook of the net"],
+)
+def test_weights_that_are_frozen_or_watched_are_torchs(change: Any) -> None:
+    method = trained(max_steps=1)
+    change(method.net)
+    assert type(method._make_problem()) is LossProblem

@@ -25,6 +25,7 @@ def test_products_are_those_of_the_array(chunks: tuple[int, int]) -> None:
     x, y = torch.randn(1, 3, 17, dtype=torch.float64), torch.randn(1, 3, 23, dtype=torch.float64)
     np.testing.assert_allclose(operator.images(x)[0], x[0].numpy() @ MATRIX.T, atol=1e-12)
     np.testing.assert_allclose(operator.transpose_images(y)[0], y[0].numpy() @ MATRIX, atol=1e-12)
+    np.testing.assert_allclose(operator.gram_images(x)[0], x[0].numpy() @ MATRIX.T @ MATRIX, atol=1e-11)
     np.testing.assert_array_equal(operator.dense()[0], MATRIX)
     assert operator.images(x.float()).dtype == torch.float32
 

@@ -97,3 +97,21 @@ def test_entrywise_sgd_asks_for_the_cpu() -> None:
     target = torch.zeros(1, 3, 3, device="meta")
     with pytest.raises(ValueError, match=r"^Entrywise SGD needs factors on the CPU\. Found meta\.$"):
         EntrywiseSGD(KnownTarget(target), target[:, :, :2], target[:, :2])
+
+
+def test_many_passes_in_a_call_are_as_many_steps() -> None:
+    def solver() -> EntrywiseSGD:
+        generator = torch.Generator().manual_seed(0)
+        target, left, right = (
+            torch.rand(2, *shape, generator=generator, dtype=torch.float64) for shape in ((5, 4), (5, 2), (2, 4))
+        )
+        return EntrywiseSGD(KnownTarget(target), left, right)
+
+    once, many = solver(), solver()
+    for made in (once, many):
+        made.active = torch.tensor([True, False])
+    losses = [once.step() for _ in range(7)]
+    assert torch.equal(many.passes(7), losses[-1])
+    assert torch.equal(many.left, once.left) and torch.equal(many.right, once.right)
+    assert torch.equal(many.left[1], solver().left[1])
+    assert (many.at_once(3), many.at_once(10**9) < 10**9) == (3, True)

@@ -1,5 +1,6 @@
 import itertools
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from matrices import gaussian, with_spectrum
 from torch import Tensor
 
+from eckart.linalg.choosing_solver import auto_svd
 from eckart.linalg.krylov import _split, block_lanczos, randomized_svd
 from eckart.linalg.operators import Dense
 from eckart.linalg.random import stream
@@ -176,3 +178,11 @@ def test_warning_states_the_residual_of_what_is_returned() -> None:
         u, s, vh = randomized_svd(matrix, 5, max_iterations=3)
     residual = float(torch.linalg.vector_norm(matrix.mT @ u - vh.mT * s, dim=0).max() / s[0])
     assert f"Found {residual:.1e}." in str(caught[0].message)
+
+
+@pytest.mark.parametrize("solver", [randomized_svd, auto_svd])
+@pytest.mark.parametrize("scale", [1e-140, 1e-100, 1e100, 1e140])
+def test_the_scale_of_a_matrix_whose_squares_are_no_numbers_does_not_count(solver: Any, scale: float) -> None:
+    matrix = with_spectrum(150, 120, 1 / np.arange(1.0, 121))
+    found = solver(scale * matrix, 3)
+    np.testing.assert_allclose(found[1] / scale, [1, 1 / 2, 1 / 3], rtol=1e-9)

@@ -11,7 +11,6 @@ from omegaconf import OmegaConf
 
 from eckart import config
 from eckart.config import without_hydra
-from eckart.sweeps import saving
 from eckart.sweeps.saving import ConfigFiles
 
 TEXTS = st.one_of(
@@ -47,9 +46,14 @@ def test_a_job_is_written_as_hydra_writes_it_and_only_what_is_new_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config.register()
-    files, asked = ConfigFiles(), []
-    make = OmegaConf.to_yaml
-    monkeypatch.setattr(saving.OmegaConf, "to_yaml", lambda part: asked.append(part) or make(part))
+    files, make = ConfigFiles(), OmegaConf.to_yaml
+    asked: list[Any] = []
+
+    def counted(part: Any) -> str:
+        asked.append(part)
+        return make(part)
+
+    monkeypatch.setattr(OmegaConf, "to_yaml", counted)
     with initialize_config_dir(str(config.config_dir()), version_base="1.3"):
         for seed in (1, 2):
             asked.clear()

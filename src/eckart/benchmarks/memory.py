@@ -40,6 +40,20 @@ class PeakMemory:
         return max((_status("VmHWM") if self._resets else _largest()) - self._before, 0)
 
 
+def peak_of(process: int) -> int:
+    """Peak of the resident memory of another process in bytes, since it began its program; 0 where it is not known.
+
+    Example:
+        >>> import os
+        >>> peak_of(os.getpid()) > 2**20 or sys.platform != "linux"
+        True
+    """
+    try:
+        return _status("VmHWM", Path(f"/proc/{process}/status"))
+    except OSError:
+        return 0
+
+
 def _give_back() -> None:
     # Memory that malloc keeps after a call would hide what the next one takes.
     library = ctypes.util.find_library("c") if sys.platform == "linux" else None
@@ -48,10 +62,10 @@ def _give_back() -> None:
         trim(0)
 
 
-def _status(name: str) -> int:
-    found = re.search(rf"^{name}:\s+(\d+) kB", _STATUS.read_text(encoding="utf-8"), re.MULTILINE)
+def _status(name: str, path: Path = _STATUS) -> int:
+    found = re.search(rf"^{name}:\s+(\d+) kB", path.read_text(encoding="utf-8"), re.MULTILINE)
     if found is None:
-        raise OSError(f"There is no {name} in {_STATUS}.")
+        raise OSError(f"There is no {name} in {path}.")
     return 1024 * int(found[1])
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from eckart.benchmarks.case import Command
+from eckart.benchmarks.memory import peak_of
 from eckart.benchmarks.scratch import FOLDER
 from eckart.benchmarks.worker import scored
 
@@ -158,7 +159,7 @@ class CommandRunner:
         """There is nothing to prepare."""
 
     def run(self, asked: str, limit: float) -> dict[str, Any]:
-        """Run the whole process; its memory is the peak of its largest process, and not below that of this one."""
+        """Run the whole process; its memory is its peak, as it was some milliseconds before its end at the latest."""
         with tempfile.TemporaryDirectory(dir=self._scratch) as folder, tempfile.TemporaryFile() as errors:
             arguments = list(self._command.arguments(Path(folder)))
             began = time.perf_counter()
@@ -190,13 +191,15 @@ class CommandRunner:
 
 
 def _wait(process: subprocess.Popen[bytes], limit: float) -> tuple[int, int]:
-    """Wait for the end: exit status, and the peak memory of the process and those that it waited for, in bytes."""
-    until = time.monotonic() + limit
+    """Wait for the end: exit status, and the peak memory of the process, in bytes."""
+    until, peak = time.monotonic() + limit, 0
     while True:
+        # The kernel's own account of a child begins with what this process holds, which can be more.
+        peak = max(peak, peak_of(process.pid))
         ended, status, used = os.wait4(process.pid, os.WNOHANG)
         if ended:
             process.returncode = os.waitstatus_to_exitcode(status)
-            return process.returncode, used.ru_maxrss if sys.platform == "darwin" else 1024 * used.ru_maxrss
+            return process.returncode, peak or (used.ru_maxrss if sys.platform == "darwin" else 1024 * used.ru_maxrss)
         if time.monotonic() > until:
             raise Failed(f"stopped: it took more than {limit:.0f} s to run")
         time.sleep(0.005)

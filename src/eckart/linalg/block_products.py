@@ -24,6 +24,12 @@ def transpose_images(block: Any, y: Array) -> Array:
     return y @ double(block)
 
 
+def gram_images(block: Any, x: Array) -> Array:
+    """Images ``AᵀA x`` of rows ``x (N, n)``, of the same shape."""
+    whole = double(block)
+    return (x @ whole.T) @ whole
+
+
 def squares(block: Any) -> Array:
     """The sum of the squares of the entries, shape ``()``; inf or nan where an entry is."""
     entries = double(block).ravel()

@@ -55,10 +55,11 @@ class BlockedReference(Reference):
         following = found.values[rank] if rank < len(found.values) else torch.zeros((), dtype=torch.float64)
         kept = self._blocked.memory.get("kept", found.values[:rank].sum())
         left = torch.as_tensor(1 - kept / squares, dtype=torch.float64).clamp(min=0).sqrt()
-        low, high = 0.0, 1.0 if rank < min(self.shape) else 0.0
+        two_norm, (low, high) = (0.0, 1.0), (0.0, 1.0 if rank < min(self.shape) else 0.0)
         if (certificate := self._certificate()) is not None:
-            low, high = certificate.optimum(float(self.norms[1]))[1]
-        self.optimum = (following.sqrt() / self.norms[0]).reshape(1), left.clamp(low, high).reshape(1)
+            two_norm, (low, high) = certificate.optimum(float(self.norms[1]))
+        self.optimum = (following.sqrt() / self.norms[0]).clamp(*two_norm).reshape(1), left.clamp(low, high).reshape(1)
+        self._least = two_norm[0]
 
     def bounds(self, member: int, left: Tensor, right: Tensor, errors: dict[str, float]) -> dict[str, list[float]]:
         """Proven bounds as of :meth:`Reference.bounds`, of the excess in the 2-norm only where there is a Gram matrix.
@@ -104,7 +105,9 @@ class BlockedReference(Reference):
         self._update()
         (two_norm, frobenius), (best_two, best) = self.norms, self.optimum
         relative = math.sqrt(max(0.0, residual_squares(moments, short))) / frobenius
+        # A Gram matrix in float32 has eight digits; no error is below the proven optimum.
         relative_two = (self._two_norm(moments, short) / two_norm).reshape(1)
+        relative_two = relative_two.clamp(min=self._least)
         return {
             "relative_2norm": relative_two,
             "relative_frobenius": relative,

@@ -178,7 +178,13 @@ class Blocked(Operator):
         error = (_SUMMED + -(-rows // _SUMMED) + 2) * 2.0**-53
         return Gram(total, dtype, error + ((_SUMMED + 1) * 2.0**-24 if dtype == torch.float32 else 0.0))
 
-    def gram_images(self, x: Tensor) -> tuple[Tensor, float]:
+    def gram_images(self, x: Tensor) -> Tensor:
+        """``x AᵀA``, in one pass where the matrix is tall and two where it is wide."""
+        if self.transposed:
+            return super().gram_images(x)
+        return self.gram_products(x[0].cpu().double().mT)[0].mT.to(x)[None]
+
+    def gram_products(self, x: Tensor) -> tuple[Tensor, float]:
         """``TᵀT x`` of columns ``x (n, w)``, float64, and the squared Frobenius norm of T, in one pass."""
         (found,) = self._pass(lambda _, chunk: (chunk.mT @ (chunk @ x),))
         return found, self.memory["squares"]
@@ -203,11 +209,12 @@ class Blocked(Operator):
             images = chunk @ v
             long[place] = images[:, :count] * unit
             stored = long[place].double()
-            return chunk.mT @ torch.cat([images, stored], dim=1), stored.mT @ stored
+            # The product with few rows is the faster one.
+            return torch.cat([images, stored], dim=1).mT @ chunk, stored.mT @ stored
 
         sums, square = self._pass(work)
-        width = v.shape[1]
-        return long, sums[:, :width], Moments(sums[:, width:].contiguous(), square, self.memory["squares"])
+        images, cross = sums.mT.split([v.shape[1], count], dim=1)
+        return long, images, Moments(cross.contiguous(), square, self.memory["squares"])
 
     def moments(self, long: Tensor) -> Moments:
         """What the errors of a factor ``long (m, k)`` need, in one pass."""

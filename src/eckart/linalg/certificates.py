@@ -187,6 +187,7 @@ def certify(
     steps: int = 30,
     failure: float = FAILURE,
     seed: int = 0,
+    parts: float = 0.0,
 ) -> Certificate:
     """Bounds on the optimum of one matrix from any approximate singular vectors of it.
 
@@ -201,6 +202,8 @@ def certify(
         steps: As of :func:`bound_outside`.
         failure: Probability that a bound is wrong.
         seed: Draws the probes.
+        parts: Sum of the 2-norms of the parts, where the matrix is a difference of two: its products have the rounding
+            of theirs.
 
     Example:
         >>> from eckart.linalg.operators import Dense
@@ -215,7 +218,7 @@ def certify(
     right = basis @ turn.mT
     remainder = operator.transpose_images(left.mT[None])[0].mT - right * s
     outside, largest = bound_outside(operator, right, probes=probes, steps=steps, failure=failure, seed=seed)
-    rounding = rounding_of(operator.shape) * max(float(s[0]), largest)
+    rounding = rounding_of(operator.shape) * max(float(s[0]), largest, parts)
     norms = torch.linalg.vector_norm(remainder, dim=0)
     return bounds_of(s, norms, rank, outside=outside, rounding=rounding, failure=failure)
 

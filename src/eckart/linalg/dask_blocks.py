@@ -70,6 +70,16 @@ class DaskBlocks(Operator):
         ]
         return torch.from_numpy(np.concatenate(self._compute(columns), axis=1)).to(y)[None]
 
+    def gram_images(self, x: Tensor) -> Tensor:
+        """``x AᵀA``: in one pass where blocks have whole rows, in two where they have not."""
+        if len(self._blocks[0]) > 1:
+            return super().gram_images(x)
+        (part,) = self._split(x[0], axis=1)
+        (found,) = self._compute(
+            [self._sum([self._call(block_products.gram_images, row[0], part) for row in self._blocks])]
+        )
+        return torch.from_numpy(found).to(x)[None]
+
     def has_transpose(self) -> bool:
         """True; nothing is computed for it."""
         return True

@@ -126,7 +126,7 @@ def _from_gram(
     def product(x: Tensor) -> Tensor:
         if flat:
             return operator.images(operator.transpose_images(x[None]))[0]
-        return operator.normal_images(x[None])[0]
+        return operator.gram_images(x[None])[0]
 
     def converged(values: Tensor, residuals: Tensor) -> bool:
         return bool((residuals[:rank] <= tolerance * (values[:rank] * values[0]).sqrt()).all())

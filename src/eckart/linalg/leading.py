@@ -80,7 +80,7 @@ def _within(operator: Operator, count: int, like: Tensor, budget: float) -> tupl
         return steps > 2 and math.log(worst[-1]) > falls * (budget - steps) if math.isfinite(budget) else False
 
     found = gram_lanczos(
-        lambda x: tall.normal_images(x[None])[0],
+        lambda x: tall.gram_images(x[None])[0],
         tall.shape[1],
         count,
         min(count + OVERSAMPLING, tall.narrow or count + OVERSAMPLING),

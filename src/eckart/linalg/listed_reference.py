@@ -38,16 +38,16 @@ class ListedReference(Reference):
         super().__init__(operator, ranks, limit=limit)
         self._entries = [own.to(torch.float64) for own in entries]
         self._seen = torch.stack([own.value.square().sum() for own in self._entries])
-        self._whole = operator.squares()
+        self._every = operator.squares()
 
     def errors(self, left: Tensor, right: Tensor, *, tolerance: float = 1e-12) -> dict[str, Tensor]:
-        """As of :class:`Reference`, and ``relative_observed`` and ``relative_held_out``, NaN where none are left."""
+        """As of :class:`Reference`, and ``relative_observed`` and ``relative_held_out``; NaN where all are observed."""
         errors = super().errors(left, right, tolerance=tolerance)
         left, right = (factor.detach().cpu().double() for factor in (left, right))
-        whole, _, _ = self.operator.residual_products(left, right, self._whole)
+        whole, _, _ = self.operator.residual_products(left, right, self._every)
         pairs = zip(self._entries, left, right, strict=True)
         seen = torch.stack([(own.value - own.product(*pair)).square().sum() for own, *pair in pairs])
-        rest, others = (whole - seen).clamp(min=0), (self._whole - self._seen).clamp(min=0)
+        rest, others = (whole - seen).clamp(min=0), (self._every - self._seen).clamp(min=0)
         return errors | {
             "relative_observed": (seen / self._seen).sqrt().to(errors["relative_frobenius"]),
             "relative_held_out": (rest / others).sqrt().to(errors["relative_frobenius"]),

@@ -55,7 +55,7 @@ class Operator(ABC):
         ]
         return torch.cat(blocks, dim=1).mT
 
-    def normal_images(self, x: Tensor) -> Tensor:
+    def gram_images(self, x: Tensor) -> Tensor:
         """Images ``AᵀA x`` of vectors, ``(J, N, n)`` to the same shape."""
         return self.transpose_images(self.images(x))
 
@@ -163,10 +163,10 @@ class Sparse(Operator):
         """``y @ A`` by a sparse product."""
         return (self.transpose.to(y) @ y[0].mT.contiguous()).mT[None]
 
-    def normal_images(self, x: Tensor) -> Tensor:
+    def gram_images(self, x: Tensor) -> Tensor:
         """``x AᵀA`` by blocks of rows, where the matrix is large."""
         if self.narrow is None:
-            return super().normal_images(x)
+            return super().gram_images(x)
         if self._gram is None:
             self._gram = SparseGram(self.matrix)
         return self._gram(x[0])[None]
@@ -347,9 +347,9 @@ class Member(Operator):
         """Images by the transpose of this matrix."""
         return self.operator.transpose_images(self._alone(y))[self.member : self.member + 1]
 
-    def normal_images(self, x: Tensor) -> Tensor:
+    def gram_images(self, x: Tensor) -> Tensor:
         """Images by ``AᵀA`` of this matrix."""
-        return self.operator.normal_images(self._alone(x))[self.member : self.member + 1]
+        return self.operator.gram_images(self._alone(x))[self.member : self.member + 1]
 
     @property
     def narrow(self) -> int | None:

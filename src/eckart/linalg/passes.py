@@ -66,7 +66,7 @@ def basis_by_passes(operator: Blocked, rank: int, width: int, *, seed: int, exce
     block = torch.linalg.qr(draws).Q
     basis, images = block[:, :0], block[:, :0]
     for step in range(1, _MAX_PASSES + 1):
-        found, squares = operator.gram_images(block)
+        found, squares = operator.gram_products(block)
         basis, images = torch.cat([basis, block], dim=1), torch.cat([images, found], dim=1)
         inside = basis.mT @ images
         values, turn = torch.linalg.eigh((inside + inside.mT) / 2)
@@ -112,7 +112,7 @@ def bound_by_passes(
     bound = math.inf
     smallest = torch.finfo(v.dtype).tiny ** 0.5
     for _ in range(min(_MAX_STEPS, cols - v.shape[1])):
-        image = outside(operator.gram_images(right)[0])
+        image = outside(operator.gram_products(right)[0])
         diagonal.append((right * image).sum(0))
         for _ in range(2):
             for earlier in seen:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from eckart.linalg.certificates import FAILURE, Certificate, certify
+from eckart.linalg.certificates import FAILURE, Certificate, certify, rounding_of
 from eckart.linalg.checks import require_nonzero
 from eckart.linalg.entries import Entries
 from eckart.linalg.leading import can_iterate, certified, leading, upright
@@ -142,12 +142,22 @@ class Reference:
         stored = self.operator if self.matrix is None else Dense(self.matrix)
         residual = upright(Residual(Member(stored, member), *factors))
         _, vectors = leading(residual, 1, factors[0])
-        error = certify(residual, vectors, 1).largest
+        # Its products are differences: they have the rounding of the products with its parts.
+        parts = bounds.largest[1] + float(
+            torch.linalg.matrix_norm(factors[0], 2) * torch.linalg.matrix_norm(factors[1], 2)
+        )
+        error = certify(residual, vectors, 1, parts=parts).largest
         error = error[0] / bounds.largest[1], error[1] / bounds.largest[0]
         found = {"optimum_2norm_bounds": two_norm, "optimum_frobenius_bounds": frobenius}
         found["excess_2norm_bounds"] = error[0] - two_norm[1], error[1] - two_norm[0]
-        exact = errors["relative_frobenius"]
-        found["excess_frobenius_bounds"] = exact - frobenius[1], exact - frobenius[0]
+        low = high = errors["relative_frobenius"]
+        if self.matrix is None:
+            # From the squares of the norm and of products, whose difference has their rounding.
+            blur = 2 * rounding_of(self.shape)
+            low, high = math.sqrt(max(0.0, low**2 - blur)), math.sqrt(high**2 + blur)
+        else:
+            low, high = max(0.0, low - bounds.rounding), high + bounds.rounding
+        found["excess_frobenius_bounds"] = low - frobenius[1], high - frobenius[0]
         return {name: list(pair) for name, pair in found.items()}
 
     def _certify(self, matrix: Tensor, limit: float) -> bool:

@@ -40,7 +40,7 @@ def takes(optimizer: object, net: Bottleneck) -> bool:
     """Whether the steps of an optimizer on a net are those that are compiled.
 
     They are for Adam with its plain settings on nets of at most 8192 weights on the CPU. Settings that choose among
-    torch's implementations, such as ``fused=True``, get torch's.
+    torch's implementations, such as ``fused=True``, get torch's, and so do weights that are frozen or have hooks.
 
     Example:
         >>> net = Bottleneck([4, 4, 2, 4], bottleneck=2)
@@ -53,13 +53,15 @@ def takes(optimizer: object, net: Bottleneck) -> bool:
     weights = list(net.weights)
     plain = not any(group.get(name) for name in _OWN) and all(isinstance(beta, float) for beta in group["betas"])
     hooked = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks
+    # What a callback did to the weights as the training began.
+    own = all(weight.requires_grad and not _hooks(weight) for weight in weights) and not _hooks(net)
     same = [id(weight) for weight in group["params"]] == [id(weight) for weight in weights]
     small = sum(weight[0].numel() for weight in weights) <= _LARGEST
     right = {(weight.dtype, weight.device.type) for weight in weights} <= {
         (torch.float32, "cpu"),
         (torch.float64, "cpu"),
     }
-    return plain and not hooked and same and small and right and not isinstance(group["lr"], Tensor)
+    return plain and own and not hooked and same and small and right and not isinstance(group["lr"], Tensor)
 
 
 class CompiledSteps(LossProblem):
@@ -138,6 +140,11 @@ class CompiledSteps(LossProblem):
         for state in states:
             state["step"] += count
         return step + count, 2 * method.loss_unit * losses
+
+
+def _hooks(owner: Bottleneck | Tensor) -> bool:
+    names = ("_backward_hooks", "_post_accumulate_grad_hooks", "_backward_pre_hooks", "_forward_hooks")
+    return any(getattr(owner, name, None) for name in (*names, "_forward_pre_hooks"))
 
 
 def _state(optimizer: Adam, weight: Tensor) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from eckart.linalg.ranks import check_rank
 from eckart.linalg.reference import EXACT_ENTRIES
 from eckart.methods.driven import DrivenMethod
 from eckart.methods.optimizers import OptimizerFactory, is_lbfgs, solver_class
-from eckart.methods.problems import LossProblem, SolverProblem
+from eckart.methods.problems import LossProblem, PassesProblem, SolverProblem
 from eckart.optim import schedules
 from eckart.optim.driver import Problem
+from eckart.optim.entrywise_sgd import EntrywiseSGD
 from eckart.optim.objectives import Objective
 from eckart.optim.schedules import Schedule
 from eckart.optim.solver import PairSolver
@@ -158,6 +159,8 @@ class MatrixMethod(DrivenMethod):
 
     def _make_problem(self) -> Problem:
         optimizer = self._optimizer()
+        if isinstance(optimizer, EntrywiseSGD) and self.schedule is None and self.block_steps is None:
+            return PassesProblem(self, optimizer)
         return SolverProblem(self, optimizer) if isinstance(optimizer, PairSolver) else LossProblem(self)
 
 

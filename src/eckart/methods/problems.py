@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from eckart.optim.entrywise_sgd import EntrywiseSGD
 from eckart.optim.fit import PairProblem
 from eckart.optim.objectives import KnownTarget, Objective
 from eckart.optim.products import KnownOperator
@@ -57,6 +58,18 @@ class SolverProblem(PairProblem):
     def loss(self, step: int) -> Tensor:
         """``‖residual‖²`` in the unit of the loss."""
         return self._method.loss_unit * super().loss(step)
+
+
+class PassesProblem(SolverProblem):
+    """A method whose solver passes over the entries many times in one call."""
+
+    solver: EntrywiseSGD
+
+    def advance_to(self, step: int, stop: int, active: Tensor) -> tuple[int, Tensor]:
+        """Passes towards ``stop``, and the losses before the last of them."""
+        self.solver.active = active
+        count = self.solver.at_once(stop - step)
+        return step + count, self._method.loss_unit * self.solver.passes(count)
 
 
 class LossProblem:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from safetensors.torch import save_file
 from torch import Tensor
 
 from eckart.errors import concerns_all, one_line
@@ -17,6 +16,7 @@ from eckart.results.result import FIGURES, write_result
 from eckart.runs.drawing import Subject, draw, write_preview
 from eckart.runs.loggers import Tracker, say_once
 from eckart.runs.stack import Stack
+from eckart.runs.tensor_file import write_tensors
 
 
 class Outcome:
@@ -62,10 +62,7 @@ class Outcome:
         job = self.jobs[member]
         try:
             with replacing(job.folder / name) as partial:
-                # To the file itself: factors of a large target are not copied for it.
-                save_file(
-                    {key: tensor.contiguous() for key, tensor in tensors.items()}, partial, dict(metadata) or None
-                )
+                write_tensors(partial, tensors, metadata)
             identity = job.identity()
             self.results[member] = write_result(
                 job.folder, identity | dict(fields) | {"total_seconds": self._seconds()}

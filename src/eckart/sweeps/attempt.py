@@ -29,8 +29,10 @@ def attempt(stack: Stack) -> list[dict[str, Any]]:
     """
     warn_in_one_line()
     try:
-        for job in stack.jobs:
-            check(job.config, job.choices, alone=job.sweep is None)
+        if stack.width is None:
+            # Else the jobs were checked as they were put together.
+            for job in stack.jobs:
+                check(job.config, job.choices, alone=job.sweep is None)
         with workers(stack):
             # Imported here, while the other processes import it too.
             from eckart.runs.run import run

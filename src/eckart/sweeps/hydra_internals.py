@@ -55,7 +55,7 @@ def composed_once(check: Callable[[DictConfig], None], choices: Callable[[], str
         return _Text(functools.partial(groups, self, wanted, compact) if wanted("hydra") else choices)
 
     ConfigLoaderImpl.load_configuration = composed  # type: ignore[method-assign]
-    Hydra.format_config_groups = listed  # type: ignore[method-assign]
+    Hydra.format_config_groups = listed  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:

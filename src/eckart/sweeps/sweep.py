@@ -21,7 +21,7 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf, flag_override, open_dict, read_write
 
 from eckart.config import plain
-from eckart.laws import check_targets
+from eckart.laws import check
 from eckart.results.atomic import naming, replacing
 from eckart.runs.job import Job
 from eckart.runs.stack import Stack, forget_all
@@ -229,7 +229,8 @@ def _stack_key(entry: Entry) -> Hashable | None:
     if "${hydra:" in str(plain(config, resolve=False)) or config.get("callbacks"):
         return None
     try:
-        check_targets(config)
+        # Before anything heavy is imported for a job that cannot run.
+        check(config, entry.job.choices, alone=False)
         # Several processes train one job.
         if config.trainer.devices != 1:
             return None

@@ -1,18 +1,16 @@
-"""All that eckart uses of W&B's undocumented parts; a new version of W&B is tried against this file first."""
+"""All that eckart uses of W&B's undocumented parts; a version of W&B that lacks one of them is used as it is."""
 
 import contextlib
 import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from unittest.mock import patch
 
 import wandb
 import wandb.util
 
-TRIED = ("0.31.0",)
-"""Versions of W&B that this file was tried with; a test fails with any other minor version."""
-
+_APPLY, _LIST = "_detect_and_apply_job_inputs", "working_set"
 _INPUTS = "wandb.sdk.launch.inputs.internal"
 
 
@@ -24,22 +22,22 @@ def started_fast() -> Iterator[None]:
     for W&B Launch, which imports W&B's whole interface to its servers: only a program that has imported that module has
     staged any.
     """
-    taken = wandb.Run._detect_and_apply_job_inputs
+    taken = getattr(wandb.Run, _APPLY, None)
+    if taken is None or not hasattr(wandb.util, _LIST):
+        yield
+        return
 
     def applied(run: wandb.Run) -> None:
         if _INPUTS in sys.modules:
             taken(run)
 
     with (
-        patch.object(wandb.util, "working_set", _installed),
-        patch.object(wandb.Run, "_detect_and_apply_job_inputs", applied),
+        patch.object(wandb.util, _LIST, functools.partial(_installed, getattr(wandb.util, _LIST))),
+        patch.object(wandb.Run, _APPLY, applied),
     ):
         yield
 
 
-_look = wandb.util.working_set
-
-
 @functools.cache
-def _installed() -> tuple[Any, ...]:
-    return tuple(_look())
+def _installed(look: Callable[[], Iterable[Any]]) -> tuple[Any, ...]:
+    return tuple(look())

@@ -64,7 +64,7 @@ def open_matrix(
             that can be.
 
     Returns:
-        The matrix, float64, or an operator: of a sparse matrix, or of one that is in memory one or two blocks at a time.
+        The matrix, float64; or an operator, of a sparse matrix, or of one of which a block or two are in memory.
 
     Raises:
         OSError: As of :func:`read_matrix`.

@@ -57,7 +57,7 @@ def read_sparse(path: Path) -> Sparse:
                  [0., 0.]]], dtype=torch.float64)
     """
     read = read_npz if path.suffix.lower() == ".npz" else read_matrix_market
-    row, col, value, shape, first = read(path)
+    row, col, value, shape, _ = read(path)
     values = torch.from_numpy(np.asarray(value, dtype=np.float64))
     broken = (~values.isfinite()).nonzero()
     if len(broken):

@@ -1,0 +1,134 @@
+"""What a command does before its fit: configs composed once, and packages that are imported when they are needed."""
+
+import contextlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import wandb
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.hydra import Hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from eckart import cli, config, laws
+from eckart.tracking import wandb_internals
+
+HEAVY = {"torch", "pytorch_lightning", "wandb", "matplotlib", "numpy", "scipy", "sklearn", "polars", "altair"}
+UNUSED = {"wandb", "torchvision", "scipy", "sklearn", "numba", "polars", "altair"}
+
+
+def compositions(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The overrides of each composition from now on."""
+    made: list[list[str]] = []
+    compose = ConfigLoaderImpl._load_configuration_impl
+
+    def counted(self: Any, config_name: str, overrides: list[str], *args: Any, **kwargs: Any) -> DictConfig:
+        made.append(list(overrides))
+        return compose(self, config_name, overrides, *args, **kwargs)
+
+    monkeypatch.setattr(ConfigLoaderImpl, "_load_configuration_impl", counted)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        (["rank=ten"], "rank must be an integer"),
+        (["ranc=3"], "Did you mean rank?"),
+        (["method=botleneck"], "Did you mean bottleneck?"),
+        (["rank=1,2"], "Ambiguous value"),
+    ],
+)
+def test_a_command_with_an_error_composes_once(
+    typed: list[str], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = compositions(monkeypatch)
+    with pytest.raises(SystemExit, match=line.replace("?", r"\?")):
+        cli.command(["train.py", *typed])
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize("typed", [["rank=3"], ["method=svd", "hydra.job.chdir=false"], ["experiment=svd_notebook"]])
+def test_the_config_is_the_one_that_hydra_composes(
+    typed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found: list[Any] = []
+    monkeypatch.setattr(cli, "_train", lambda _: found.append(HydraConfig.instance().cfg))
+    cli.command(["train.py", *typed])
+    # As Hydra does it alone, twice.
+    monkeypatch.setattr(cli, "composed_once", lambda *_: contextlib.nullcontext())
+    cli.command(["train.py", *typed])
+    own, hydras = map(OmegaConf.to_container, found)
+    for part in (own, hydras):
+        assert isinstance(part, dict)
+        # The folder of a run is named by the time.
+        part["hydra"]["runtime"].pop("output_dir")
+    assert own == hydras
+
+
+def test_a_help_that_shows_no_groups_of_hydra_does_not_look_for_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    looked: list[str] = []
+
+    def groups(_: Any, parent: str = "") -> list[str]:
+        looked.append(parent)
+        return []
+
+    monkeypatch.setattr(Hydra, "list_all_config_groups", groups)
+    monkeypatch.setattr(sys, "argv", ["train.py", "--help"])
+    with pytest.raises(SystemExit):
+        cli.command(["train.py", "--help"])
+    assert not looked and "riemannian_cg" in capsys.readouterr().out
+
+
+def test_laws_see_what_an_interpolation_comes_to() -> None:
+    cfg = OmegaConf.create({"data": {"_target_": "${name}"}, "name": "os.system"})
+    with pytest.raises(config.ConfigError, match=r"os\.system"):
+        laws.check_targets(cfg)
+
+
+def test_runs_of_wandb_list_the_packages_once_and_all() -> None:
+    with wandb_internals.started_fast():
+        first, again = wandb.util.working_set(), wandb.util.working_set()
+    assert first is again
+    assert sorted(map(str, first)) == sorted(map(str, wandb.util.working_set()))
+
+
+@pytest.mark.parametrize("name", ["_detect_and_apply_job_inputs", "working_set"])
+def test_runs_of_another_version_of_wandb_start_as_they_would(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = wandb.Run if name.startswith("_") else wandb.util
+    monkeypatch.delattr(owner, name)
+    with wandb_internals.started_fast():
+        assert not hasattr(owner, name)
+
+
+@pytest.mark.processes
+def test_what_is_imported(tmp_path: Path) -> None:
+    code = f"""
+import json, sys
+from eckart import cli
+found = []
+for typed in (["--help"], ["--cfg", "job"], ["rank=ten"], ["method=botleneck"], ["-m", "rank=0,-1"], ["ckpt"]):
+    sys.argv = ["train.py", *typed]
+    try:
+        cli.main()
+    except SystemExit:
+        pass
+    found.append(sorted({HEAVY!r} & sys.modules.keys()))
+sys.argv = ["train.py", "rank=2", "data.rows=20", "data.cols=20", "logger=csv", "figures=false"]
+cli.main()
+found.append(sorted({UNUSED!r} & sys.modules.keys()))
+import torchmetrics
+assert issubclass(torchmetrics.Accuracy, torchmetrics.Metric) and len(torchmetrics.__all__) > 50
+print(json.dumps(found))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == [[]] * 7
