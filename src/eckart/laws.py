@@ -71,6 +71,8 @@ def check(cfg: DictConfig, choices: dict[str, str], *, alone: bool = True) -> No
         raise ConfigError(type_law("rank", int, cfg.rank).replace("an integer", f"an integer or {AUTO}"))
     if not free and cfg.rank < 1:
         raise ConfigError(f"The rank must be at least 1. Found rank={cfg.rank}.")
+    if not free:
+        _check_rank(cfg)
     asked = [cfg.objective] if isinstance(cfg.objective, str) else cfg.objective
     numbers = [name for name, kind in FIELDS.items() if kind in (int, float)]
     if not isinstance(asked, list | ListConfig) or not asked or not set(asked) <= set(numbers):
@@ -172,6 +174,16 @@ def _check_numbers(cfg: DictConfig) -> None:
             raise ConfigError(f"{path} must be finite. Found {value}.")
         if value < 0 and path.startswith(("optimizer.", "schedule.")):
             raise ConfigError(f"{path} must not be negative. Found {value}.")
+
+
+def _check_rank(cfg: DictConfig) -> None:
+    # What linalg.ranks says of the matrix itself, for those whose shape the config states: before torch is imported.
+    source = cfg.data.get("source")
+    if not isinstance(source, DictConfig) or not str(source.get("_target_")).startswith("eckart.data.targets."):
+        return
+    sides = [side for side in (cfg.data.get("rows"), cfg.data.get("cols")) if is_a(side, int) and side > 0]
+    if sides and cfg.rank > min(sides):
+        raise ConfigError(f"The rank must satisfy 1 <= rank <= min(m, n) = {min(sides)}. Found {cfg.rank}.")
 
 
 def _check_model(cfg: DictConfig, choices: dict[str, str]) -> None:

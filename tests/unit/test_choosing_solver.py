@@ -72,7 +72,7 @@ def test_every_choice_is_as_accurate_as_lapack(name: str, rank: int) -> None:
     ],
 )
 def test_the_solver_follows_the_rank_and_the_spectrum(name: str, rank: int, solver: str) -> None:
-    large = with_spectrum(600, 600, np.exp(-PLACES[:20] / 5))
+    large = with_spectrum(1200, 1200, np.exp(-PLACES[:20] / 5))
     assert auto_svd(MATRICES.get(name, large), rank)[3] == solver
 
 

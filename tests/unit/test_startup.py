@@ -115,7 +115,7 @@ def test_what_is_imported(tmp_path: Path) -> None:
 import json, sys
 from eckart import cli
 found = []
-for typed in (["--help"], ["--cfg", "job"], ["rank=ten"], ["method=botleneck"], ["-m", "rank=0,-1"], ["ckpt"]):
+for typed in (["--help"], ["--cfg", "job"], ["rank=ten"], ["method=botleneck"], ["-m", "rank=0,-1"], ["rank=401"], ["ckpt"]):
     sys.argv = ["train.py", *typed]
     try:
         cli.main()
@@ -131,4 +131,4 @@ print(json.dumps(found))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == [[]] * 7
+    assert json.loads(done.stdout.splitlines()[-1]) == [[]] * 8

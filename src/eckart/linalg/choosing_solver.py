@@ -7,8 +7,8 @@ from torch import Tensor
 
 from eckart.linalg.gram import gram_matrix, leading_eigenpairs, restricted_svd
 from eckart.linalg.gram_lanczos import gram_lanczos
-from eckart.linalg.krylov import accurate, randomized_svd
-from eckart.linalg.operators import Operator
+from eckart.linalg.krylov import accurate, block_lanczos, randomized_svd
+from eckart.linalg.operators import Dense, Operator
 from eckart.linalg.random import stream
 from eckart.linalg.ranks import check_rank
 from eckart.linalg.svd import truncated_svd
@@ -21,7 +21,7 @@ _SEEN = 1e-5
 # Vectors of the iterated block beyond those that are asked for.
 _OVERSAMPLING = 10
 # Steps before the convergence is extrapolated.
-_TRIED = 3
+_TRIED = 2
 
 
 def auto_svd(
@@ -112,9 +112,22 @@ def _tried(matrix: Tensor, rank: int, seed: int, tolerance: float) -> tuple[Tens
         like=matrix,
         hopeless=hopeless,
     )
-    if not found.done or not accurate(found.values[:rank], tolerance):
+    if not accurate(found.values[:rank], tolerance):
+        return _steep(matrix, rank, seed, tolerance)
+    if not found.done:
         return None
     return restricted_svd(matrix, found.vectors[:rank].mT)
+
+
+def _steep(matrix: Tensor, rank: int, seed: int, tolerance: float) -> tuple[Tensor, Tensor, Tensor] | None:
+    """The triplets of a spectrum that falls too far for a Gram matrix, by some steps with A and its transpose."""
+
+    def converged(s: Tensor, residuals: Tensor) -> bool:
+        return bool(residuals[:rank].max() <= tolerance * s[0])
+
+    generator = stream(seed, "sketch")
+    u, s, v, done = block_lanczos(Dense(matrix), rank + _OVERSAMPLING, generator, converged, 4, like=matrix)
+    return (u[:, :rank], s[:rank], v[:, :rank].mT) if done else None
 
 
 def _by_gram(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor] | None:

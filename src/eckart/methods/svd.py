@@ -67,6 +67,7 @@ class SVD(MatrixMethod):
         rows, cols = self.shape
         self._operator, self._solver = operator, solver
         self._solvers: list[str] = []
+        self._kept: list[Tensor] = []
         if isinstance(operator, Blocked):
             require_one_of("solver", solver, SOLVERS)
             # The factors have no place before they are computed, and no state is kept of them.
@@ -112,7 +113,7 @@ class SVD(MatrixMethod):
         """Decompose every target; the squared residual of each, shape ``(J,)``; None where entries are not known."""
         if isinstance(self._operator, Blocked):
             return self._decompose_blocks(self._operator)
-        self._solvers = []
+        self._solvers, self._kept = [], []
         if self._by_products:
             for member in range(self.stack):
                 self._keep(member, self._solve(Member(self._operator, member), self.ranks[member], self.seeds[member]))
@@ -121,7 +122,16 @@ class SVD(MatrixMethod):
         targets = stored.to(self.left.device)
         for member, (rank, seed) in enumerate(zip(self.ranks, self.seeds, strict=True)):
             self._keep(member, self._solve(targets[member], rank, seed))
-        return torch.stack([_squared_residual(*parts) for parts in zip(targets, self.left, self.right, strict=True)])
+        return torch.stack([self._lost(member, target) for member, target in enumerate(targets)])
+
+    def _lost(self, member: int, target: Tensor) -> Tensor:
+        left, right = self.left[member], self.right[member]
+        # The rows of A V are orthogonal to what they leave, so that only a small remainder has to be formed.
+        if target.dtype == left.dtype == torch.float64:
+            whole, kept = torch.linalg.vector_norm(target).square(), self._kept[member]
+            if whole - kept > 1e-4 * whole:
+                return whole - kept
+        return _squared_residual(target, left, right)
 
     def _decompose_blocks(self, operator: Blocked) -> Tensor:
         before = operator.memory.get("leading")
@@ -139,6 +149,7 @@ class SVD(MatrixMethod):
         self.left[member, :, :rank] = u * s.sqrt()
         self.right[member, :rank] = s.sqrt()[:, None] * vh
         self._solvers.append(solver)
+        self._kept.append(s.double().square().sum())
 
     def _make_problem(self) -> Problem:
         return _Decomposition(self)
