@@ -132,12 +132,12 @@ def _net() -> Prepared:
     from eckart.methods.classifier import Classifier
     from eckart.runs.process import quiet
 
-    data = SampleData(mnist, root=_root(), pixels="raw", batch_size=64, seed=0)
-    data.prepare_data()
-    data.setup()
-    supply = {name: together([part]) for name, part in data.supply("labels").items()}
-
     def task() -> Any:
+        # The notebook's cells read their images too.
+        data = SampleData(mnist, root=_root(), pixels="raw", batch_size=64, seed=0)
+        data.prepare_data()
+        data.setup()
+        supply = {name: together([part]) for name, part in data.supply("labels").items()}
         with quiet():
             made = Classifier(**supply, ranks=[RANK], seeds=[0], optimizer=partial(torch.optim.SGD, lr=0.01), epochs=2)
             trainer = pytorch_lightning.Trainer(
