@@ -115,8 +115,8 @@ def test_what_is_imported(tmp_path: Path) -> None:
 import json, sys
 from eckart import cli
 found = []
-for typed in (["--help"], ["--cfg", "job"], ["rank=ten"], ["method=botleneck"], ["-m", "rank=0,-1"], ["rank=401"], ["ckpt"]):
-    sys.argv = ["train.py", *typed]
+for typed in ("--help", "--cfg job", "rank=ten", "method=botleneck", "-m rank=0,-1", "rank=401", "ckpt"):
+    sys.argv = ["train.py", *typed.split()]
     try:
         cli.main()
     except SystemExit:
