@@ -267,6 +267,20 @@ def test_a_stack_is_divided_by_measurement_and_its_numbers_stay(
     assert (choice["jobs"], choice["stacks"], choice["size"], choice["sizes"]) == (6, 2, 4, [1, 4, 16])
 
 
+def test_a_measurement_that_fails_leaves_one_stack_and_is_told(
+    train: Train, trained: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(stack: Stack) -> calibration.Curve:
+        raise ValueError("The law. Found none.")
+
+    monkeypatch.setattr(sweep, "_MEASURED", 2)
+    monkeypatch.setattr(calibration, "measured", failing)
+    run = train("-m", *FACTORIZATION, "rank=2", "seed=0,1", "trainer=cpu")
+    assert trained == [2]
+    (choice,) = json.loads((run.folders[0].parent / sweep.STACKS).read_text())
+    assert (choice["jobs"], choice["stacks"], choice["error"]) == (2, 1, "The law. Found none.")
+
+
 def test_what_is_measured_is_a_step_of_the_stack(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[calibration.Curve | None] = []
     measure = calibration.measured

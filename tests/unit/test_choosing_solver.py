@@ -76,6 +76,13 @@ def test_the_solver_follows_the_rank_and_the_spectrum(name: str, rank: int, solv
     assert auto_svd(MATRICES.get(name, large), rank)[3] == solver
 
 
+def test_the_optimum_is_reached_where_it_is_small() -> None:
+    matrix = with_spectrum(400, 150, np.append(1.0, 2e-5 * (1 - 1e-6 * np.arange(149))))
+    u, s, vh, _ = auto_svd(matrix, 140)
+    optimum = torch.linalg.svdvals(matrix)[140:].norm()
+    assert float((matrix - (u * s) @ vh).norm() / optimum) <= 1 + 1e-9
+
+
 def test_a_small_matrix_is_decomposed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choosing_solver, "_SMALL", 120)
     assert auto_svd(MATRICES["fast"], 1)[3] == "exact"

@@ -17,7 +17,7 @@ from eckart.linalg.svd import truncated_svd
 _SMALL = 100
 # Where the first value that is left out is below this share of the largest one, rounding of the Gram matrix shows in
 # the error of the approximation.
-_SEEN = 1e-5
+_SEEN = 5e-4
 # Vectors of the iterated block beyond those that are asked for.
 _OVERSAMPLING = 10
 # Steps before the convergence is extrapolated.

@@ -21,6 +21,7 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf, flag_override, open_dict, read_write
 
 from eckart.config import plain
+from eckart.errors import one_line
 from eckart.laws import check
 from eckart.results.atomic import naming, replacing
 from eckart.runs.job import Job
@@ -177,15 +178,14 @@ class Sweep:
         try:
             with current_job(first.config):
                 curve = measured(Stack([entry.job for entry in group.entries], group.width))
-        except Exception:
-            # The error is reported when the job runs.
-            return [group]
-        if curve is None:
-            return [group]
-        sizes = curve.stacks(len(group.entries))
-        self._chosen.append(
-            {"method": _method_of(first), "jobs": len(group.entries), "stacks": len(sizes), **curve.fields()}
-        )
+        except Exception as error:
+            # One of a job itself is reported again when the job runs.
+            sizes, found = [len(group.entries)], {"error": one_line(error)}
+        else:
+            if curve is None:
+                return [group]
+            sizes, found = curve.stacks(len(group.entries)), curve.fields()
+        self._chosen.append({"method": _method_of(first), "jobs": len(group.entries), "stacks": len(sizes), **found})
         with replacing(Path(self.config.hydra.sweep.dir) / STACKS) as partial:
             partial.write_text(json.dumps(self._chosen, indent=1) + "\n", encoding="utf-8")
         ends = list(itertools.accumulate(sizes))
