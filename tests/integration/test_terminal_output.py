@@ -63,7 +63,7 @@ def test_a_sweep_shows_its_jobs_above_the_stack_and_failures_stay(
     arguments = ("-m", *SLOW, "rank=2,30", "seed=0,1,2", STEPS, *QUIET)
     seen, written = shown(train, monkeypatch, *arguments, columns=300)
     pairs = [pair for rows in seen for pair in itertools.pairwise(rows)]
-    assert any("of 6 jobs  factorization ×6" in above and "of 3 done" in below for above, below in pairs)
+    assert any("of 6 jobs  factorization ×3" in above and "of 3 done" in below for above, below in pairs)
     assert re.search(r"3 failed.*  factorization", written)
     left = [row for row in seen[-1] if row]
     assert sum(row.startswith("failed: ") for row in left) == 3 and not [row for row in left if "of 6 jobs  " in row]

@@ -34,7 +34,9 @@ def names(path: Path) -> set[str]:
 
 def test_one_module_handles_signals_and_ends_the_process() -> None:
     asked = {"signal", "os._exit", "os.abort"}
-    assert {path.relative_to(PACKAGE).as_posix() for path in SOURCES if names(path) & asked} == {"runs/interruption.py"}
+    found = {path.relative_to(PACKAGE).as_posix() for path in SOURCES if names(path) & asked}
+    # The benchmark ends processes that it started, and says which signal ended one.
+    assert found - {"benchmarks/processes.py"} == {"runs/interruption.py"}
 
 
 @pytest.fixture
