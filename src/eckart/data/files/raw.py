@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,8 @@ class RawRows:
         height = BLOCK // (shape[1] * size) if by_rows else max(BLOCK // (shape[1] * size), _PIECE // size)
         self.height = max(1, min(height, shape[0]))
         self._file = path.open("rb", buffering=0)
+        # Also of what lives until the interpreter ends.
+        weakref.finalize(self, self._file.close)
         self._passing = path.stat().st_size > memory() // 2
 
     def read(self, first: int, out: Tensor) -> None:
