@@ -6,6 +6,8 @@ from commandline import DOWNLOADED, MNIST, QUIET, Train, choices, has_downloaded
 from omegaconf import OmegaConf
 
 from eckart import config
+from eckart.data.files import raw
+from eckart.linalg.blocks import Blocked
 
 SMALL_SIDES = {"rows": 14, "cols": 11, "rank": 3}
 
@@ -63,3 +65,18 @@ def test_seed_draws_data_and_start(train: Train) -> None:
     assert other["optimum_2norm"] != first["optimum_2norm"]
     assert same_data["optimum_2norm"] == first["optimum_2norm"]
     assert same_data["loss"] == pytest.approx(first["loss"], rel=1e-9)
+
+
+@pytest.mark.parametrize("method", ["svd", "factorization", "bottleneck", "factorized_linear"])
+def test_methods_reach_the_optimum_of_a_file_that_is_read_in_blocks(
+    method: str, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Blocked, "dense", None)
+    # Blocks of 8 rows.
+    monkeypatch.setattr(raw, "BLOCK", 8 * 11 * 8)
+    np.save(tmp_path / "target.npy", np.random.default_rng(0).standard_normal((30, 11)))
+    ended = train(f"method={method}", "data=file", "data.path=target.npy", "data.blocks=true", "rank=2", *QUIET)
+    assert (ended.code, ended.stderr) == (0, "")
+    assert ended.result["status"] == "completed"
+    # An error is the root of a difference of squares.
+    assert abs(ended.result["excess_frobenius"]) < 1e-7
