@@ -1,6 +1,7 @@
 """Singular triplets from the eigenvectors of the smaller Gram matrix."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -69,20 +70,18 @@ def gram_matrix(matrix: Tensor) -> Tensor:
         >>> gram_matrix(torch.tensor([[1.0], [2.0]]))
         tensor([[5.]], dtype=torch.float64)
     """
-    rows, cols = matrix.shape
-    step = max(cols, _BLOCK // cols, 1)
+    cols = matrix.shape[1]
+    double = matrix.dtype if matrix.device.type == "mps" else torch.float64
     if matrix.device.type != "cpu" or cols <= _SMALL:
-        double = matrix.dtype if matrix.device.type == "mps" else torch.float64
         total = torch.zeros(cols, cols, dtype=double, device=matrix.device)
-        for block in matrix.split(step):
-            total.addmm_(block.to(double).mT, block.to(double))
+        for part in _blocks(matrix, double):
+            total.addmm_(part.mT, part)
         return total
     from scipy.linalg.blas import dsyrk
 
     # A symmetric product takes half of the operations of a general one.
     sums = np.zeros((cols, cols), order="F")
-    for block in matrix.split(rows if matrix.dtype == torch.float64 else step):
-        part = block.double()
+    for part in _blocks(matrix, double):
         # A transposed view is read as it is stored.
         turned = part.stride(0) == 1
         array = part.numpy() if turned else part.contiguous().numpy().T
@@ -132,13 +131,24 @@ def restricted_svd(matrix: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor, Ten
         >>> restricted_svd(torch.eye(3), torch.eye(3)[:, :2])[1]
         tensor([1., 1.])
     """
-    step = max(1, _BLOCK // matrix.shape[1])
-    blocks = matrix.split(len(matrix) if matrix.dtype == vectors.dtype else step)
-    images = torch.cat([block.to(vectors.dtype) @ vectors for block in blocks])
+    images = torch.cat([part @ vectors for part in _blocks(matrix, vectors.dtype)])
     # QR in place of a division by s: the columns are orthonormal also where s is zero.
     basis, triangle = torch.linalg.qr(images)
     u, s, vh = torch.linalg.svd(triangle)
     return basis @ u, s, vh @ vectors.mT
+
+
+def _blocks(matrix: Tensor, dtype: torch.dtype) -> Iterator[Tensor]:
+    """Blocks of rows in another type, one after the other in the same memory; of the same type, the whole."""
+    if matrix.dtype == dtype:
+        yield matrix
+        return
+    rows, cols = matrix.shape
+    step = min(rows, max(cols, _BLOCK // cols, 1))
+    # One buffer: blocks of their own, between which something small is allocated, would never fit into freed memory.
+    buffer = torch.empty(step, cols, dtype=dtype, device=matrix.device)
+    for block in matrix.split(step):
+        yield buffer[: len(block)].copy_(block)
 
 
 def _one(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
