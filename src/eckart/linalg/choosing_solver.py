@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from eckart.linalg.gram import gram_matrix, leading_eigenpairs, restricted_svd
-from eckart.linalg.gram_lanczos import gram_lanczos
+from eckart.linalg.gram_lanczos import gram_lanczos, too_slow, worst_residual
 from eckart.linalg.krylov import accurate, block_lanczos, randomized_svd
 from eckart.linalg.operators import Dense, Operator
 from eckart.linalg.random import stream
@@ -84,23 +84,14 @@ def _tried(matrix: Tensor, rank: int, seed: int, tolerance: float) -> tuple[Tens
         return None
     history: list[float] = []
 
-    def worst(values: Tensor, residuals: Tensor) -> float:
-        # The residual of a triplet of A is that of the pair of AᵀA divided by s.
-        smallest = torch.finfo(values.dtype).tiny
-        return float((residuals[:rank] / (values[:rank] * values[0]).sqrt().clamp(min=smallest)).max())
-
     def converged(values: Tensor, residuals: Tensor) -> bool:
-        history.append(worst(values, residuals))
-        return history[-1] <= tolerance
+        history.append(worst_residual(values, residuals, rank) / tolerance)
+        return history[-1] <= 1
 
     def hopeless(steps: int, values: Tensor, residuals: Tensor) -> bool:
         if not accurate(values[:rank], tolerance):
             return True
-        if steps < _TRIED:
-            return False
-        falls = math.log(history[-2] / history[-1]) if 0 < history[-1] < history[-2] else 0.0
-        left = math.log(history[-1] / tolerance)
-        return steps >= budget or left > falls * (budget - steps)
+        return steps >= _TRIED and too_slow(history, steps, budget)
 
     found = gram_lanczos(
         lambda x: (x @ matrix.mT) @ matrix,

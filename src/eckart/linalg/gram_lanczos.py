@@ -1,7 +1,7 @@
 """Leading eigenvectors of a Gram matrix that is known by its products alone."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -111,6 +111,35 @@ def gram_lanczos(
             core[:kept, :kept] = torch.diag(values[:kept])
             used = kept
         basis[used : used + block] = fresh
+
+
+def worst_residual(values: Tensor, residuals: Tensor, count: int) -> float:
+    """Largest residual of the leading triplets of A relative to its largest singular value, from pairs of ``AᵀA``.
+
+    The residual of a triplet is that of the pair divided by ``s``.
+
+    Example:
+        >>> worst_residual(torch.tensor([4.0, 1.0]), torch.tensor([0.0, 0.5]), 2)
+        0.25
+    """
+    smallest = torch.finfo(values.dtype).tiny
+    return float((residuals[:count] / (values[:count] * values[0]).sqrt().clamp(min=smallest)).max())
+
+
+def too_slow(history: Sequence[float], steps: int, budget: float) -> bool:
+    """Whether an iteration would need more steps than a budget, if its residual went on to fall as in the last step.
+
+    Args:
+        history: Residuals after each step, in units of what is asked for; positive.
+        steps: Number of steps so far.
+        budget: Number of steps.
+
+    Example:
+        >>> too_slow([1e4, 1e3], 2, 5), too_slow([1e4, 1e3], 2, 4)
+        (False, True)
+    """
+    falls = math.log(history[-2] / history[-1]) if len(history) > 1 and history[-1] < history[-2] else 0.0
+    return steps >= budget or math.log(history[-1]) > falls * (budget - steps)
 
 
 def _orthonormal(rows: Tensor, basis: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

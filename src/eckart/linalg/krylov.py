@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from eckart.linalg.certificates import bound_outside
-from eckart.linalg.gram_lanczos import gram_lanczos
+from eckart.linalg.gram_lanczos import gram_lanczos, worst_residual
 from eckart.linalg.operators import Dense, Operator, Transposed
 from eckart.linalg.random import stream
 from eckart.linalg.ranks import check_rank
@@ -129,7 +129,7 @@ def _from_gram(
         return operator.gram_images(x[None])[0]
 
     def converged(values: Tensor, residuals: Tensor) -> bool:
-        return bool((residuals[:rank] <= tolerance * (values[:rank] * values[0]).sqrt()).all())
+        return worst_residual(values, residuals, rank) <= tolerance
 
     def hopeless(steps: int, values: Tensor, residuals: Tensor) -> bool:
         return not accurate(values[:rank], tolerance)

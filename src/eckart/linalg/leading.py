@@ -7,7 +7,7 @@ from torch import Tensor
 
 from eckart.linalg.certificates import Certificate, certify, gram_bounds
 from eckart.linalg.gram import gram_matrix, leading_eigenpairs
-from eckart.linalg.gram_lanczos import gram_lanczos
+from eckart.linalg.gram_lanczos import gram_lanczos, too_slow
 from eckart.linalg.operators import Dense, Operator, Transposed
 from eckart.linalg.random import stream
 
@@ -67,17 +67,18 @@ def _within(operator: Operator, count: int, like: Tensor, budget: float) -> tupl
     tall = upright(operator)
     rounding = 100 * torch.finfo(like.dtype).eps
 
-    def converged(values: Tensor, residuals: Tensor) -> bool:
+    def worst(values: Tensor, residuals: Tensor) -> float:
         allowed = _TOLERANCE * (values[:count] * values[0]).sqrt() + rounding * values[0]
-        return bool((residuals[:count] <= allowed).all())
+        return float((residuals[:count] / allowed.clamp(min=torch.finfo(allowed.dtype).tiny)).max())
 
-    worst: list[float] = []
+    def converged(values: Tensor, residuals: Tensor) -> bool:
+        return worst(values, residuals) <= 1
+
+    history: list[float] = []
 
     def hopeless(steps: int, values: Tensor, residuals: Tensor) -> bool:
-        allowed = _TOLERANCE * (values[:count] * values[0]).sqrt() + rounding * values[0]
-        worst.append(float((residuals[:count] / allowed.clamp(min=torch.finfo(allowed.dtype).tiny)).max()))
-        falls = math.log(worst[-2] / worst[-1]) if steps > 2 and 0 < worst[-1] < worst[-2] else 0.0
-        return steps > 2 and math.log(worst[-1]) > falls * (budget - steps) if math.isfinite(budget) else False
+        history.append(worst(values, residuals))
+        return steps > 2 and too_slow(history, steps, budget)
 
     found = gram_lanczos(
         lambda x: tall.gram_images(x[None])[0],
