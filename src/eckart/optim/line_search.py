@@ -12,6 +12,38 @@ def inner(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> Tensor:
     return functools.reduce(torch.add, parts)
 
 
+def along_by_products(
+    left: Tensor, right: Tensor, direction: tuple[Tensor, Tensor], images: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What :func:`minimize_along` takes besides the slope, where neither the residual nor its changes are formed.
+
+    Args:
+        left: Shape ``(J, m, k)``.
+        right: Shape ``(J, k, n)``.
+        direction: What is added to both, times t.
+        images: ``target direction[1]ᵀ``, shape ``(J, m, k)``.
+
+    Example:
+        >>> left, right = torch.tensor([[[1.0], [0.0]]]), torch.tensor([[[1.0, 0.0]]])
+        >>> along_by_products(left, right, (left, 0 * right), torch.zeros(1, 2, 1))
+        (tensor([1.]), tensor([0.]), tensor([0.]))
+    """
+    # With a = d₁ right, b = left d₂ and c = d₁ d₂ the product moves by t (a + b) + t² c.
+    rank = left.shape[2]
+    lefts, rights = torch.cat([left, direction[0]], 2), torch.cat([right, direction[1]], 1)
+    grams = lefts.mT @ lefts, rights @ rights.mT
+    old, new = slice(None, rank), slice(rank, None)
+
+    def dot(*blocks: tuple[slice, slice]) -> Tensor:
+        (p, q), (r, s) = blocks
+        return (grams[0][:, p, q] * grams[1][:, r, s]).sum((1, 2))
+
+    linear = dot((new, new), (old, old)) + dot((old, old), (new, new)) + 2 * dot((new, old), (old, new))
+    beyond = dot((old, new), (old, new)) - (direction[0] * images).sum((1, 2))
+    cubic = dot((new, new), (old, new)) + dot((old, new), (new, new))
+    return linear + 2 * beyond, cubic, dot((new, new), (new, new))
+
+
 def minimize_along(slope: Tensor, q: Tensor, c: Tensor, d: Tensor) -> Tensor:
     """Global minimizer over ``t >= 0`` of ``½ ‖residual + t linear + t² quadratic‖²``.
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from eckart.linalg.entries import Entries
 from eckart.linalg.operators import Dense, Operator
-from eckart.optim.line_search import inner
+from eckart.optim.line_search import along_by_products, inner
 
 
 class Objective(Protocol):
@@ -89,8 +89,14 @@ class _Stored:
         return second, inner((linear,), (quadratic,)), inner((quadratic,), (quadratic,))
 
 
-class _Products(NamedTuple):
-    """What is known of a residual that was not formed: its squared norm and both gradients."""
+class Products(NamedTuple):
+    """All that is known of a residual ``left @ right - target`` that was not formed.
+
+    Attributes:
+        squares: Its squared norm, shape ``(J,)``.
+        left: The gradient of the left factor, shape ``(J, m, k)``.
+        right: That of the right factor, shape ``(J, k, n)``.
+    """
 
     squares: Tensor
     left: Tensor
@@ -120,7 +126,7 @@ class KnownTarget(_Stored):
     def __init__(self, target: Tensor) -> None:
         self.target = target
         self.norms = torch.linalg.matrix_norm(target)
-        self._seen: tuple[tuple[int, ...], _Products, tuple[Tensor, Tensor]] | None = None
+        self._seen: tuple[tuple[int, ...], Products, tuple[Tensor, Tensor]] | None = None
 
     def residual(self, left: Tensor, right: Tensor) -> Tensor:
         """``left @ right - target``, shape ``(J, m, n)``."""
@@ -133,8 +139,7 @@ class KnownTarget(_Stored):
     def sight(self, left: Tensor, right: Tensor) -> Any:
         """The residual, or both gradients where the target is so large that they take less time without it.
 
-        They are ``left (right rightᵀ) - target rightᵀ`` and ``(leftᵀ left) right - leftᵀ target``, to the rounding of
-        the products with a residual that is formed.
+        See :meth:`eckart.linalg.operators.Operator.residual_products`.
         """
         if min(self.target.shape[1:]) <= max(_FORMED, 4 * left.shape[2]):
             return self.residual(left, right)
@@ -142,21 +147,17 @@ class KnownTarget(_Stored):
         known = id(left), left._version, id(right), right._version
         if self._seen is not None and self._seen[0] == known:
             return self._seen[1]
-        left_gram, right_gram = left.mT @ left, right @ right.mT
-        by_left = torch.baddbmm(_times(self.target, right), left, right_gram, beta=-1)
-        by_right = torch.baddbmm(left.mT @ self.target, left_gram, right, beta=-1)
-        explained = (left_gram * right_gram).sum((1, 2)) - 2 * (left * by_left).sum((1, 2))
-        found = _Products((self.norms.square() - explained).clamp(min=0), by_left, by_right)
+        found = Products(*Dense(self.target).residual_products(left, right, self.norms.square()))
         self._seen = known, found, (left, right)
         return found
 
     def squares(self, residual: Any) -> Tensor:
         """The sum over the entries of the residual, or the difference of two norms."""
-        return residual.squares if isinstance(residual, _Products) else super().squares(residual)
+        return residual.squares if isinstance(residual, Products) else super().squares(residual)
 
     def gradients(self, residual: Any, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         """``residual rightᵀ`` and ``leftᵀ residual``."""
-        if isinstance(residual, _Products):
+        if isinstance(residual, Products):
             return residual.left, residual.right
         return _times(residual, right), left.mT @ residual
 
@@ -164,22 +165,9 @@ class KnownTarget(_Stored):
         self, residual: Any, left: Tensor, right: Tensor, direction: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """From the residual, or from Gram matrices of the factors and the direction and a product with the target."""
-        if not isinstance(residual, _Products):
+        if not isinstance(residual, Products):
             return super().along(residual, left, right, direction)
-        # With a = d₁ right, b = left d₂ and c = d₁ d₂ the product moves by t (a + b) + t² c.
-        rank = left.shape[2]
-        lefts, rights = torch.cat([left, direction[0]], 2), torch.cat([right, direction[1]], 1)
-        grams = lefts.mT @ lefts, rights @ rights.mT
-        old, new = slice(None, rank), slice(rank, None)
-
-        def dot(*blocks: tuple[slice, slice]) -> Tensor:
-            (p, q), (r, s) = blocks
-            return (grams[0][:, p, q] * grams[1][:, r, s]).sum((1, 2))
-
-        linear = dot((new, new), (old, old)) + dot((old, old), (new, new)) + 2 * dot((new, old), (old, new))
-        beyond = dot((old, new), (old, new)) - (direction[0] * _times(self.target, direction[1])).sum((1, 2))
-        cubic = dot((new, new), (old, new)) + dot((old, new), (new, new))
-        return linear + 2 * beyond, cubic, dot((new, new), (new, new))
+        return along_by_products(left, right, direction, _times(self.target, direction[1]))
 
     def best_left(self, right: Tensor, damping: float = 0.0) -> Tensor:
         """``target rightᵀ (right rightᵀ)⁻¹``."""

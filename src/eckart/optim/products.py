@@ -1,26 +1,13 @@
 """The objective of targets that are known by their products: sparse, in blocks of a file, or on other machines."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from eckart.linalg.operators import Member, Operator, Scaled
-from eckart.optim.objectives import solve_damped
-
-
-class Residual(NamedTuple):
-    """All that is known of ``left @ right - target``.
-
-    Attributes:
-        squares: Its squared norm, shape ``(J,)``.
-        left: The gradient of the left factor, shape ``(J, m, k)``.
-        right: That of the right factor, shape ``(J, k, n)``.
-    """
-
-    squares: Tensor
-    left: Tensor
-    right: Tensor
+from eckart.optim.line_search import along_by_products
+from eckart.optim.objectives import Products, solve_damped
 
 
 class KnownOperator:
@@ -49,24 +36,24 @@ class KnownOperator:
     def __init__(self, operator: Operator, squares: Tensor, scale: Tensor) -> None:
         self._operator, self._squares, self._scale = operator, squares, scale
         self.norms = (squares.sqrt().to(scale) / scale.flatten()).to(scale.dtype)
-        self._last: tuple[Tensor, Tensor, Residual] | None = None
+        self._last: tuple[Tensor, Tensor, Products] | None = None
 
-    def residual(self, left: Tensor, right: Tensor) -> Residual:
+    def residual(self, left: Tensor, right: Tensor) -> Products:
         """Squared norm and gradients; of the factors that were asked about last they are known."""
         left, right = left.detach(), right.detach()
         if self._last is None or not (torch.equal(self._last[0], left) and torch.equal(self._last[1], right)):
             scale = self._scale.to(left)
             found = self._operator.residual_products(left * scale, right, self._squares)
             squares, by_right, by_left = found
-            made = Residual(squares / scale.flatten().square(), by_right / scale, by_left / scale.square())
+            made = Products(squares / scale.flatten().square(), by_right / scale, by_left / scale.square())
             self._last = left.clone(), right.clone(), made
         return self._last[2]
 
-    def sight(self, left: Tensor, right: Tensor) -> Residual:
+    def sight(self, left: Tensor, right: Tensor) -> Products:
         """All that is known of the residual."""
         return self.residual(left, right)
 
-    def squares(self, residual: Residual) -> Tensor:
+    def squares(self, residual: Products) -> Tensor:
         """``‖residual‖²``."""
         return residual.squares
 
@@ -75,20 +62,16 @@ class KnownOperator:
         found: Tensor = _Loss.apply(left, right, self)
         return found
 
-    def gradients(self, residual: Residual, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    def gradients(self, residual: Products, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         """Known with the residual."""
         return residual.left, residual.right
 
     def along(
-        self, residual: Residual, left: Tensor, right: Tensor, direction: tuple[Tensor, Tensor]
+        self, residual: Products, left: Tensor, right: Tensor, direction: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """From Gram matrices of the factors and of the direction, and images of the direction's right factor."""
-        # The product moves by t (a + b) + t² c, with a = d₁ right, b = left d₂ and c = d₁ d₂.
-        a, b, c = (direction[0], right), (left, direction[1]), direction
-        linear = _inner(a, a) + 2 * _inner(a, b) + _inner(b, b)
         images = self._operator.images(direction[1]).mT / self._scale.to(left)
-        beyond = _inner((left, right), c) - (direction[0] * images).sum((1, 2))
-        return linear + 2 * beyond, _inner(a, c) + _inner(b, c), _inner(c, c)
+        return along_by_products(left, right, direction, images)
 
     def best_left(self, right: Tensor, damping: float = 0.0) -> Tensor:
         """``target rightᵀ (right rightᵀ)⁻¹``."""
@@ -129,8 +112,3 @@ class _Loss(torch.autograd.Function):
         (outer,) = gradients
         left, right = ctx.saved_tensors
         return outer[:, None, None] * left, outer[:, None, None] * right, None
-
-
-def _inner(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> Tensor:
-    """Inner product of two products of factors, which are not formed, shape ``(J,)``."""
-    return ((a[0].mT @ b[0]) * (a[1] @ b[1].mT)).sum((1, 2))
