@@ -8,6 +8,7 @@ from torch import Tensor
 from eckart.linalg.certificates import Certificate, certify, gram_bounds
 from eckart.linalg.gram import gram_matrix, leading_eigenpairs
 from eckart.linalg.gram_lanczos import gram_lanczos, too_slow
+from eckart.linalg.norms import residual_squares
 from eckart.linalg.operators import Dense, Operator, Transposed
 from eckart.linalg.random import stream
 
@@ -21,8 +22,6 @@ _MAX_STEPS = 200
 _SMALL = 1e-4
 # Shorter sides up to which a Gram matrix is formed, of two gigabytes.
 _GRAM = 2**14
-# Entries of a residual that are formed at once.
-_BLOCK = 2**22
 
 
 def can_iterate(shape: tuple[int, int], count: int) -> bool:
@@ -131,6 +130,4 @@ def certified(matrix: Tensor, rank: int) -> tuple[Certificate, float]:
     if 1 - bounds.kept[0] / norm / norm > _SMALL**2:
         return bounds, torch.nan
     right = vectors @ torch.linalg.svd(tall @ vectors, full_matrices=False).Vh[:rank].mT
-    step = max(1, _BLOCK // cols)
-    squares = torch.stack([(part - part @ right @ right.mT).square().sum() for part in tall.split(step)])
-    return bounds, float(squares.sum().sqrt())
+    return bounds, float(residual_squares(tall, tall @ right, right.mT).sqrt())

@@ -1,6 +1,7 @@
 """Norms of a residual ``target - left @ right`` that is not stored as a whole."""
 
 import warnings
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -51,23 +52,17 @@ def residual_norms(target: Tensor, left: Tensor, right: Tensor, *, tolerance: fl
     target, left, right = (part.expand(*batch, *part.shape[-2:]) for part in (target, left, right))
     if target.shape[-2] < target.shape[-1]:
         target, left, right = target.mT, right.mT, left.mT
-    m, n = target.shape[-2:]
-    rows = max(1, CHUNK // n)
-    spans = (slice(start, start + rows) for start in range(0, m, rows))
-    chunks = (target[..., span, :] - left[..., span, :] @ right for span in spans)
+    n = target.shape[-1]
     if n <= EXACT_SIDE:
         gram = target.new_zeros(*batch, n, n)
-        for chunk in chunks:
+        for chunk in _chunks(target, left, right):
             gram += chunk.mT @ chunk
         frobenius = gram.diagonal(dim1=-2, dim2=-1).sum(-1).sqrt()
         finite = frobenius.isfinite()
         largest = torch.linalg.eigvalsh(torch.where(finite[..., None, None], gram, 0))[..., -1]
         return torch.where(finite, largest.clamp(min=0).sqrt(), frobenius), frobenius
 
-    squares = target.new_zeros(batch)
-    for chunk in chunks:
-        squares += chunk.square().sum((-2, -1))
-    frobenius = squares.sqrt()
+    frobenius = residual_squares(target, left, right).sqrt()
     # The number of members is given, because -1 is ambiguous where k is 0.
     members = zip(
         *(part.reshape(batch.numel(), *part.shape[-2:]) for part in (target, left, right)),
@@ -78,6 +73,29 @@ def residual_norms(target: Tensor, left: Tensor, right: Tensor, *, tolerance: fl
         for member, norm in zip(members, frobenius.flatten(), strict=True)
     ]
     return torch.stack(two_norms).reshape(batch), frobenius
+
+
+def residual_squares(target: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """Squared Frobenius norm of ``target - left @ right``, entry by entry, without storing it as a whole.
+
+    Args:
+        target: Shape ``(..., m, n)``.
+        left: Shape ``(..., m, k)``; in its dtype the residual is computed.
+        right: Shape ``(..., k, n)``.
+
+    Example:
+        >>> left, right = torch.tensor([[1.0], [0.0]]), torch.tensor([[1.0, 0.0]])
+        >>> residual_squares(torch.diag(torch.tensor([1.0, 2.0])), left, right)
+        tensor(4.)
+    """
+    squares = [chunk.square().sum((-2, -1)) for chunk in _chunks(target, left, right)]
+    return torch.stack(squares).sum(0)
+
+
+def _chunks(target: Tensor, left: Tensor, right: Tensor) -> Iterator[Tensor]:
+    rows = max(1, CHUNK // target.shape[-1])
+    for part, own in zip(target.split(rows, dim=-2), left.split(rows, dim=-2), strict=True):
+        yield part.to(left) - own @ right
 
 
 def _residual_two_norm(target: Tensor, left: Tensor, right: Tensor, tolerance: float) -> Tensor:

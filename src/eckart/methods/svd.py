@@ -11,6 +11,7 @@ from eckart.linalg.checks import require_one_of
 from eckart.linalg.choosing_solver import auto_svd
 from eckart.linalg.gram import gram_svd
 from eckart.linalg.krylov import randomized_svd
+from eckart.linalg.norms import residual_squares
 from eckart.linalg.operators import Dense, Member, Operator
 from eckart.linalg.out_of_core import SOLVERS, decompose, leading
 from eckart.linalg.reference import EXACT_ENTRIES
@@ -19,9 +20,6 @@ from eckart.methods.matrix import MatrixMethod, entries_to_choose_from
 from eckart.optim.driver import Problem
 
 Solver = Callable[[Any, int, int], tuple[Tensor, Tensor, Tensor, str]]
-
-# Entries of a residual that are formed at once.
-_BLOCK = 2**22
 
 
 class SVD(MatrixMethod):
@@ -131,7 +129,7 @@ class SVD(MatrixMethod):
             whole, kept = torch.linalg.vector_norm(target).square(), self._kept[member]
             if whole - kept > 1e-4 * whole:
                 return whole - kept
-        return _squared_residual(target, left, right)
+        return residual_squares(target, left, right)
 
     def _decompose_blocks(self, operator: Blocked) -> Tensor:
         before = operator.memory.get("leading")
@@ -184,9 +182,3 @@ class _Decomposition:
 
     def leave_saddles(self, members: Tensor, *, always: bool) -> Tensor:
         return torch.zeros_like(members)
-
-
-def _squared_residual(target: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    rows = max(1, _BLOCK // target.shape[1])
-    parts = zip(target.split(rows), left.split(rows), strict=True)
-    return torch.stack([(part.to(right) - own @ right).square().sum() for part, own in parts]).sum()
