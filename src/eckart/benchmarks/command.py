@@ -99,7 +99,7 @@ def _measure(cases: Sequence[tuple[Group, Case]], settings: Settings, folder: Pa
         found = records.recorded(group.name, case, lines, left_out, measured)
         _keep(folder, found)
         print(table.table(found, screen), flush=True)
-    print(f"{len(cases)} cases in {time.perf_counter() - began:.0f} s")
+    print(f"{len(cases)} case{'s' * (len(cases) != 1)} in {time.perf_counter() - began:.0f} s")
 
 
 def _keep(folder: Path, found: Record) -> None:

@@ -1,5 +1,6 @@
 """Plots of how costs grow: a line for each contender."""
 
+import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from eckart.benchmarks.case import Point
 from eckart.benchmarks.record import Record
 from eckart.results.style import BLACK, BLUE, GRAY, GREEN, ORANGE, PURPLE, STYLE, VERMILLION, label_decades, save
 
+# Letters of a title in a line.
+_LINE = 64
 _COLORS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, BLACK, GRAY)
 
 
@@ -43,7 +46,7 @@ def _figure(records: list[Record]) -> Figure:
     axes.set(xscale="log", yscale="log", xlabel=_point(records[0]).label, ylabel="seconds")
     label_decades(axes.xaxis)
     axes.legend(fontsize=8)
-    figure.suptitle(_point(records[0]).title, x=0.012, ha="left", fontsize=11)
+    figure.suptitle(textwrap.fill(_point(records[0]).title, _LINE), x=0.012, ha="left", fontsize=11)
     return figure
 
 
