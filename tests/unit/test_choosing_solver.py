@@ -76,6 +76,16 @@ def test_the_solver_follows_the_rank_and_the_spectrum(name: str, rank: int, solv
     assert auto_svd(MATRICES.get(name, large), rank)[3] == solver
 
 
+def test_copies_of_a_value_beyond_the_width_of_the_block_hide_none_that_is_asked_for() -> None:
+    values = np.repeat([3.0, 2.0, 1.0], [10, 3, 20])
+    for rank in (8, 12):
+        u, s, vh, solver = auto_svd(with_spectrum(600, 600, values), rank)
+        assert solver == "randomized"
+        np.testing.assert_allclose(s, values[:rank], rtol=1e-9)
+        np.testing.assert_allclose(u.mT @ u, np.eye(rank), atol=1e-12)
+        np.testing.assert_allclose(vh @ vh.mT, np.eye(rank), atol=1e-12)
+
+
 def test_the_optimum_is_reached_where_it_is_small() -> None:
     matrix = with_spectrum(400, 150, np.append(1.0, 2e-5 * (1 - 1e-6 * np.arange(149))))
     u, s, vh, _ = auto_svd(matrix, 140)
