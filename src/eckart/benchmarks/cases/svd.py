@@ -42,7 +42,7 @@ def cases(quick: bool) -> Iterable[Case]:
                 goals=[within_of_fastest(1.2, LEVEL)],
                 budget=2.0,
                 patience=2.5,
-                note=f"Every iteration, ours too, is asked for a residual of {svds.TOLERANCE:.0e} of the largest value.",
+                note=f"Every iteration is asked for a residual of {svds.TOLERANCE:.0e} of the largest value.",
             )
 
 
