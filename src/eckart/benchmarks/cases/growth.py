@@ -23,7 +23,7 @@ def cases(quick: bool) -> Iterable[Case]:
     for rank in (10, 50) if quick else (5, 40, 320):
         size = 200 if quick else 1000
         yield _svd(f"growth_k_{rank}", size, rank, Point("k", rank, "rank k", OF_K))
-    for jobs in (1, 10) if quick else (1, 3, 10, 30, 100, 300, 1000):
+    for jobs in (1, 10) if quick else (1, 3, 10, 30, 100, 300, 1000, 10_000):
         yield _jobs(jobs, 20 if quick else 200)
 
 
