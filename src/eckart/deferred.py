@@ -184,6 +184,11 @@ def _of_compiler(module: ModuleType) -> Mapping[str, Any]:
 
         return called
 
+    def graph_break(*args: Any, **kwargs: Any) -> None:
+        # Optimizers call it at each step.
+        if module.graph_break is not graph_break:
+            module.graph_break(*args, **kwargs)
+
     class OfModules(type):
         def __instancecheck__(cls, instance: Any) -> bool:
             kind = module.OptimizedModule
@@ -196,7 +201,7 @@ def _of_compiler(module: ModuleType) -> Mapping[str, Any]:
     class OptimizedModule(metaclass=OfModules):
         """Stands for the class of compiled modules, of which there are none before the compiler is executed."""
 
-    return {"disable": disable, "OptimizedModule": OptimizedModule}
+    return {"disable": disable, "graph_break": graph_break, "OptimizedModule": OptimizedModule}
 
 
 # What is taken of a module while it is deferred.
