@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import wandb
@@ -17,6 +17,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from eckart import cli, config, deferred, laws
+from eckart.sweeps import cluster
+from eckart.sweeps.sweep import Group, Sweep
 from eckart.tracking import wandb_internals
 
 HEAVY = {"torch", "pytorch_lightning", "wandb", "matplotlib", "numpy", "scipy", "sklearn", "polars", "altair"}
@@ -223,3 +225,15 @@ def test_a_program_that_is_not_ours_keeps_its_garbage_collection() -> None:
     with deferred.kept():
         assert gc.isenabled()
     assert (gc.get_threshold(), gc.get_freeze_count()) == before
+
+
+def test_the_processes_of_launchers_defer_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed: list[str] = []
+    monkeypatch.setattr(deferred, "install", lambda: installed.append("here"))
+    monkeypatch.setattr(cli, "_train", lambda _: None)
+    for typed, known in ((["eckart"], 0), ([], 1)):
+        monkeypatch.setattr(cli, "_typed", typed)
+        cli.task(OmegaConf.create({}))
+        assert len(installed) == known
+    assert cluster._Remote(cast(Sweep, None))(Group([], None)) == []
+    assert len(installed) == 2

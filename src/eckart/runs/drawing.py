@@ -94,8 +94,7 @@ def draw(
     Returns:
         Paths of the figures.
     """
-
-    # Imported here, since the jobs of a sweep draw none of them, and matplotlib takes half a second.
+    # Imported here, since the jobs of a sweep draw none of them, and matplotlib takes a third of a second.
     from eckart.results import figures
 
     def named(name: str) -> Path:
