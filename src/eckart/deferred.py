@@ -127,8 +127,11 @@ class _Executed(Loader):
         module.__spec__ = self._spec
 
 
-def _execute(module: ModuleType) -> None:
-    with module.__dict__[_LOCK]:
+def _execute(module: ModuleType, *, wait: bool = True) -> None:
+    lock = module.__dict__[_LOCK]
+    if not lock.acquire(blocking=wait):
+        return
+    try:
         if type(module) is _Deferred:
             # From now on, what is not bound yet is missing, as in any other module that is being executed.
             module.__class__ = ModuleType  # type: ignore[assignment]
@@ -138,6 +141,8 @@ def _execute(module: ModuleType) -> None:
             except BaseException:
                 module.__class__ = _Deferred
                 raise
+    finally:
+        lock.release()
 
 
 def _part_of_compiler(name: str) -> ModuleSpec | None:
@@ -145,7 +150,8 @@ def _part_of_compiler(name: str) -> ModuleSpec | None:
     whole = sys.modules.get(_COMPILER)
     if type(whole) is not _Deferred:
         return None
-    _execute(whole)
+    # This thread holds the lock on the import of the part, which another one that executes the package may wait for.
+    _execute(whole, wait=False)
     # The part as well, in most cases; it must not be executed again.
     part = sys.modules.pop(name, None)
     return None if part is None else ModuleSpec(name, _Executed(part), is_package=hasattr(part, "__path__"))

@@ -1,6 +1,5 @@
 """Training a stack so that a job that fails does not stop the others."""
 
-import functools
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +15,6 @@ from eckart.runs.stack import Stack
 from eckart.sweeps.workers import workers
 
 
-@functools.cache
 def training() -> Callable[[Stack], list[dict[str, Any]]]:
     """Import what trains a stack."""
     with deferred.kept():
