@@ -101,12 +101,12 @@ def _train(stack: Stack, outcome: Outcome) -> list[dict[str, Any]]:
     with threads(one=method.one_thread):
         datamodule = data[0] if method.reads_batches else None
         trainer.fit(method, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
-    if not trainer.is_global_zero:
-        return []
-    if reference is None:
-        measured = [_of_net(method, trainer, data[0])]
-    else:
-        measured = [(*found, {}) for found in measure(method, reference)]
+        if not trainer.is_global_zero:
+            return []
+        if reference is None:
+            measured = [_of_net(method, trainer, data[0])]
+        else:
+            measured = [(*found, {}) for found in measure(method, reference)]
     # What was computed is on disk before anything is drawn or sent, which can fail.
     for member, (fields, tensors, metadata) in enumerate(measured):
         chosen = stack.jobs[member].chosen
