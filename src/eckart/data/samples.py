@@ -35,21 +35,18 @@ class Samples(NamedTuple):
 
 
 def mnist(root: str) -> Samples:
-    """MNIST from torchvision, read from ``root/MNIST/raw`` or downloaded to it once.
+    """MNIST, read from ``root/MNIST/raw`` or downloaded to it once by torchvision.
 
     Raises:
         FileNotFoundError: If it is not in ``root`` and cannot be downloaded.
+        ValueError: If one of its files is no idx file, is truncated, or has another number of labels than of images.
     """
-    from torchvision.datasets import MNIST
-
-    try:
-        train, test = (MNIST(root, train=part, download=True) for part in (True, False))
-    except (OSError, RuntimeError) as error:
-        raise FileNotFoundError(
-            f"MNIST is not in root={root} and cannot be downloaded to it. "
-            f"Set root to a folder that contains MNIST/raw, or use data=digits, which needs no download."
-        ) from error
-    return Samples(train.data.flatten(1), train.targets, test.data.flatten(1), test.targets, 255.0, (28, 28))
+    return _of_idx_files(
+        root,
+        "MNIST",
+        f"MNIST is not in root={root} and cannot be downloaded to it. "
+        f"Set root to a folder that contains MNIST/raw, or use data=digits, which needs no download.",
+    )
 
 
 def fashion_mnist(root: str) -> Samples:
@@ -65,10 +62,26 @@ def fashion_mnist(root: str) -> Samples:
     References:
         Xiao, Rasul & Vollgraf, Fashion-MNIST, arXiv:1708.07747, 2017.
     """
-    folder = Path(root, "FashionMNIST", "raw")
-    names = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
+    return _of_idx_files(
+        root,
+        "FashionMNIST",
+        f"Fashion-MNIST is not in root={root} and cannot be downloaded to it. Set root to a folder that contains "
+        f"FashionMNIST/raw, link that to the files of Debian's package dataset-fashion-mnist, or use data=digits, "
+        f"which needs no download.",
+    )
+
+
+def _of_idx_files(root: str, kind: str, missing: str) -> Samples:
+    folder = Path(root, kind, "raw")
+    names = [f"{part}-{content}-ubyte" for part in ("train", "t10k") for content in ("images-idx3", "labels-idx1")]
     if not all(find_idx(folder, name) for name in names):
-        _download_fashion_mnist(root)
+        # It takes a second to import, and is needed for this alone.
+        import torchvision.datasets
+
+        try:
+            getattr(torchvision.datasets, kind)(root, download=True)
+        except (OSError, RuntimeError) as error:
+            raise FileNotFoundError(missing) from error
     found: list[Tensor] = []
     for name in names:
         path = find_idx(folder, name)
@@ -79,19 +92,6 @@ def fashion_mnist(root: str) -> Samples:
             raise ValueError(f"{folder} must have a label for each image. Found {len(images)} and {len(labels)}.")
     train, train_labels, test, test_labels = found
     return Samples(train.flatten(1), train_labels.long(), test.flatten(1), test_labels.long(), 255.0, (28, 28))
-
-
-def _download_fashion_mnist(root: str) -> None:
-    from torchvision.datasets import FashionMNIST
-
-    try:
-        FashionMNIST(root, download=True)
-    except (OSError, RuntimeError) as error:
-        raise FileNotFoundError(
-            f"Fashion-MNIST is not in root={root} and cannot be downloaded to it. Set root to a folder that contains "
-            f"FashionMNIST/raw, link that to the files of Debian's package dataset-fashion-mnist, or use data=digits, "
-            f"which needs no download."
-        ) from error
 
 
 def digits() -> Samples:
@@ -172,6 +172,9 @@ class SampleData(MatrixData):
         held_out = int(part if part >= 1 else round(part * count))
         if held_out >= count:
             raise ValueError(f"data.validation must leave some of {count} training samples. Found {part}.")
+        if not held_out:
+            self._held_out, self._trained = torch.arange(0), torch.arange(count)
+            return
         order = torch.randperm(count, generator=stream(self._draws, "held out"))
         # The parts keep the order of the set, so that nothing but the choice of samples depends on the draws.
         self._held_out, self._trained = order[:held_out].sort().values, order[held_out:].sort().values
