@@ -60,35 +60,34 @@ def descend(net: MLP, x: Tensor, labels: Tensor, batch: int, rates: Sequence[flo
         (True, torch.Size([2]))
     """
     layers = [_weights(layer) for layer in net.layers]
-    classes = nn.functional.one_hot(labels, len(layers[-1][1])).to(x.dtype)
-    ones, logarithms = x.new_ones(batch), torch.empty_like(classes)
-    outputs = [x.new_empty(batch, len(bias)) for _, bias in layers]
-    errors = [torch.empty_like(output) for output in outputs]
-    starts = range(0, len(labels), batch)
-    for start, rate in zip(starts, rates, strict=True):
-        stop = min(start + batch, len(labels))
-        if stop - start < batch:
-            ones, *outputs = (buffer[: stop - start] for buffer in (ones, *outputs))
-            errors = [error[: stop - start] for error in errors]
-        inputs = [x[start:stop], *outputs[:-1]]
-        for (weight, bias), before, after in zip(layers[:-1], inputs[:-1], outputs[:-1], strict=True):
-            torch.addmm(bias, before, weight.mT, out=after).sigmoid_()
-        torch.addmm(layers[-1][1], inputs[-1], layers[-1][0].mT, out=outputs[-1])
-        logarithm = logarithms[start:stop]
-        torch.log_softmax(outputs[-1], 1, out=logarithm)
+    turned = [weight.mT for weight, _ in layers]
+    # Samples are columns: products and the softmax take less time so.
+    classes = nn.functional.one_hot(labels, len(layers[-1][1])).mT.to(x.dtype, memory_format=torch.contiguous_format)
+    logarithms, width = torch.empty_like(classes), 0
+    parts = (part.split(batch, dim=1) for part in (classes, logarithms))
+    for own, known, logarithm, rate in zip(x.split(batch), *parts, rates, strict=True):
+        if width != len(own):
+            width = len(own)
+            ones = x.new_ones(width)
+            outputs = [x.new_empty(len(bias), width) for _, bias in layers]
+            errors = [torch.empty_like(output) for output in outputs]
+        inputs = [own.mT, *outputs[:-1]]
+        for place, (weight, bias) in enumerate(layers):
+            torch.addmm(bias[:, None], weight, inputs[place], out=outputs[place])
+            if place < len(layers) - 1:
+                outputs[place].sigmoid_()
+        logarithm.copy_(torch.log_softmax(outputs[-1], 0, out=errors[-1]))
         # The gradient with respect to the logits: probabilities, less 1 for the class of the sample.
-        torch.exp(logarithm, out=errors[-1]).sub_(classes[start:stop])
-        step = -rate / (stop - start)
+        errors[-1].exp_().sub_(known)
         for place in reversed(range(len(layers))):
             weight, bias = layers[place]
             if place:
-                torch.mm(errors[place], weight, out=errors[place - 1])
-            turned = errors[place].mT
-            weight.addmm_(turned, inputs[place], alpha=step)
-            bias.addmv_(turned, ones, alpha=step)
+                torch.mm(turned[place], errors[place], out=errors[place - 1])
+            weight.addmm_(errors[place], inputs[place].mT, alpha=-rate / width)
+            bias.addmv_(errors[place], ones, alpha=-rate / width)
             if place:
                 torch.ops.aten.sigmoid_backward(errors[place - 1], inputs[place], grad_input=errors[place - 1])
-    losses = -logarithms.gather(1, labels[:, None])[:, 0]
+    losses = -logarithms.gather(0, labels[None])[0]
     return torch.stack([part.mean() for part in losses.split(batch)])
 
 
