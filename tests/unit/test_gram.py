@@ -8,6 +8,7 @@ from torch import Tensor
 
 from eckart.linalg import gram as module
 from eckart.linalg.gram import gram_matrix, gram_svd, leading_eigenpairs, restricted_svd
+from eckart.linalg.row_threads import over_rows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -69,6 +70,31 @@ def test_products_of_integers_are_exact(matrix: Tensor, exact: int) -> None:
 def test_numbers_that_are_not_finite_stay_in_their_columns(value: float, row: int) -> None:
     diagonal = gram_matrix(spoiled(BYTES.float(), row, value)).diagonal()
     assert diagonal.isfinite().tolist() == [column != 3 for column in range(9)]
+
+
+@pytest.mark.usefixtures("large")
+def test_workers_share_the_rows_and_give_their_threads_back() -> None:
+    others, vectors = gaussian(ROWS, 9, dtype=torch.float32), torch.eye(9).double()[:, :2]
+    torch.set_num_threads(1)
+    alone = gram_matrix(others), module._images(others, vectors)
+    torch.set_num_threads(3)
+    try:
+        assert module._Sums(others).threads == 3
+        integers = BYTES.long()
+        assert torch.equal(gram_matrix(BYTES).tril(), (integers.mT @ integers).double().tril())
+        for found, expected in zip((gram_matrix(others), module._images(others, vectors)), alone, strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-11)
+        seen: list[int] = []
+
+        def broken(worker: int, rows: slice) -> None:
+            seen.append(worker)
+            raise ValueError(f"row {rows.start}")
+
+        with pytest.raises(ValueError, match=r"^row 0$"):
+            over_rows(others, 1000, broken, 8)
+        assert sorted(seen) == [0, 1, 2] and torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(1)
 
 
 def test_triplets_of_integers_are_in_double_precision() -> None:

@@ -69,6 +69,7 @@ def cases(quick: bool) -> Iterable[Case]:
         accuracy=DEVIATION,
         goals=[error_at_most(0.03)],
         budget=2.0 if quick else 12.0,
+        note="About half of the processor time of ours is the import of its packages.",
     )
 
 
