@@ -31,12 +31,13 @@ class Reference:
     """A stack of targets, their norms and their optimum, to measure the errors of approximations.
 
     The errors are exact if the target is stored entry by entry, has at most 4,000,000 entries, or has a side too short
-    to be iterated whose unit vectors have images. The spectrum of a tall matrix, and what an approximation leaves of it,
-    come from its Gram matrix where that loses no digits: :mod:`eckart.linalg.tall_norms`. Where the SVD of a stored target would take long (a shorter side
-    above 1024, and more than 10¹⁰ for the longer side times the square of the shorter one), and for a sparse one, the
-    optimum is iterated, and known within proven bounds: :mod:`eckart.linalg.certificates`. The errors of other targets
-    are estimated from fresh Gaussian probes x: the mean of ``‖(A - W) x‖²`` is ``‖A - W‖²`` in the Frobenius norm. The
-    2-norm and the optimum are then iterated if the operator has a transpose, and NaN if it has none.
+    to be iterated whose unit vectors have images. The spectrum of a large tall target and what an approximation leaves
+    of it come from its Gram matrix, where that loses no digits: :mod:`eckart.linalg.tall_norms`. Where the SVD of a
+    stored target would take long (a shorter side above 1024, and more than 10¹⁰ for the longer side times the square of
+    the shorter one), and for a sparse one, the optimum is iterated, and known within proven bounds:
+    :mod:`eckart.linalg.certificates`. The errors of other targets are estimated from fresh Gaussian probes x: the mean
+    of ``‖(A - W) x‖²`` is ``‖A - W‖²`` in the Frobenius norm. The 2-norm and the optimum are then iterated if the
+    operator has a transpose, and NaN if it has none.
 
     Args:
         operator: The targets.
