@@ -56,7 +56,7 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
             if count > limits.MAX_ENTRIES:
                 raise ValueError(f"{path} must hold at most {limits.MAX_ENTRIES} numbers. Found sizes {sizes}.")
             numbers = np.empty(count, dtype=np.uint8)
-            length = file.readinto(memoryview(numbers))
+            length = file.readinto(numbers.data)
             more = file.read(1)
     except (OSError, EOFError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
