@@ -135,7 +135,7 @@ def _by_gram(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor] | None:
     # Entries of the Gram matrix that overflow, or lose digits to underflow.
     if not torch.finfo(gram.dtype).tiny / torch.finfo(gram.dtype).eps < total < math.inf:
         return None
-    values, vectors = leading_eigenpairs(gram, min(rank + 1, cols))
+    values, vectors = leading_eigenpairs(gram, rank)
     del gram
     largest = float(values[0])
     if rank == cols:
@@ -144,4 +144,4 @@ def _by_gram(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor] | None:
     left = total - float(values[:rank].sum())
     # A matrix whose rank is no larger has nothing to lose but what rounding leaves of it.
     enough = float(values[rank]) >= _SEEN**2 * largest and left >= _SEEN**2 * total
-    return restricted_svd(matrix, vectors[:, :rank]) if enough else None
+    return restricted_svd(matrix, vectors) if enough else None
