@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from eckart.optim.line_search import minimize_along
+from eckart.optim.line_search import inner, minimize_along
 from eckart.optim.objectives import Objective
 from eckart.optim.solver import PairSolver
 
@@ -64,7 +64,7 @@ class RiemannianCG(PairSolver):
         """The next step of these members is steepest descent."""
         memory = self.state[self.left]
         if "direction" in memory:
-            memory["direction"] = torch.where(members[:, None], 0, memory["direction"])
+            memory["direction"] = tuple(torch.where(members[:, None, None], 0, part) for part in memory["direction"])
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Tensor:  # type: ignore[override]
@@ -73,31 +73,33 @@ class RiemannianCG(PairSolver):
         memory["steps"] = memory.get("steps", 0) + 1
         if memory["steps"] <= self.defaults["warm_up"]:
             return self._least_squares(self.objective.ridge)
-        residual, slope, *pairs, _ = self._look(self.defaults["damping"])
-        # Both factors of a member in one row: half as many operations, on as many numbers.
-        gradient, natural = (torch.cat([part.flatten(1) for part in pair], 1) for pair in pairs)
+        residual, slope, gradient, natural, _ = self._look(self.defaults["damping"])
         rho = slope.clamp(min=0).sqrt()
         self.active &= ~(rho <= self.tolerance * self.objective.norms)
 
-        direction, descent = -natural, -slope
+        direction, descent = (-natural[0], -natural[1]), -slope
         if "direction" in memory:
-            beta = ((slope - _dot(natural, memory["gradient"])) / memory["slope"]).nan_to_num(0, 0, 0).clamp(min=0)
-            conjugate = direction + beta[:, None] * memory["direction"]
+            beta = ((slope - inner(natural, memory["gradient"])) / memory["slope"]).nan_to_num(0, 0, 0).clamp(min=0)
+            conjugate = _add(direction, beta, memory["direction"])
             # A conjugate direction that does not descend is dropped for steepest descent.
-            along = _dot(conjugate, gradient)
+            along = inner(conjugate, gradient)
             descends = along < 0
             descent = torch.where(descends, along, descent)
-            direction = torch.where(descends[:, None], conjugate, direction)
-        size = left[0].numel()
-        pair = direction[:, :size].view(left.shape), direction[:, size:].view(right.shape)
-        length = minimize_along(descent, *self.objective.along(residual, left, right, pair))
-        length = torch.where(self.active, length, 0)[:, None, None]
-        left += length * pair[0]
-        right += length * pair[1]
+            direction = (
+                torch.where(descends[:, None, None], conjugate[0], direction[0]),
+                torch.where(descends[:, None, None], conjugate[1], direction[1]),
+            )
+        length = minimize_along(descent, *self.objective.along(residual, left, right, direction))
+        length = torch.where(self.active, length, 0)
+        left += _scale(length, direction[0])
+        right += _scale(length, direction[1])
         memory.update(gradient=gradient, slope=slope, direction=direction)
         return self.objective.squares(residual)
 
 
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """Inner product of the rows, shape ``(J,)``."""
-    return (a * b).sum(1)
+def _add(direction: tuple[Tensor, Tensor], factor: Tensor, other: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    return direction[0] + _scale(factor, other[0]), direction[1] + _scale(factor, other[1])
+
+
+def _scale(factor: Tensor, matrices: Tensor) -> Tensor:
+    return factor[:, None, None] * matrices
