@@ -7,6 +7,7 @@ from matrices import gaussian, with_spectrum
 from torch import Tensor
 
 from eckart.linalg.certificates import Certificate, bound_outside, bounds_of, certify, gram_bounds
+from eckart.linalg.gram_lanczos import probe_outside
 from eckart.linalg.operators import Dense
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -88,13 +89,18 @@ def test_the_interval_shrinks_as_the_square_of_the_residual() -> None:
     assert missed[1] < 1e-3 * missed[0]
 
 
+@pytest.mark.parametrize("squares", [False, True])
 @pytest.mark.parametrize("name", ["slow", "flat", "tied"])
-def test_probes_bound_what_the_vectors_leave_and_hardly_more(name: str) -> None:
+def test_probes_bound_what_the_vectors_leave_and_hardly_more(name: str, squares: bool) -> None:
     matrix = MATRICES[name]
+    gram = matrix.mT @ matrix
     for seed in range(20):
         basis = torch.linalg.qr(gaussian(matrix.shape[1], 3, seed=seed)).Q
         norm = torch.linalg.matrix_norm(matrix - matrix @ basis @ basis.mT, ord=2).item()
-        bound, ritz = bound_outside(Dense(matrix), basis, steps=8, seed=seed)
+        if squares:
+            bound, ritz = probe_outside(lambda x: x @ gram, basis, probes=8, steps=8, seed=seed)
+        else:
+            bound, ritz = bound_outside(Dense(matrix), basis, steps=8, seed=seed)
         # What is found is below the norm: it is no bound, which is why there are probabilities.
         assert ritz <= norm * (1 + 1e-12) and norm <= bound * (1 + 1e-12) and bound <= 1.35 * norm
 

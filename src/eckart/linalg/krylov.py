@@ -7,9 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from eckart.linalg.certificates import bound_outside
-from eckart.linalg.gram_lanczos import gram_lanczos, worst_residual
-from eckart.linalg.operators import Dense, Operator, Transposed
+from eckart.linalg.gram_lanczos import Product, gram_lanczos, probe_outside, worst_residual
+from eckart.linalg.operators import Dense, Operator
 from eckart.linalg.random import stream
 from eckart.linalg.ranks import check_rank
 from eckart.linalg.svd import truncated_svd
@@ -149,21 +148,49 @@ def _from_gram(
         return None
     short = found.vectors[:rank]
     images = (operator.transpose_images(short[None]) if flat else operator.images(short[None]))[0].mT
-    basis, triangle = torch.linalg.qr(images)
-    p, s, qh = torch.linalg.svd(triangle)
-    long, short = basis @ p, (qh @ short).mT
+    long, s, qh = tall_svd(images)
+    short = (qh @ short).mT
     u, v = (short, long) if flat else (long, short)
-    if block < width and _more_outside(operator, s, short, flat):
+    if block < width and _more_outside(product, s, short):
         return None
     if not found.done:
         _warn(operator, u, s, v, tolerance, max_iterations)
     return u, s, v.mT
 
 
-def _more_outside(operator: Operator, s: Tensor, short: Tensor, flat: bool) -> bool:
+def tall_svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Singular value decomposition of a matrix with many rows and few columns, by few passes over it.
+
+    The columns are made orthonormal by Cholesky factors of their Gram matrices, twice, and by reflections where they
+    are nearly dependent.
+
+    Args:
+        matrix: Shape ``(m, k)`` with ``m >= k``.
+
+    Example:
+        >>> u, s, vh = tall_svd(torch.tensor([[3.0, 0.0], [0.0, 2.0], [4.0, 0.0]]))
+        >>> s
+        tensor([5., 2.])
+
+    References:
+        Yamamoto, Nakatsukasa, Yanagisawa & Fukaya, Electron. Trans. Numer. Anal. 44, 2015.
+    """
+    first, info = torch.linalg.cholesky_ex(matrix.mT @ matrix)
+    pivots = first.diagonal()
+    # Beyond that the squares of the Gram matrix lose too much.
+    if bool(info) or not bool(pivots.min() > 1e-5 * pivots.max()):
+        basis, triangle = torch.linalg.qr(matrix)
+        u, s, vh = torch.linalg.svd(triangle)
+        return basis @ u, s, vh
+    basis = matrix @ torch.linalg.inv(first).mT
+    second = torch.linalg.cholesky(basis.mT @ basis)
+    u, s, vh = torch.linalg.svd((first @ second).mT)
+    return basis @ (torch.linalg.inv(second).mT @ u), s, vh
+
+
+def _more_outside(product: Product, s: Tensor, short: Tensor) -> bool:
     """Whether a larger value was missed, as copies of one can be that is there more often than a block is wide."""
-    within = Transposed(operator) if flat else operator
-    found = bound_outside(within, short, probes=4, steps=10)[1]
+    found = probe_outside(product, short, probes=2, steps=10)[1]
     return bool(found > s[-1] * (1 + 1e-6))
 
 
