@@ -20,8 +20,10 @@ _SMALL = 100
 _SEEN = 5e-4
 # Vectors of the iterated block beyond those that are asked for.
 _OVERSAMPLING = 10
-# Steps before the convergence is extrapolated.
-_TRIED = 2
+# Steps before the convergence is extrapolated, and steps that the Gram matrix must be worth for them to be risked.
+_TRIED, _WORTH = 2, 6
+# Operations a second of a product with many columns and with few, on two cores; only their ratio counts.
+_WIDE, _NARROW = 8e10, 3.5e10
 
 
 def auto_svd(
@@ -77,10 +79,10 @@ def _tried(matrix: Tensor, rank: int, seed: int, tolerance: float) -> tuple[Tens
     """The triplets by iteration; None where another solver is faster or more accurate."""
     rows, cols = matrix.shape
     block = rank + _OVERSAMPLING
-    # Operations, of which those of a decomposition are slower than those of a product. Narrow products wait for memory.
-    step = 4.0 * rows * cols * max(block, 16) + 2e8
-    budget = (rows * cols**2 + 3.0 * cols**3 + 1e8) / step
-    if budget < _TRIED:
+    # Seconds. A decomposition waits for memory, and so do products of fewer than 16 columns.
+    step = 4.0 * rows * cols * max(block, 16) / _NARROW + 1e-3
+    budget = (rows * cols**2 / _WIDE + 3e-11 * cols**3 + 3e-8 * cols**2) / step
+    if budget < _WORTH:
         return None
     history: list[float] = []
 

@@ -216,6 +216,9 @@ def _orthonormal(rows: Tensor, basis: Tensor, generator: torch.Generator) -> tup
     # Beyond that the squares of the Gram matrix lose too much.
     if not bool(info) and bool(pivots.min() > 1e-5 * pivots.max()):
         fresh = torch.linalg.solve_triangular(factor, rows, upper=False)
+        if len(rows) == 1:
+            # It has been made orthogonal twice, and is not one of several that cancel.
+            return fresh, factor
         fresh = fresh - (fresh @ basis.mT) @ basis
         second, info = torch.linalg.cholesky_ex(fresh @ fresh.mT)
         if not bool(info):

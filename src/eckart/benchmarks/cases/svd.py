@@ -56,7 +56,7 @@ def _ours(rows: int, cols: int, rank: int, kind: str) -> Contender:
         operator = Dense(torch.from_numpy(matrix)[None])
 
         def task() -> SVD:
-            method = SVD(operator, solver="auto", ranks=[rank], seeds=[0])
+            method = SVD(operator, solver="auto", tolerance=svds.TOLERANCE, ranks=[rank], seeds=[0])
             method.decompose()
             return method
 
