@@ -8,7 +8,8 @@ from torch import Tensor
 
 from eckart.linalg.certificates import Certificate, bound_outside, bounds_of, certify, gram_bounds
 from eckart.linalg.gram_lanczos import probe_outside
-from eckart.linalg.operators import Dense
+from eckart.linalg.leading import leading
+from eckart.linalg.operators import Dense, MatrixFree, Residual
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -137,3 +138,24 @@ def test_a_whole_basis_leaves_nothing_outside() -> None:
     assert bound_outside(Dense(MATRICES["slow"]), torch.eye(60, dtype=torch.float64)) == (0.0, 0.0)
     zero = certify(Dense(torch.zeros(30, 20).double()), torch.eye(20, dtype=torch.float64)[:, :3], 2)
     assert max(*zero.kept, *zero.following) < 1e-150
+
+
+def test_a_residual_that_is_rounding_ends_an_iteration_soon() -> None:
+    target = gaussian(300, 4) @ gaussian(4, 200, seed=1)
+    rest = 1e-11 * gaussian(300, 200, seed=2)
+    residual = Residual(Dense(target + rest), gaussian(300, 4), gaussian(4, 200, seed=1))
+    asked: list[int] = []
+
+    class Counted(MatrixFree):
+        def gram_images(self, x: Tensor) -> Tensor:
+            asked.append(len(x[0]))
+            return residual.gram_images(x)
+
+    counted = Counted(
+        lambda x: residual.images(x[None])[0], (300, 200), lambda y: residual.transpose_images(y[None])[0]
+    )
+    norm = float(torch.linalg.matrix_norm(target, ord=2))
+    (largest, *_), _ = leading(counted, 1, target, parts=2 * norm)
+    assert float(largest / torch.linalg.matrix_norm(rest, ord=2)) == pytest.approx(1, abs=0.05)
+    # Without a word of the parts it goes on for 200.
+    assert len(asked) < 40
