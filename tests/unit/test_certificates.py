@@ -157,5 +157,5 @@ def test_a_residual_that_is_rounding_ends_an_iteration_soon() -> None:
     norm = float(torch.linalg.matrix_norm(target, ord=2))
     (largest, *_), _ = leading(counted, 1, target, parts=2 * norm)
     assert float(largest / torch.linalg.matrix_norm(rest, ord=2)) == pytest.approx(1, abs=0.05)
-    # Without a word of the parts it goes on for 200.
-    assert len(asked) < 40
+    # Without a word of the parts it takes 20.
+    assert len(asked) < 12

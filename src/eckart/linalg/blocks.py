@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -333,7 +333,7 @@ class Blocked(Operator):
             law = f"Cannot read {self.tall.name}: every entry must be finite"
             raise ValueError(f"{law}. {found} (counted from 1).")
 
-    def _blocks(self) -> Iterator[tuple[int, Tensor]]:
+    def _blocks(self) -> Generator[tuple[int, Tensor]]:
         (rows, cols), height = self.tall.shape, self.tall.height
         starts = range(0, rows, height)
         buffers = [self._buffer(min(height, rows), cols) for _ in starts[:2]]
