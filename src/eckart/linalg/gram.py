@@ -10,6 +10,7 @@ from torch import Tensor
 
 from eckart.linalg.ranks import check_rank
 from eckart.linalg.row_threads import over_rows, workers
+from eckart.linalg.tall_svd import tall_svd
 
 # Entries of the block of rows that is turned into another type at once.
 _BLOCK = 2**21
@@ -23,8 +24,6 @@ _PART, _WIDE = 32, 2048
 _CACHED = 2**16
 # Columns that LAPACK takes at once, and its own room.
 _PANEL, _ROOM = 64, 65 * 64
-# Columns above which an SVD of their triangle takes time.
-_MANY = 64
 
 
 def gram_svd(matrix: Tensor, rank: int, *, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor, Tensor]:
@@ -155,28 +154,8 @@ def restricted_svd(matrix: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor, Ten
         >>> restricted_svd(torch.eye(3), torch.eye(3)[:, :2])[1]
         tensor([1., 1.])
     """
-    images = _images(matrix, vectors)
-    square = images.mT @ images
-    norms = square.diagonal().sqrt()
-    unit = torch.eye(len(norms), dtype=images.dtype, device=images.device)
-    # How far from orthogonal the columns are, each divided by its norm: NaN where one is zero.
-    defect = square / norms / norms[:, None] - unit
-    if not float(defect.abs().sum(0).max()) <= 0.1:
-        # QR in place of a division: the columns are orthonormal also where s is zero.
-        basis, triangle = torch.linalg.qr(images)
-        u, s, vh = torch.linalg.svd(triangle)
-        return basis @ u, s, vh @ vectors.mT
-    if len(norms) > _MANY and float(defect.norm()) <= 1e-5 and float((defect * norms).norm()) <= 1e-9 * norms.max():
-        # The vectors are as good as what the Gram matrix tells: their images are the left vectors, but for a root that
-        # is near 1. An SVD of the triangle, which would take as long as all the rest, would change rounding errors.
-        root = unit - defect @ (unit / 2 - defect @ (0.375 * unit - 0.3125 * defect))
-        order = norms.argsort(descending=True, stable=True)
-        return images @ (root / norms[:, None])[:, order], norms[order], vectors.mT[order]
-    # Cholesky's triangle in the units of the columns (Yamamoto et al., ETNA 44, 2015).
-    lower = torch.linalg.cholesky(unit + defect)
-    inverse = torch.linalg.solve_triangular(lower.mT, unit, upper=True) / norms[:, None]
-    u, s, vh = torch.linalg.svd(lower.mT * norms)
-    return images @ (inverse @ u), s, vh @ vectors.mT
+    u, s, vh = tall_svd(_images(matrix, vectors))
+    return u, s, vh @ vectors.mT
 
 
 def _images(matrix: Tensor, vectors: Tensor) -> Tensor:

@@ -155,11 +155,11 @@ class Reference:
         factors = left.to(device).double(), right.to(device).double()
         stored = self.operator if self.matrix is None else Dense(self.matrix)
         residual = upright(Residual(Member(stored, member), *factors))
-        _, vectors = leading(residual, 1, factors[0])
         # Its products are differences: they have the rounding of the products with its parts.
         parts = bounds.largest[1] + float(
             torch.linalg.matrix_norm(factors[0], 2) * torch.linalg.matrix_norm(factors[1], 2)
         )
+        _, vectors = leading(residual, 1, factors[0], parts=parts)
         error = certify(residual, vectors, 1, parts=parts).largest
         error = error[0] / bounds.largest[1], error[1] / bounds.largest[0]
         found = {"optimum_2norm_bounds": two_norm, "optimum_frobenius_bounds": frobenius}
@@ -259,7 +259,10 @@ class Reference:
         residuals = [
             Residual(Member(self.operator, member), left[member], right[member]) for member in range(self.stack)
         ]
-        return torch.stack([leading(residual, count, left)[0] for residual in residuals])
+        # Where nothing is subtracted the norm is not known yet.
+        parts = [2 * float(norm) for norm in self.norms[0]] if left.shape[-1] else [0.0] * self.stack
+        pairs = zip(residuals, parts, strict=True)
+        return torch.stack([leading(residual, count, left, parts=own)[0] for residual, own in pairs])
 
 
 class ObservedReference:

@@ -58,7 +58,7 @@ def _ours(size: int, rank: int) -> Contender:
         operator = Dense(torch.from_numpy(matrix)[None])
 
         def task() -> Any:
-            made = SVD(operator, solver="auto", ranks=[rank], seeds=[0])
+            made = SVD(operator, solver="auto", tolerance=svds.TOLERANCE, ranks=[rank], seeds=[0])
             made.decompose()
             return made.factors()
 
