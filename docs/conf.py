@@ -49,6 +49,8 @@ html_theme = "furo"
 html_theme_options = {"navigation_with_keys": True, "source_edit_link": None, "footer_icons": []}
 html_static_path = ["site"]
 html_css_files = ["site.css"]
+html_js_files = ["site.js"]
+html_search_scorer = str(Path(__file__).with_name("site") / "scorer.js")
 html_show_sourcelink = False
 html_copy_source = False
 html_show_sphinx = False
@@ -82,8 +84,16 @@ def _titled(app: Sphinx, tree: nodes.document, page: str) -> None:
             link.children = [nodes.inline("", app.env.titles[path[1]].astext())]
 
 
+def _leveled(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: nodes.document | None) -> None:
+    """Headings of the menu say their level, which readers of a screen need."""
+    menu = str(context.get("furo_navigation_tree", ""))
+    context["furo_navigation_tree"] = menu.replace('role="heading"', 'role="heading" aria-level="2"')
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    # After the theme, which makes the menu.
+    app.connect("html-page-context", _leveled, priority=900)
     app.connect("missing-reference", _home)
     app.connect("autodoc-process-signature", _short)
     app.connect("doctree-resolved", _titled)
