@@ -46,7 +46,7 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 
 html_theme = "furo"
-html_theme_options = {"navigation_with_keys": True, "source_edit_link": None, "footer_icons": []}
+html_theme_options: dict[str, Any] = {"navigation_with_keys": True, "source_edit_link": None, "footer_icons": []}
 html_static_path = ["site"]
 html_css_files = ["site.css"]
 html_js_files = ["site.js"]
@@ -72,8 +72,19 @@ def _home(app: Sphinx, env: BuildEnvironment, node: pending_xref, text: nodes.Te
 def _short(
     app: Sphinx, what: str, name: str, found: object, options: object, signature: str | None, returned: str | None
 ) -> tuple[str | None, str | None]:
-    """Arrays as the source names them."""
-    return tuple(text and _ARRAY.sub(r"~numpy.typing.NDArray[\1]", text) for text in (signature, returned))
+    """Arrays as the source names them; a protocol is not called."""
+    if getattr(found, "_is_protocol", False):
+        return "", None
+    return _arrays(signature), _arrays(returned)
+
+
+def _arrays(text: str | None) -> str | None:
+    return text and _ARRAY.sub(r"~numpy.typing.NDArray[\1]", text)
+
+
+def _skipped(app: Sphinx, what: str, name: str, found: object, skip: bool, options: object) -> bool | None:
+    """The fields of a named tuple stand in its signature, and where they need words in its docstring."""
+    return True if str(getattr(found, "__doc__", "")).startswith("Alias for field number") else None
 
 
 def _titled(app: Sphinx, tree: nodes.document, page: str) -> None:
@@ -96,4 +107,5 @@ def setup(app: Sphinx) -> None:
     app.connect("html-page-context", _leveled, priority=900)
     app.connect("missing-reference", _home)
     app.connect("autodoc-process-signature", _short)
+    app.connect("autodoc-skip-member", _skipped)
     app.connect("doctree-resolved", _titled)
