@@ -32,7 +32,14 @@ NETS = "samples"
 
 @dataclass
 class TrainConfig:
-    """Schema of the root config; a wrong key or type is refused as Hydra composes."""
+    """Schema of the root config; a wrong key or type is refused as Hydra composes.
+
+    Attributes:
+        rank: An integer from 1 to the shorter side of the target, or ``auto``.
+        budget: Above 0 and at most 1, for methods that train a net, and not beside a rank; or null.
+        figures: ``true``, ``false``, ``null``, ``png`` or ``svg``.
+        objective: A name of a number in ``result.json``, or a list of such names.
+    """
 
     rank: Any = 10
     budget: Any = None

@@ -21,14 +21,14 @@ class RiemannianCG(PairSolver):
     The first steps are alternating least squares, damped where only some entries are observed: they bring a random
     start to the scale and the leading directions of the target.
 
-    Stationarity is :math:`\rho = \sqrt{\langle G, Z\rangle}`, the gradient in the scaled metric; it has the units of
+    Stationarity is ``ρ = √⟨G, Z⟩``, the gradient in the scaled metric; it has the units of
     the target.
 
     Args:
         objective: The entries that ``left @ right`` is to match.
         left: Left factors, shape ``(J, m, k)``.
         right: Right factors, shape ``(J, k, n)``.
-        tolerance: A member stops when :math:`\rho` is at most this fraction of the norm of the entries seen.
+        tolerance: A member stops when ``ρ`` is at most this fraction of the norm of the entries seen.
         damping: Multiple of the mean of the Gram matrix's diagonal that is added to it; keeps rank-deficient
             targets, whose factors shrink to a lower rank, from dividing by zero.
         warm_up: How many of the steps are alternating least squares; 0 where the factors are good already.

@@ -10,7 +10,7 @@ from eckart.selection.spectrum import Spectrum
 
 
 def information(spectrum: Spectrum, *, kmax: int | None = None) -> tuple[int, str]:
-    r"""The rank of least :math:`IC_{p2}(k) = \log V(k) + k \frac{m + n}{m n} \log \min(m, n)`.
+    r"""The rank of least ``IC_p2(k) = log V(k) + k (m + n) / (m n) log min(m, n)``.
 
     V(k) is the mean squared residual of the best approximation of rank k. The noise may be weakly correlated and
     heteroscedastic; the singular values of the signal must grow with the matrix, so weak ones are left out.

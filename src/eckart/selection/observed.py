@@ -160,9 +160,9 @@ def observed_energy(entries: Entries, *, share: float = 0.99, kmax: int | None =
 
 
 def observed_information(entries: Entries, *, kmax: int | None = None) -> tuple[int, str]:
-    r"""Bai and Ng's :math:`IC_{p2}` with the mean squared residual of the observed entries, N of them.
+    r"""Bai and Ng's ``IC_p2`` with the mean squared residual of the observed entries, N of them.
 
-    The penalty of a rank is :math:`(m + n) / N \cdot \log \min(m, n)`.
+    The penalty of a rank is ``(m + n) / N · log min(m, n)``.
 
     Args:
         entries: The observed entries.

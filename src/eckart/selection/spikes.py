@@ -21,11 +21,10 @@ class Spikes(NamedTuple):
 def spikes(singular_values: Tensor, noise: Tensor, shape: tuple[int, int]) -> Spikes:
     r"""Strength and overlap of each singular value above those of the noise.
 
-    With :math:`\varphi(y)` the mean of :math:`y / (y^2 - f^2)` over the singular values f of the noise,
-    :math:`\tilde\varphi = \beta \varphi + (1 - \beta) / y` and :math:`D = \varphi \tilde\varphi`, a signal of strength
-    x is observed at the y with :math:`D(y) = x^{-2}`, and the squared cosines between its singular vectors and the
-    observed ones are :math:`-2 \varphi / (x^2 D')` and :math:`-2 \tilde\varphi / (x^2 D')`. That holds for large
-    matrices, any law of the noise whose singular vectors are in no relation to those of the signal, and few signals.
+    With ``φ(y)`` the mean of ``y / (y² − f²)`` over the singular values f of the noise, ``ψ = β φ + (1 − β) / y`` and
+    ``D = φ ψ``, a signal of strength x is observed at the y with ``D(y) = x⁻²``, and the squared cosines between its
+    singular vectors and the observed ones are ``−2 φ / (x² D')`` and ``−2 ψ / (x² D')``. That holds for large matrices,
+    any law of the noise whose singular vectors are in no relation to those of the signal, and few signals.
 
     Args:
         singular_values: Of the matrix, shape ``(r,)``, nonincreasing.

@@ -14,17 +14,28 @@ class Tracked(Protocol):
     """A job: its name, its config, its rank, its folder, and the folder of its sweep."""
 
     @property
-    def name(self) -> str: ...  # noqa: D102
+    def name(self) -> str:
+        """What the run is called."""
+
     @property
-    def config(self) -> DictConfig: ...  # noqa: D102
+    def config(self) -> DictConfig:
+        """The composed config, without Hydra's node."""
+
     @property
-    def rank(self) -> int | None: ...  # noqa: D102
+    def rank(self) -> int | None:
+        """The rank, also where a rule chose it; None where it is still to be chosen, or is none."""
+
     @property
-    def choices(self) -> Mapping[str, Any]: ...  # noqa: D102
+    def choices(self) -> Mapping[str, Any]:
+        """The option of each group."""
+
     @property
-    def folder(self) -> Path: ...  # noqa: D102
+    def folder(self) -> Path:
+        """Where its files are."""
+
     @property
-    def sweep(self) -> Path | None: ...  # noqa: D102
+    def sweep(self) -> Path | None:
+        """Folder of its sweep; None of a single run."""
 
 
 def config_of(job: Tracked) -> dict[str, Any]:
