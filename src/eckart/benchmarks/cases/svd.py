@@ -15,8 +15,8 @@ SPECTRA = ("flat", "decaying", "clustered")
 LEVEL = 1e-9
 NOTE = (
     f"Every iteration is asked for a residual of {svds.TOLERANCE:.0e} of the largest value. *SciPy eigh of the Gram "
-    "matrix* does what solver=gram does, without the trial of an iteration before it, and without a look at what the square "
-    "has lost."
+    "matrix* does what solver=gram does, without the trial of an iteration before it, and without a look at what the "
+    "square has lost."
 )
 
 PEERS: tuple[tuple[str, Callable[[], svds.Decompose], tuple[str, ...]], ...] = (
