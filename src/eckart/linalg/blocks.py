@@ -18,9 +18,6 @@ Work = Callable[[slice, Tensor], tuple[Tensor, ...]]
 Watch = Callable[[int], AbstractContextManager[Callable[[], object]]]
 """From the number of blocks of a pass to what is called after each of them."""
 
-PAGE = 4096
-"""Bytes of a page of memory; a multiple of the sectors of a disk."""
-
 # Rows that are multiplied at once. In float32 they bound the rounding error, see Gram.
 _SUMMED = 512
 # Threads that work on a block at once; each has its own sums.
@@ -41,14 +38,12 @@ class Rows(Protocol):
         dtype: ``torch.float32`` or ``torch.float64``: what holds its numbers exactly.
         height: Rows that are best read at once.
         name: What an error calls it.
-        phase: Byte of a page of memory, a multiple of an entry, from which on a block is best read.
     """
 
     shape: tuple[int, int]
     dtype: torch.dtype
     height: int
     name: str
-    phase: int
 
     def read(self, first: int, out: Tensor) -> None:
         """Read ``len(out)`` rows from the row ``first`` on into ``out``, contiguous, of ``dtype``."""
@@ -336,7 +331,7 @@ class Blocked(Operator):
     def _blocks(self) -> Generator[tuple[int, Tensor]]:
         (rows, cols), height = self.tall.shape, self.tall.height
         starts = range(0, rows, height)
-        buffers = [self._buffer(min(height, rows), cols) for _ in starts[:2]]
+        buffers = [torch.empty(min(height, rows), cols, dtype=self.tall.dtype) for _ in starts[:2]]
 
         def read(number: int) -> Tensor:
             block = buffers[number % 2][: min(height, rows - starts[number])]
@@ -350,13 +345,6 @@ class Blocked(Operator):
                 if number + 1 < len(starts):
                     ahead = pool.submit(read, number + 1)
                 yield start, block
-
-    def _buffer(self, rows: int, cols: int) -> Tensor:
-        """Memory of a block, which begins where the block is best read."""
-        size = rows * cols * self.tall.dtype.itemsize
-        pages = torch.empty(size + PAGE, dtype=torch.uint8)
-        first = (self.tall.phase - pages.data_ptr()) % PAGE
-        return pages[first : first + size].view(self.tall.dtype).view(rows, cols)
 
 
 def _times(left: Tensor, right: Tensor) -> Tensor:
@@ -376,7 +364,6 @@ class Stored:
     matrix: Tensor
     height: int = 1024
     name: str = "the matrix"
-    phase: int = 0
     shape: tuple[int, int] = field(init=False)
     dtype: torch.dtype = field(init=False)
 

@@ -15,10 +15,8 @@ READING = "reading the file twice"
 NOTE = (
     "Of 500 columns the Gram matrix takes 2.5e11 operations per GB, 1.4 s of one processor in float32, the "
     "second pass .6 s, and reading and checking about as much again: on two cores both passes over 20 GB take "
-    "36 s at least. A file larger than half of the memory is read past the cache of the system, which this "
-    "machine does at .8 GB a second, and through it at 1.5. What the memory holds is read faster than it is "
-    "multiplied, and there the start of the process counts too. IncrementalPCA was ended after 10 minutes of "
-    "its run on 20 GB."
+    "36 s at least, while reading alone leaves them idle. What the memory holds is read faster still, and "
+    "there the start of the process counts too. IncrementalPCA takes more than 10 minutes for 20 GB."
 )
 
 
