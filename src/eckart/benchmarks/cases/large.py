@@ -40,8 +40,8 @@ def cases(quick: bool) -> Iterable[Case]:
             level=1e-6,
             goals=[at_most_of(READING, 1.3), memory_at_most(1500), error_at_most(1e-6)],
             budget=10.0,
-            # A peer that takes eight times as long is not waited for: of 20 GB that is a quarter of an hour.
-            patience=8.0,
+            # A peer that takes four times as long is not waited for: of 20 GB that is minutes.
+            patience=4.0,
             asked_only=asked_only,
             note=NOTE,
         )
