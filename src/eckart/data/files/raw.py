@@ -47,7 +47,8 @@ class RawRows:
         self._kind = np.dtype("uint16" if self._wide else dtype)
         size = self._kind.itemsize
         height = BLOCK // (shape[1] * size) if by_rows else max(BLOCK // (shape[1] * size), _PIECE // size)
-        self.height = max(1, min(height, shape[0]))
+        # As many pieces of 512 rows for each of up to eight threads.
+        self.height = max(1, min(height // 4096 * 4096 or height, shape[0]))
         self._file = path.open("rb", buffering=0)
         # Also of what lives until the interpreter ends.
         weakref.finalize(self, self._file.close)
