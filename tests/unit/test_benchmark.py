@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -264,14 +265,15 @@ def test_records_of_another_machine_are_taken_over_with_its_name(
 ) -> None:
     monkeypatch.setenv(device.VARIABLE, "cpu")
     here, there = tmp_path / "here", tmp_path / "there"
-    run(["--only", "turns", "--rounds", "1", "--out", str(here)], monkeypatch)
+    run(["--only", "turns", "missing", "--rounds", "1", "--out", str(here)], monkeypatch)
     run(["--only", "on_gpu", "--rounds", "1", "--out", str(there)], monkeypatch)
     # All but the first prepare at the same time, and then take turns as ever.
-    assert noted.read_text().split() == ["ours", "peer"] * 6
+    assert noted.read_text().split() == [*["ours", "peer"] * 3, *["ours"] * 3, *["ours", "peer"] * 3]
     run(["--add", str(there), "--out", str(here)], monkeypatch)
-    assert list(record.read(here)) == ["turns", "on_gpu"]
+    assert list(record.read(here)) == ["turns", "missing", "on_gpu"]
     page = (here / "benchmarks.md").read_text()
     assert "no GPU, but cpu in its place, " in page and "(`on_gpu`)" in page
+    assert re.search(r"^On .* and .*, no GPU, but cpu in its place\.$", page, re.M)
     with pytest.raises(SystemExit, match="--add must name a folder"):
         run(["--add", str(tmp_path / "none"), "--out", str(here)], monkeypatch)
 

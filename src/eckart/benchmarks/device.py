@@ -1,14 +1,14 @@
 """The GPU that cases run on, where there is one."""
 
 import os
-import re
+import shutil
+import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 VARIABLE = "ECKART_BENCHMARK_DEVICE"
 """The variable that names the device: ``cuda`` unless it is set; ``cpu`` tries the cases where there is no GPU."""
-_DRIVER = Path("/proc/driver/nvidia/version")
+_DRIVER = ("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
 
 
 def device() -> str:
@@ -30,9 +30,8 @@ def described() -> str:
     if not _is_gpu():
         return f"no GPU, but {device()} in its place"
     found = torch.cuda.get_device_properties(device())
-    driver = re.search(r"Kernel Module\D*([\d.]+)", _DRIVER.read_text()) if _DRIVER.is_file() else None
-    drawn = f", driver {driver[1]}" if driver else ""
-    return f"{found.name}, {found.total_memory / 2**30:.0f} GiB{drawn}, CUDA {torch.version.cuda}"
+    driver = f", driver {number}" if (number := _driver()) else ""
+    return f"{found.name}, {found.total_memory / 2**30:.0f} GiB{driver}, CUDA {torch.version.cuda}"
 
 
 def awaited(task: Callable[[], Any], where: str | None = None) -> Callable[[], Any]:
@@ -67,3 +66,14 @@ def memory() -> str:
 
 def _is_gpu() -> bool:
     return device() != "cpu"
+
+
+def _driver() -> str:
+    """Number of the driver; empty where it is not known."""
+    if shutil.which(_DRIVER[0]) is None:
+        return ""
+    try:
+        asked = subprocess.run(_DRIVER, capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return asked.stdout.strip().partition("\n")[0]

@@ -1,5 +1,6 @@
 """docs/benchmarks.md: what was measured, on which machine, and which goals are reached."""
 
+import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -46,12 +47,12 @@ def _page(records: Sequence[Record], titles: Mapping[str, str], plots: Mapping[s
     yield _HEAD.format(command="\n".join(commands))
     yield from _measured(records)
     yield from _goals(records)
-    several = len({record.measured["machine"] for record in records}) > 1
+    usual = statistics.mode(record.measured["machine"] for record in records) if records else ""
     for group in dict.fromkeys(record.group for record in records):
         yield from ("", f"## {titles.get(group, group)}", "")
-        if several:
-            found = dict.fromkeys(record.measured["machine"] for record in records if record.group == group)
-            yield from (f"On {' and '.join(found)}.", "")
+        machines = dict.fromkeys(record.measured["machine"] for record in records if record.group == group)
+        if {*machines} != {usual}:
+            yield from (f"On {' and '.join(machines)}.", "")
         yield from _group([record for record in records if record.group == group])
     if plots:
         yield from ("", "## Growth", "")

@@ -83,7 +83,7 @@ def _svd(rows: int, cols: int) -> Case:
         accuracy=EXCESS,
         level=LEVEL,
         budget=1.5,
-        patience=200.0,
+        patience=40.0,
         gpu=True,
         note=THERE,
     )
@@ -105,7 +105,7 @@ def _reduction(images: int) -> Case:
         accuracy=EXCESS,
         level=LEVEL,
         budget=1.5,
-        patience=200.0,
+        patience=40.0,
         gpu=True,
         note=f"{THERE} Truncated decompositions give the errors of no other rank; the full one and ours do.",
     )
@@ -124,7 +124,7 @@ def _factorization(size: int, rank: int) -> Case:
         accuracy=EXCESS,
         level=LEVEL,
         budget=3.0,
-        patience=200.0,
+        patience=40.0,
         gpu=True,
         note="The training brings its matrix to the GPU in its time; to the decompositions it is brought before.",
     )
