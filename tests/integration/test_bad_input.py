@@ -118,7 +118,11 @@ FILES = [
     ("empty.npy", write(b""), "must not be empty. Found 0 bytes."),
     ("words.csv", write(b"1,2\n3,x\n"), "line 2, value 2 must be a number. Found 'x'."),
     ("ragged.csv", write(b"1,2\n3,4\n5\n"), "as many values as line 1: 2. Found 1 on line 3."),
-    ("nan.npy", save(with_nan()), "Found 2 NaN or infinite, the first, nan, in row 2, column 3 (counted from 1)."),
+    (
+        "nan.npy",
+        save(with_nan()),
+        "Found 2 NaN, the first in row 2, column 3 (counted from 1); method=completion takes them as missing.",
+    ),
     ("complex.npy", save(ARRAY * 1j), "must hold real numbers. Found dtype complex128."),
     ("cube.npy", save(np.ones((3, 3, 3))), "must have shape (m, n) with m >= 1 and n >= 1. Found shape (3, 3, 3)."),
     ("objects.npy", save(np.array([[1, None]], dtype=object)), "must hold real numbers. Found dtype object."),

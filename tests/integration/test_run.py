@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commandline import QUIET, SMALL, Train, history
+from commandline import QUIET, SMALL, Train, history, result
 from safetensors.numpy import load_file
 from torch import Tensor
 
@@ -166,3 +166,36 @@ def test_a_figure_that_cannot_be_drawn_loses_no_result(train: Train, monkeypatch
     ended = train("method=svd", *SMALL, "rank=2", "logger=none")
     assert ended.code == 0 and ended.result["status"] == "completed"
     assert "the result is whole, but not its figures: too large" in ended.stderr
+
+
+HOLES = ("method=completion", "data=file", "data.path=holes.npy", "optimizer=riemannian_cg")
+
+
+@pytest.fixture
+def holes(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    whole = random.standard_normal((14, 2)) @ random.standard_normal((2, 11))
+    np.save(tmp_path / "holes.npy", np.where(random.random(whole.shape) < 0.2, np.nan, whole))
+
+
+@pytest.mark.usefixtures("holes")
+def test_entries_that_are_missing_in_a_file(train: Train) -> None:
+    ended = train(*HOLES, "rank=2", "logger=csv", "figures=true")
+    assert (ended.code, ended.stderr) == (0, "")
+    fields = ended.result
+    assert fields["measured"] == "known on the observed entries alone" and fields["verdict"] == "recovered"
+    assert fields["relative_observed"] < 1e-8 and fields["optimum_frobenius"] is fields["relative_held_out"] is None
+
+
+@pytest.mark.usefixtures("holes")
+def test_entries_held_out_of_a_file_with_missing_ones_are_measured(train: Train) -> None:
+    ended = train("-m", *HOLES, "data.observed=0.9", "rank=1,2", *QUIET)
+    assert (ended.code, ended.stderr) == (0, "")
+    far, near = (result(folder)["relative_held_out"] for folder in ended.folders)
+    assert near < 1e-8 < far
+
+
+@pytest.mark.usefixtures("holes")
+def test_a_rank_is_chosen_from_entries_some_of_which_are_missing(train: Train) -> None:
+    ended = train(*HOLES, "rank=auto", *QUIET)
+    assert (ended.code, ended.result["rank"]) == (0, 2)

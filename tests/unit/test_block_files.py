@@ -157,3 +157,8 @@ def test_zarr_runs_no_code_and_leads_nowhere(tmp_path: Path) -> None:
     assert isinstance(open_matrix(path, blocks=True), Blocked)
     (path / "0.9").symlink_to(tmp_path)
     refuse(path, "Found a link or a special file, '0.9'")
+
+
+def test_a_value_that_a_table_does_not_have_is_missing(tmp_path: Path) -> None:
+    parquet.write_table(arrow.table({"a": [1, None], "b": [2.5, 3.5]}), tmp_path / "a.parquet")
+    np.testing.assert_array_equal(read_matrix(tmp_path / "a.parquet").numpy(), [[1, 2.5], [np.nan, 3.5]])

@@ -138,6 +138,39 @@ def test_mask_is_read_from_a_file(tmp_path: Path) -> None:
     assert mask_of(data).tolist() == [[True, False, True], [False, False, True]]
 
 
+HOLES = torch.tensor([[1.0, torch.nan, 3.0], [torch.nan, 5.0, 6.0]])
+
+
+def test_of_a_target_with_missing_entries_all_others_are_observed() -> None:
+    data = matrix_data(HOLES)
+    assert data.has_missing and torch.equal(mask_of(data), ~HOLES.isnan()) and len(data.held_out()) == 0
+    assert not matrix_data(torch.ones(2, 3)).has_missing
+
+
+def test_a_fraction_is_drawn_among_the_entries_that_are_there() -> None:
+    data = matrix_data(HOLES, observed=0.5)
+    assert len(data.supply("entries")["entries"]) == 2 and len(data.held_out()) == 2
+    both = mask_of(data) | ~data.held_out().dense().isnan()
+    assert torch.equal(both, ~HOLES.isnan())
+
+
+def test_a_mask_chooses_among_the_entries_that_are_there(tmp_path: Path) -> None:
+    (tmp_path / "mask.csv").write_text("1,1,0\n0,0,1\n")
+    data = matrix_data(HOLES, observed=str(tmp_path / "mask.csv"))
+    assert mask_of(data).tolist() == [[True, False, False], [False, False, True]]
+    assert data.held_out().value.tolist() == [3.0, 5.0]
+    (tmp_path / "mask.csv").write_text("1,,0\n0,0,1\n")
+    with pytest.raises(ValueError, match=r"^A mask must have no missing entry\. Found 1 NaN in"):
+        matrix_data(HOLES, observed=str(tmp_path / "mask.csv")).supply("entries")
+
+
+@pytest.mark.parametrize("needs", ["target", "images"])
+def test_missing_entries_are_for_completion(needs: str) -> None:
+    law = "Cannot read the target: every entry must be finite. Found 2 NaN, the first in row 1, column 2"
+    with pytest.raises(ValueError, match=f"^{re.escape(law)} .*; method=completion takes them as missing"):
+        matrix_data(HOLES).supply(needs)
+
+
 def test_mask_of_the_lab() -> None:
     lab = instantiate(composed("lab"))
     lab.setup()

@@ -52,6 +52,18 @@ def check(path: Path, expected: Any, **options: Any) -> None:
     np.testing.assert_array_equal(matrix.numpy(), np.asarray(expected, dtype=np.float64))
 
 
+def test_missing_entries_in_every_format(tmp_path: Path) -> None:
+    array = np.array([[1.0, np.nan], [np.nan, np.nan], [5.0, 6.0]])
+    np.save(tmp_path / "a.npy", array)
+    np.savez(tmp_path / "a.npz", a=array)
+    torch.save(torch.from_numpy(array), tmp_path / "a.pt")
+    save_file({"a": torch.from_numpy(array)}, tmp_path / "a.safetensors")
+    (tmp_path / "a.csv").write_text("1,\n,NaN\n5,6\n")
+    (tmp_path / "a.tsv").write_text("1\tnan\n\t\n5\t6\n")
+    for path in tmp_path.iterdir():
+        check(path, array)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_npy_of_every_real_dtype_and_order(tmp_path: Path, dtype: str) -> None:
     array = np.asfortranarray((A * 9).astype(dtype))
@@ -155,7 +167,6 @@ def test_csv_dialect(tmp_path: Path) -> None:
     [
         ("a.csv", b"width,height\n1,2\n", r"line 1, value 1 must be a number\. Found 'width'"),
         ("a.csv", b"# note\n\n1,2\n3,x\n", r"line 4, value 2 must be a number\. Found 'x'"),
-        ("a.csv", b"1,2\n3,\n", r"line 2, value 2 must be a number\. Found ''"),
         ("a.csv", b"1;2\n3;4\n", r"line 1, value 1 must be a number\. Found '1;2'"),
         ("a.csv", b"1_000,2\n", r"line 1, value 1 must be a number\. Found '1_000'"),
         ("a.csv", b"1+2j,2\n", r"line 1, value 1 must be a number\. Found '1\+2j'"),
@@ -165,8 +176,7 @@ def test_csv_dialect(tmp_path: Path) -> None:
         ("a.csv", "1,2\n".encode("utf-16"), r"line 1, value 1 must be UTF-8 text\. Found"),
         ("a.csv", b'1,2\n"3,4\n', r"line 2 must be a well-formed row"),
         ("a.csv", b"# nothing\n\n", r"at least one line of numbers\. Found none"),
-        ("a.csv", b"1,nan\ninf,2\n", r"Found 2 NaN or infinite, the first, nan, in row 1, column 2 \(counted from 1\)"),
-        ("a.tsv", b"1\t2\n3\t\n", r"line 2, value 2 must be a number\. Found ''"),
+        ("a.csv", b"1,nan\ninf,2\n", r"Found 1 infinite, the first, inf, in row 2, column 1 \(counted from 1\)"),
         ("a.tsv", b"1,2\n", r"Found '1,2'"),
         ("a.npy", b"not an array", r"Cannot read"),
         ("a.npz", b"not an archive", r"must be a sound .npz file\. Found BadZipFile: "),
@@ -236,7 +246,7 @@ def test_bad_bytes_are_refused(tmp_path: Path, name: str, content: bytes, match:
         (np.ones((2, 2), complex), r"must hold real numbers\. Found dtype complex128"),
         (np.array([["a"]]), r"must hold real numbers\. Found dtype <U1"),
         (np.ones((2, 2), [("x", "f8")]), r"must hold real numbers\. Found dtype"),
-        (np.array([[1, np.inf], [np.nan, -np.inf]]), r"Found 3 NaN or infinite, the first, inf, in row 1, column 2"),
+        (np.array([[1, np.inf], [np.nan, -np.inf]]), r"Found 2 infinite, the first, inf, in row 1, column 2"),
     ],
 )
 def test_arrays_that_are_no_real_matrix_are_refused(tmp_path: Path, array: np.ndarray, match: str) -> None:

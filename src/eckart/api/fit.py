@@ -73,8 +73,8 @@ def fit(
         schedule: Name of a schedule of the learning rate, or a function of the share of the training that is done.
         selection: With ``rank="auto"``, the rule: ``energy``, ``gavish_donoho``, ``screenot``, ``information``,
             ``parallel_analysis``, ``cross_validation`` or ``best``, which None stands for.
-        observed: For ``completion``: the fraction of the entries that are observed, or a boolean mask of shape
-            ``(m, n)``; None for all that are not NaN.
+        observed: For ``completion``: the fraction of the entries that are not NaN that are observed, or a boolean mask
+            of shape ``(m, n)`` that chooses among them; None for all of them.
         dtype: Type that is trained in, ``torch.float64`` or ``torch.float32``. Errors are measured in float64.
         verbose: Whether to show the progress, and to print the table at the end.
         **options: Settings of the method, the optimizer, the schedule and the rule, by their names in ``conf/``:
@@ -176,7 +176,7 @@ def _data(target: Any, method: str, needs: str, observed: Any, seed: int) -> Mat
             f"The target must be finite; method='completion' learns from the entries that are not NaN. "
             f"Found {int(missing.sum())} NaN."
         )
-    data = _observed(entries, ~missing, observed, seed)
+    data = _observed(entries, observed, seed)
     data.setup()
     return data
 
@@ -193,16 +193,14 @@ def _stored(target: Any) -> Entries:
     return Entries.of_lists(row, col, value, (int(found.shape[0]), int(found.shape[1])))
 
 
-def _observed(entries: Tensor, known: Tensor, observed: Any, seed: int) -> MatrixData:
+def _observed(entries: Tensor, observed: Any, seed: int) -> MatrixData:
     if observed is None:
-        return MatrixData(lambda: entries, own_mask=known)
+        return MatrixData(lambda: entries, own_mask=~entries.isnan())
     if isinstance(observed, int | float) and not isinstance(observed, bool):
-        if not known.all():
-            raise ValueError("observed must be a mask, or None, where NaN marks the missing entries. Found a fraction.")
         return MatrixData(lambda: entries, observed=observed, seed=seed)
     mask = torch.as_tensor(np.asarray(observed))
-    if mask.dtype != torch.bool or mask.shape != known.shape:
-        law = f"observed must be a fraction in (0, 1] or a boolean mask of shape {tuple(known.shape)}"
+    if mask.dtype != torch.bool or mask.shape != entries.shape:
+        law = f"observed must be a fraction in (0, 1] or a boolean mask of shape {tuple(entries.shape)}"
         raise ValueError(f"{law}. Found {mask.dtype} of shape {tuple(mask.shape)}.")
     return MatrixData(lambda: entries, own_mask=mask)
 
@@ -252,8 +250,8 @@ def _reference(
         return HeldOutReference([seen], [none], [rank], how=ObservedReference.how)
     observed = None
     if needs == "entries" and isinstance(data, MatrixData):
-        if data.target.isnan().any():
-            return ObservedReference([data.supply(needs)["entries"]], [rank])
+        if data.has_missing:
+            return ObservedReference([data.supply(needs)["entries"]], [rank], held_out=[data.held_out()])
         observed = data.mask()[None]
     operator = data.operator()
     if isinstance(operator, Blocked):

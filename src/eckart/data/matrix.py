@@ -24,12 +24,16 @@ Made = TypeVar("Made")
 class MatrixData(LightningDataModule):
     """A target, and for completion the mask of its observed entries.
 
+    NaN marks an entry that is missing. Completion alone takes a target with such entries, and sees none of them.
+
     Args:
         source: Makes the target, shape ``(m, n)``, from its own parameters; from ``seed`` too if it has such a one. It
             may be sparse, and stays so, or in blocks, for methods that ask for products alone.
         scale: The target is multiplied by this; not 0.
         observed: Fraction of the entries that completion sees, in (0, 1], or a file of a matrix that is not 0 where
-            an entry is observed; None for ``own_mask``, or half of the entries where there is none.
+            an entry is observed; of a target with missing entries the fraction is one of those that are there, and the
+            mask chooses among them. None for ``own_mask``; where there is none, all entries that are there if some are
+            missing, or else half.
         own_mask: Mask that belongs to the target, not 0 where an entry is observed, shape ``(m, n)``.
         seed: Draws the observed entries.
         **parameters: Parameters of ``source``, such as ``rows``.
@@ -54,6 +58,9 @@ class MatrixData(LightningDataModule):
         self._source = bound(source, seed, parameters)
         self._scale, self._observed, self._own_mask, self._seed = scale, observed, own_mask, seed
         self.target = torch.empty(0, 0)
+        self._name = repr(str(parameters["path"])) if "path" in parameters else "the target"
+        # Entries that are not missing; None where none is.
+        self._known: Tensor | None = None
         self._stored: Blocked | Sparse | None = None
         self._listed: Entries | None = None
         self._drawn_mask: Tensor | None = None
@@ -67,6 +74,8 @@ class MatrixData(LightningDataModule):
             self._stored = made if self._scale == 1 else Sparse(made.matrix * self._scale)
         else:
             self.target = made if self._scale == 1 else made * self._scale
+            known = ~self.target.isnan()
+            self._known = None if known.all() else known
 
     @property
     def image(self) -> tuple[int, int] | None:
@@ -81,10 +90,15 @@ class MatrixData(LightningDataModule):
                 images.
 
         Raises:
-            ValueError: If a target in blocks is asked for its entries.
+            ValueError: If a target in blocks is asked for its entries, or one with missing entries for anything else.
         """
         if needs == "entries":
             return {"entries": self.entries()}
+        if self._known is not None:
+            row, col = (~self._known).nonzero()[0].tolist()
+            found = f"{int((~self._known).sum())} NaN, the first in row {row + 1}, column {col + 1} (counted from 1)"
+            law = f"Cannot read {self._name}: every entry must be finite"
+            raise ValueError(f"{law}. Found {found}; method=completion takes them as missing.")
         return {"operator" if needs == "images" else "target": self.operator()}
 
     def operator(self) -> Operator:
@@ -95,6 +109,15 @@ class MatrixData(LightningDataModule):
     def is_sparse(self) -> bool:
         """Whether the target is sparse: what completion observes of it is then a list, and no mask."""
         return isinstance(self._stored, Sparse)
+
+    @property
+    def has_missing(self) -> bool:
+        """Whether some entries of the target are missing: nothing but the others can then be measured."""
+        return self._known is not None
+
+    def held_out(self) -> Entries:
+        """The entries of a target with missing ones that are there, and that completion does not observe."""
+        return Entries.of_matrix(self.target, ~self.mask())
 
     def entries(self) -> Entries:
         """The entries that completion observes."""
@@ -112,9 +135,7 @@ class MatrixData(LightningDataModule):
         if not isinstance(self._observed, str):
             share = 0.5 if self._observed is None else _require_share(self._observed)
             return drawn(shape, share, self._seed)
-        mask = open_matrix(Path(self._observed))
-        if isinstance(mask, Blocked):
-            raise ValueError(f"A mask must fit into memory. Found {'×'.join(map(str, mask.shape))}.")
+        mask = _read_mask(self._observed)
         _require_shape(tuple(mask.shape), shape)
         return nonzero_places(mask)
 
@@ -125,16 +146,18 @@ class MatrixData(LightningDataModule):
         return self._drawn_mask
 
     def _mask(self) -> Tensor:
-        observed = self._observed
+        observed, known = self._observed, self._known
         if isinstance(observed, str):
-            found = open_matrix(Path(observed))
+            found = _read_mask(observed)
             mask = (found if isinstance(found, Tensor) else found.dense()[0]) != 0
         elif observed is None and self._own_mask is not None:
             mask = torch.as_tensor(self._own_mask) != 0
+        elif observed is None and known is not None:
+            return known
         else:
-            return _draw_mask(self.target.shape, 0.5 if observed is None else observed, self._seed)
+            return _draw_mask(self.target.shape, 0.5 if observed is None else observed, self._seed, known)
         _require_shape(tuple(mask.shape), tuple(self.target.shape))
-        return mask
+        return mask if known is None else mask & known
 
 
 def bound(source: Callable[..., Made], seed: int, parameters: Mapping[str, Any]) -> Callable[[], Made]:
@@ -162,13 +185,22 @@ def bound(source: Callable[..., Made], seed: int, parameters: Mapping[str, Any])
     return functools.partial(source, **parameters, **({"seed": seed} if "seed" in accepted else {}))
 
 
-def _draw_mask(shape: torch.Size, fraction: float, seed: int) -> Tensor:
+def _draw_mask(shape: torch.Size, fraction: float, seed: int, known: Tensor | None) -> Tensor:
     _require_share(fraction)
-    entries = shape.numel()
-    mask = torch.zeros(entries, dtype=torch.bool)
-    chosen = torch.randperm(entries, generator=stream(seed, "observed"))[: max(1, round(fraction * entries))]
-    mask[chosen] = True
+    places = torch.arange(shape.numel()) if known is None else known.flatten().nonzero()[:, 0]
+    mask = torch.zeros(shape.numel(), dtype=torch.bool)
+    count = max(1, round(fraction * len(places)))
+    mask[places[torch.randperm(len(places), generator=stream(seed, "observed"))[:count]]] = True
     return mask.view(shape)
+
+
+def _read_mask(path: str) -> Tensor | Sparse:
+    mask = open_matrix(Path(path))
+    if isinstance(mask, Blocked):
+        raise ValueError(f"A mask must fit into memory. Found {'×'.join(map(str, mask.shape))}.")
+    if isinstance(mask, Tensor) and mask.isnan().any():
+        raise ValueError(f"A mask must have no missing entry. Found {int(mask.isnan().sum())} NaN in {path!r}.")
+    return mask
 
 
 def _require_share(fraction: float) -> float:

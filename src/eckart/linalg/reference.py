@@ -273,6 +273,7 @@ class ObservedReference:
     Args:
         entries: Observed entries of each target, of one shape ``(m, n)``.
         ranks: Rank of each member, ``1 <= rank <= min(m, n)``.
+        held_out: Entries that exist and that training does not see; none where it sees all.
 
     Raises:
         ValueError: If a rank does not fit the shape, an entry is infinite, or no entry differs from 0.
@@ -287,11 +288,14 @@ class ObservedReference:
     how = "known on the observed entries alone"
     matrix = spectrum = observed = None
 
-    def __init__(self, entries: Sequence[Entries], ranks: Sequence[int]) -> None:
+    def __init__(self, entries: Sequence[Entries], ranks: Sequence[int], *, held_out: Sequence[Entries] = ()) -> None:
         self.stack, self.shape, self.ranks = len(entries), entries[0].shape, list(ranks)
         for rank in ranks:
             check_rank(rank, self.shape)
         self._entries = [own.to(torch.float64) for own in entries]
+        self._held_out = [own.to(torch.float64) for own in held_out] if any(map(len, held_out)) else []
+        if self._held_out:
+            self.how = "known on the observed and the held-out entries alone"
         if not all(own.value.isfinite().all() for own in entries):
             raise ValueError("The observed entries must be finite. Found infinite ones.")
         self._norms = torch.stack([own.norm() for own in self._entries])
@@ -303,16 +307,28 @@ class ObservedReference:
         """Measure on a device, where it has float64."""
         if device.type != "mps":
             self._entries, self._norms = [own.to(device) for own in self._entries], self._norms.to(device)
+            self._held_out = [own.to(device) for own in self._held_out]
 
     def errors(self, left: Tensor, right: Tensor, *, tolerance: float = 1e-12) -> dict[str, Tensor]:
-        """Relative Frobenius error of ``left @ right`` on the observed entries, shape ``(J,)``, float64."""
+        """Relative Frobenius errors of ``left @ right``, float64, each of shape ``(J,)``.
+
+        They are ``relative_observed`` and, where entries are held out, ``relative_held_out``.
+        """
         left, right = (factor.detach().to(self._norms.device).double() for factor in (left, right))
-        residuals = [own.value - own.product(*pair) for own, *pair in zip(self._entries, left, right, strict=True)]
-        return {"relative_observed": torch.stack([torch.linalg.vector_norm(part) for part in residuals]) / self._norms}
+        found = {"relative_observed": _residual_norms_at(self._entries, left, right) / self._norms}
+        if self._held_out:
+            norms = torch.stack([own.norm() for own in self._held_out])
+            found["relative_held_out"] = _residual_norms_at(self._held_out, left, right) / norms
+        return found
 
     def bounds(self, member: int, left: Tensor, right: Tensor, errors: dict[str, float]) -> dict[str, list[float]]:
         """None: there is no optimum."""
         return {}
+
+
+def _residual_norms_at(entries: Sequence[Entries], left: Tensor, right: Tensor) -> Tensor:
+    residuals = [own.value - own.product(*pair) for own, *pair in zip(entries, left, right, strict=True)]
+    return torch.stack([torch.linalg.vector_norm(part) for part in residuals])
 
 
 def blurred(error: float, shape: tuple[int, int]) -> tuple[float, float]:

@@ -248,6 +248,11 @@ def _reference(
         return HeldOutReference(seen, hidden, method.ranks, how=ratings[0].how)
     node = stack.jobs[0].config.method
     matrices = [part for part in data if not isinstance(part, RatingsData)]
+    if node.needs == "entries" and any(part.has_missing for part in matrices):
+        if not all(part.has_missing for part in matrices):
+            raise ValueError("Targets with and without missing entries are in stacks of their own. Found one of both.")
+        hidden = [part.held_out() for part in matrices]
+        return ObservedReference([part.entries() for part in matrices], method.ranks, held_out=hidden)
     observed: Tensor | list[Entries] | None = None
     if node.needs == "entries" and any(part.is_sparse for part in matrices):
         observed = [part.entries() for part in matrices]

@@ -43,7 +43,7 @@ class TableRows:
             count = min(len(target) - done, self._left.num_rows)
             for place, column in enumerate(self._left.columns):
                 part = column.slice(0, count)
-                # A missing entry is NaN, and refused like one.
+                # An entry without a value is NaN: missing.
                 target[done : done + count, place] = part.to_numpy(zero_copy_only=False)
             self._left = self._left.slice(count) if count < self._left.num_rows else None
             done += count

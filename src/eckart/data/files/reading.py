@@ -64,7 +64,7 @@ def open_matrix(
             that can be.
 
     Returns:
-        The matrix, float64; or an operator, of a sparse matrix, or of one of which a block or two are in memory.
+        The matrix, float64, NaN where an entry is missing; or an operator, of a sparse matrix, or of one of which a block or two are in memory.
 
     Raises:
         OSError: As of :func:`read_matrix`.
@@ -142,7 +142,8 @@ def read_matrix(
         size: For images, ``[rows, cols]`` to resample to, after the crop.
 
     Returns:
-        Float64, shape ``(m, n)``, on the CPU, every entry finite; images from 0 (black) to 1 (white). Integers beyond
+        Float64, shape ``(m, n)``, on the CPU; NaN marks an entry that is missing, which is ``nan`` or nothing in a
+        table of text, and no value in ``.parquet``. The others are finite; images from 0 (black) to 1 (white). Integers beyond
         ``2 ** 53`` are rounded.
 
     Raises:
@@ -150,8 +151,8 @@ def read_matrix(
         IsADirectoryError: If the path is a folder.
         PermissionError: If the file may not be read.
         ValueError: If the extension is unknown, an option does not fit the format, the file is damaged or too large
-            (see ``eckart.data.files.limits``), or it does not hold a finite real matrix. One line, naming the file;
-            rows and columns in it count from 1.
+            (see ``eckart.data.files.limits``), it does not hold a real matrix, or an entry is infinite. One line,
+            naming the file; rows and columns in it count from 1.
 
     Example:
         >>> folder = getfixture("tmp_path")
@@ -177,7 +178,7 @@ def read_matrix(
             for first in range(0, tall.shape[0], tall.height):
                 tall.read(first, array[first : first + tall.height])
             array = array.mT if transposed else array
-        return _finite(array)
+        return _matrix(array)
 
 
 @contextlib.contextmanager
@@ -252,16 +253,16 @@ def _extension(file: Path, name: str) -> str:
     return extension
 
 
-def _finite(found: npt.NDArray[Any] | Tensor) -> Tensor:
+def _matrix(found: npt.NDArray[Any] | Tensor) -> Tensor:
     if isinstance(found, np.ndarray):
         # A copy, in the native byte order: torch takes neither foreign byte orders nor read-only memory.
         found = torch.from_numpy(np.array(found, dtype=np.float64, order="C"))
     limits.require_matrix_shape(found.shape)
     matrix = found.to(torch.float64).contiguous()
-    broken = ~torch.isfinite(matrix)
-    if broken.any():
-        row, column = torch.nonzero(broken)[0].tolist()
-        count, value = int(broken.sum()), matrix[row, column].item()
+    infinite = torch.isinf(matrix)
+    if infinite.any():
+        row, column = torch.nonzero(infinite)[0].tolist()
+        count, value = int(infinite.sum()), matrix[row, column].item()
         where = f"the first, {value}, in row {row + 1}, column {column + 1} (counted from 1)"
-        raise ValueError(f"every entry must be finite. Found {count} NaN or infinite, {where}.")
+        raise ValueError(f"every entry must be finite, or NaN where it is missing. Found {count} infinite, {where}.")
     return matrix

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import math
 from array import array
 from collections.abc import Iterator
 from io import BufferedReader
@@ -17,7 +18,7 @@ from eckart.data.files import limits
 def read_delimited(path: Path, delimiter: str) -> npt.NDArray[np.float64]:
     """Read a table of numbers, one matrix row a line, without a header.
 
-    Blank lines, and whatever follows a ``#``, are skipped.
+    Blank lines, and whatever follows a ``#``, are skipped. A value of which nothing stands there is missing: NaN.
 
     Args:
         path: An existing UTF-8 file.
@@ -33,7 +34,7 @@ def read_delimited(path: Path, delimiter: str) -> npt.NDArray[np.float64]:
     values, width, first = array("d"), 0, 0
     # Bytes that are not UTF-8 are carried along to be told with their line number, and may stand in a comment.
     with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
-        rows = csv.reader(map(_content, file), delimiter=delimiter, strict=True)
+        rows = csv.reader((_content(line, delimiter) for line in file), delimiter=delimiter, strict=True)
         for row in _rows(rows):
             if not row:
                 continue
@@ -42,7 +43,7 @@ def read_delimited(path: Path, delimiter: str) -> npt.NDArray[np.float64]:
                 law = f"every line must hold as many values as line {first}: {width}"
                 raise ValueError(f"{law}. Found {len(row)} on line {rows.line_num}.")
             for column, field in enumerate(row, start=1):
-                values.append(_number(field, rows.line_num, column))
+                values.append(_number(field, rows.line_num, column) if field.strip() else math.nan)
             if len(values) > limits.MAX_ENTRIES:
                 raise ValueError(f"the matrix must have m * n <= {limits.MAX_ENTRIES} entries. Found more.")
     if not width:
@@ -226,10 +227,12 @@ def _index(field: str, size: int, line: int, column: int) -> int:
     return int(field) - 1
 
 
-def _content(line: str) -> str:
-    content = line.partition("#")[0]
+def _content(line: str, delimiter: str) -> str:
+    content, comment, _ = line.partition("#")
+    # A line of nothing but tabs has values in a .tsv file: all are missing.
+    blank = not content.strip() and (comment or delimiter not in content)
     # Only spaces may go at the ends: a tab there is an empty value of a .tsv file.
-    return content.strip(" \n") if content.strip() else ""
+    return "" if blank else content.strip(" \n")
 
 
 def _rows(reader: Any) -> Iterator[list[str]]:
