@@ -8,8 +8,13 @@ states the law for users.
 import importlib
 import importlib.util
 import os
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from eckart.printable import printable
@@ -109,7 +114,40 @@ def imported(path: str, what: str) -> Any:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         law = f"{what} must name an importable callable, as in package.module.function"
-        raise ValueError(f"{law}. Found {path}: {error}.") from error
+        where = " Is its folder in PYTHONPATH?" if isinstance(error, ModuleNotFoundError) else ""
+        raise ValueError(f"{law}. Found {path}: {error}.{where}") from error
+
+
+class _Folder(MetaPathFinder):
+    """Finds the modules that the user lists, and no others, in one folder; asked last, when nothing else found them."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        # What a module imports from its own folder is not found: a file there could have the name of any package.
+        if path is None and fullname in {name.partition(".")[0] for name in _opened()}:
+            return PathFinder.find_spec(fullname, [self.folder])
+        return None
+
+
+def open_folder(folder: str | os.PathLike[str]) -> None:
+    """Let modules that ``ECKART_ALLOW`` lists be imported from a folder, where Python finds them nowhere else.
+
+    The path of Python's modules stays as it is, so no other file of the folder can be imported.
+
+    Args:
+        folder: The folder in which the command was typed; it replaces the one of an earlier call.
+    """
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Folder)]
+    sys.meta_path.append(_Folder(str(Path(folder).absolute())))
+
+
+def opened_folder() -> str | None:
+    """The folder of the last call of :func:`open_folder` in this process, for the processes that it starts."""
+    return next((finder.folder for finder in sys.meta_path if isinstance(finder, _Folder)), None)
 
 
 def _law(what: str) -> _Law:

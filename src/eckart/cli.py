@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from eckart import arguments, commands, config, deferred, laws
+from eckart.allowed import open_folder
 from eckart.config import without_hydra
 from eckart.errors import one_line, raised_by_hydra, wants_traceback
 from eckart.printable import printable, visible
@@ -85,6 +86,7 @@ def command(typed: Sequence[str]) -> Path | None:
     for kept in (_typed, _folders, _sweeps, _failed, _reporting):
         kept.clear()
     _typed.extend(typed)
+    open_folder(Path.cwd())
     config.register()
     app = hydra.main(version_base="1.3", config_path=str(config.config_dir()), config_name="train")(task)
     with raised_by_hydra(), composed_once(laws.check_targets, config.describe_choices):
@@ -121,6 +123,7 @@ def task(cfg: DictConfig) -> float | tuple[float, ...] | None:
     if not _typed:
         # A process that a launcher started for its jobs, in which no command was typed.
         deferred.install()
+        open_folder(HydraConfig.get().runtime.cwd)
     try:
         return _train(cfg)
     except Exception as error:

@@ -1,9 +1,12 @@
+import importlib
+import importlib.util
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from eckart.allowed import check_target
+from eckart.allowed import check_target, imported, open_folder, opened_folder
 
 RUNS_CODE = [
     "torch.load",
@@ -134,3 +137,35 @@ def test_control_characters_of_a_name_are_not_printed() -> None:
     with pytest.raises(ValueError, match="Found") as refused:
         check_target("a\x1b[2J\n" + "b" * 10_000, "method._target_")
     assert str(refused.value).isprintable() and len(str(refused.value)) < 500
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    for name in ("mine_alone", "json_other"):
+        (tmp_path / f"{name}.py").write_text("def make():\n    return None\n")
+    (tmp_path / "json.py").write_text("raise SystemExit('imported')")
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    monkeypatch.setenv("ECKART_ALLOW", "mine_alone, json")
+    yield tmp_path
+    sys.modules.pop("mine_alone", None)
+
+
+def test_modules_that_are_listed_are_found_in_the_folder_and_no_others(folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"No module named 'mine_alone'\. Is its folder in PYTHONPATH\?$"):
+        imported("mine_alone.make", "data.source")
+    path = list(sys.path)
+    open_folder(folder)
+    assert imported("mine_alone.make", "data.source")() is None
+    assert sys.path == path and opened_folder() == str(folder)
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("json_other")
+    # What Python finds elsewhere is not taken from the folder.
+    spec = importlib.util.find_spec("json")
+    assert spec is not None and not str(spec.origin).startswith(str(folder))
+
+
+def test_the_last_folder_alone_is_open(folder: Path) -> None:
+    open_folder(folder)
+    open_folder(folder / "empty")
+    assert opened_folder() == str(folder / "empty")
+    assert importlib.util.find_spec("mine_alone") is None

@@ -8,6 +8,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from eckart.allowed import open_folder, opened_folder
 from eckart.printable import printable
 
 # Seconds in which a scheduler has to answer.
@@ -59,6 +60,8 @@ def _local(workers: int | None, memory: float | None) -> Any:
     pages = {"dashboard_address": "127.0.0.1:0", "scheduler_kwargs": {"dashboard": False}}
     cluster = LocalCluster(**count, **each, **pages, silence_logs=logging.CRITICAL)
     client = Client(cluster)
+    if (folder := opened_folder()) is not None:
+        client.run(open_folder, folder)
     atexit.register(_close, client, cluster)
     return client
 

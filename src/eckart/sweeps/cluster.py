@@ -13,6 +13,7 @@ from hydra.core.utils import JobReturn, setup_globals
 from tqdm import tqdm
 
 from eckart import deferred
+from eckart.allowed import open_folder, opened_folder
 from eckart.results import terminal
 from eckart.results.result import read_result
 from eckart.results.screen import Screen
@@ -89,10 +90,12 @@ class _Remote:
     """Runs a group on a machine of the cluster; when it is started again, it runs the jobs that are not completed."""
 
     def __init__(self, sweep: Sweep) -> None:
-        self._sweep, self._singletons = sweep, Singleton.get_state()
+        self._sweep, self._singletons, self._folder = sweep, Singleton.get_state(), opened_folder()
 
     def __call__(self, group: Group) -> list[JobReturn]:
         deferred.install()
+        if self._folder is not None:
+            open_folder(self._folder)
         Singleton.set_state(self._singletons)
         setup_globals()
         with requeued_after_saving():

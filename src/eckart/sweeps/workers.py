@@ -15,6 +15,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from eckart import deferred
+from eckart.allowed import open_folder, opened_folder
 from eckart.config import plain
 from eckart.environment import environment
 from eckart.errors import wants_traceback
@@ -76,6 +77,8 @@ def main() -> None:
     while True:
         message = json.loads(lines.get())
         os.environ.update(message["environment"])
+        if message["folder"] is not None:
+            open_folder(message["folder"])
         run(Stack([_job(**job) for job in message["jobs"]], message["width"]))
         _leave_group()
         answers.write(_DONE)
@@ -95,7 +98,8 @@ def _free_port() -> int:
 
 def _start(threads: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", __name__],
+        # Without -P every file of the working directory could take the place of a package.
+        [sys.executable, "-P", "-W", "ignore", "-m", __name__],
         env=os.environ | {"OMP_NUM_THREADS": threads},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -117,7 +121,12 @@ def _tell(worker: "subprocess.Popen[str]", stack: Stack, variables: Mapping[str,
         }
         for job in stack.jobs
     ]
-    message = {"environment": dict(variables), "width": stack.width, "jobs": jobs}
+    message = {
+        "environment": dict(variables),
+        "folder": opened_folder(),
+        "width": stack.width,
+        "jobs": jobs,
+    }
     assert worker.stdin is not None
     # The thread that watches a worker notices that it has ended.
     with contextlib.suppress(BrokenPipeError):

@@ -64,7 +64,8 @@ def open_matrix(
             that can be.
 
     Returns:
-        The matrix, float64, NaN where an entry is missing; or an operator, of a sparse matrix, or of one of which a block or two are in memory.
+        The matrix, float64, NaN where an entry is missing; or an operator, of a sparse matrix, or of one of which a
+        block or two are in memory.
 
     Raises:
         OSError: As of :func:`read_matrix`.
@@ -143,8 +144,8 @@ def read_matrix(
 
     Returns:
         Float64, shape ``(m, n)``, on the CPU; NaN marks an entry that is missing, which is ``nan`` or nothing in a
-        table of text, and no value in ``.parquet``. The others are finite; images from 0 (black) to 1 (white). Integers beyond
-        ``2 ** 53`` are rounded.
+        table of text, and no value in ``.parquet``. The others are finite; images from 0 (black) to 1 (white).
+        Integers beyond ``2 ** 53`` are rounded.
 
     Raises:
         FileNotFoundError: If there is no such file.
