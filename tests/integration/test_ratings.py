@@ -65,6 +65,33 @@ def test_a_run_its_errors_and_its_predictions(train: Train, capfd: pytest.Captur
     np.testing.assert_allclose(pl.read_csv("found.csv")["prediction"], found.predict(rows, cols))
 
 
+PAIRS = {
+    "without a header": "u3,1\nnobody,2\n",
+    "in another order": "what,who\n1,u3\n2,nobody\n",
+    "with other names": "User ID,Item\nu3,1\nnobody,2\n",
+    "with names that say nothing": "a,b\nu3,1\nnobody,2\n",
+}
+
+
+def test_pairs_are_found_by_their_names_and_without_a_header(
+    train: Train, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    frame().write_csv("stars.csv")
+    folder = train("data=ratings", "data.path=stars.csv", "data.test=0", *SHORT, *QUIET).folder
+    expected = eckart.Result.read(folder).predict(["u3"], [1])
+    for how, text in PAIRS.items():
+        Path("pairs.csv").write_text(text)
+        capfd.readouterr()
+        commands.run(["eckart", "predict", str(folder), "--pairs", "pairs.csv"])
+        shown, said = capfd.readouterr()
+        found = pl.read_csv(shown.encode())
+        assert found[found.columns[0]].to_list() == ["u3", "nobody"], how
+        np.testing.assert_allclose(found["prediction"].to_numpy()[:1], expected)
+        assert found["prediction"].null_count() == 1
+        assert said == "warning: 1 of 2 pairs has an unknown id: 'nobody' is no row\n", how
+    assert found.columns == ["a", "b", "prediction"]
+
+
 def test_training_never_sees_what_is_held_out(train: Train) -> None:
     rated = frame()
     hidden = np.random.RandomState(0).permutation(len(rated))[: round(0.25 * len(rated))]

@@ -25,7 +25,8 @@ def main(program: str, arguments: Sequence[str]) -> None:
     asked.add_argument("--row", metavar="ID", help="the columns with the largest predictions for this row")
     parser.add_argument("-n", type=int, default=10, help="how many of them (10)")
     parser.add_argument("--all", action="store_true", help="also columns that the row has a rating for")
-    parser.add_argument("--columns", nargs=2, metavar="NAME", help="of the ids in FILE; the first two columns")
+    named = "of the ids in FILE; as in the table of ratings, else the first two columns"
+    parser.add_argument("--columns", nargs=2, metavar="NAME", help=named)
     parser.add_argument("--out", type=Path, metavar="FILE", help="a .csv; the terminal where there is none")
     given = parser.parse_args(arguments)
     warn_in_one_line()
@@ -47,11 +48,13 @@ def _of_pairs(given: argparse.Namespace) -> Any:
     from eckart.data.files.tables import read_ids_of_pairs
 
     predictor = Result.read(given.folder).predictor
-    frame = read_ids_of_pairs(given.pairs, given.columns)
-    first, second = frame.columns
+    frame = read_ids_of_pairs(given.pairs, given.columns, names=predictor.names, is_pair=predictor.holds)
     if frame.is_empty():
         return frame.with_columns(prediction=pl.lit(None, dtype=pl.Float64))
-    found = predictor.predict(*(predictor.as_ids(frame[name].to_list()) for name in (first, second)))
+    ids = [predictor.as_ids(frame[name].to_list()) for name in frame.columns]
+    found = predictor.predict(*ids)
+    if (unknown := predictor.unknown(*ids)) is not None:
+        print(f"warning: {unknown}", file=sys.stderr)
     return frame.with_columns(pl.Series("prediction", found).fill_nan(None))
 
 

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from eckart.linalg.held_out import predictions
+from eckart.printable import printable
 
 
 class Predictor:
@@ -20,6 +21,7 @@ class Predictor:
         limits: The least and the largest rating, to which predictions are clipped; None for none.
         row_ids: Text of the id of each row; None where they are numbers from 0.
         col_ids: The same of each column.
+        names: What the table of ratings calls rows and columns.
 
     Example:
         >>> left, right = torch.tensor([[1.0], [2.0]]), torch.tensor([[1.0, 3.0]])
@@ -37,7 +39,9 @@ class Predictor:
         limits: tuple[float, float] | None = None,
         row_ids: Sequence[str] | None = None,
         col_ids: Sequence[str] | None = None,
+        names: tuple[str, str] = ("row", "column"),
     ) -> None:
+        self.names = names
         self._left, self._right, self._limits = left, right, limits
         self._row_ids, self._col_ids = row_ids, col_ids
         self._places: dict[str, dict[str, int]] = {}
@@ -56,6 +60,30 @@ class Predictor:
         some, others = torch.from_numpy(row[known]), torch.from_numpy(col[known])
         found[known] = predictions(self._left, self._right, some, others, self._limits).numpy()
         return found
+
+    def unknown(self, rows: ArrayLike, cols: ArrayLike) -> str | None:
+        """How many pairs have an id that was not among those learned from, and the first such id; None where none has.
+
+        Example:
+            >>> predictor = Predictor(torch.ones(1, 1), torch.ones(1, 1), None, ["anna"], ["7"])
+            >>> predictor.unknown(["anna", "carl", "anna"], ["7", "7", "8"])
+            "2 of 3 pairs have an unknown id: 'carl' is no row"
+        """
+        lost = self._found("row", rows) < 0, self._found("col", cols) < 0
+        either = np.flatnonzero(lost[0] | lost[1])
+        if not len(either):
+            return None
+        first = either[0]
+        side, ids = ("row", rows) if lost[0][first] else ("column", cols)
+        found = printable(repr(np.asarray(ids).reshape(-1).tolist()[first]), 80)
+        pairs = f"{len(either):,} of {len(lost[0]):,} pairs {'has' if len(either) == 1 else 'have'} an unknown id"
+        return f"{pairs}: {found} is no {side}"
+
+    def holds(self, row: str, col: str) -> bool:
+        """Whether one of two texts is the id of a row, or of a column, as the place in a pair says."""
+        if self._row_ids is None:
+            return row.isdecimal() or col.isdecimal()
+        return bool(self._found("row", [row])[0] >= 0 or self._found("col", [col])[0] >= 0)
 
     def top_n(self, row: Any, n: int = 10, *, without: ArrayLike = ()) -> list[tuple[Any, float]]:
         """The columns with the largest predictions for a row, and these, from the largest.

@@ -143,7 +143,7 @@ class Result:
     def predictor(self) -> Predictor:
         """What answers :meth:`predict` and :meth:`top_n`."""
         found = self.fields.get("rating_range")
-        ids = (None if self.folder is None else read_ids(self.folder)) or (None, None)
+        ids = (None if self.folder is None else read_ids(self.folder)) or (None, None, ("row", "column"))
         return Predictor(self.left, self.right, (found[0], found[1]) if found else None, *ids)
 
     def picture(self) -> bytes | None:
@@ -176,7 +176,8 @@ class Result:
         if self._given is not None:
             return self._given
         if self.folder is None or not (self.folder / FACTORS).is_file():
-            raise ValueError(f"There are no factors: {self.fields['error'] or 'the run kept none'}.")
+            why = str(self.fields["error"] or "the run kept none").rstrip(".")
+            raise ValueError(f"There are no factors: {why}.")
         factors = safetensors.torch.load_file(self.folder / FACTORS)
         return factors["left"], factors["right"]
 

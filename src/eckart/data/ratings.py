@@ -34,6 +34,7 @@ class RatingsData(LightningDataModule):
         held_out: Ratings that training does not see.
         row_ids: Text of the id of each row.
         col_ids: Text of the id of each column.
+        names: What the file calls rows and columns.
         image: None: a row is no image.
 
     Raises:
@@ -81,6 +82,7 @@ class RatingsData(LightningDataModule):
         self.row_ids, self.col_ids = found.row_ids, found.col_ids
         self._entries, self.held_out = entries[~hidden], entries[hidden]
         user, item, rating = found.names
+        self.names = user, item
         seen = f"{len(self._entries):,} ratings seen"
         self.how = (
             f"known on {seen}, and as RMSE and MAE on {len(self.held_out):,} held out"

@@ -114,7 +114,7 @@ def _train(stack: Stack, outcome: Outcome) -> list[dict[str, Any]]:
         chosen = stack.jobs[member].chosen
         own = data[member]
         if isinstance(own, RatingsData):
-            write_ids(stack.jobs[member].folder, own.row_ids, own.col_ids)
+            write_ids(stack.jobs[member].folder, own.row_ids, own.col_ids, own.names)
         name = FACTORS if method.of_matrices else MODEL
         outcome.write(member, fields | (chosen.fields(reference) if chosen else {}), name, tensors, metadata)
     for member, (_, tensors, _) in enumerate(measured):

@@ -57,12 +57,19 @@ def parquet_parts(path: Path, columns: Sequence[str] | None) -> tuple[Names, Ite
     return chosen, parts()
 
 
-def read_ids_of_pairs(path: Path, columns: Sequence[str] | None) -> Any:
-    """A data frame of two columns of ids, as texts, in the order of their file.
+def read_ids_of_pairs(
+    path: Path, columns: Sequence[str] | None, *, names: tuple[str, str], is_pair: Callable[[str, str], bool]
+) -> Any:
+    """A data frame of two columns of ids, as texts: ids of rows, and ids of columns.
+
+    The first line of text is no header if it has a number in it, or an id that is known.
 
     Args:
-        path: A ``.csv``, ``.tsv`` or ``.parquet`` file with a header.
-        columns: Names of the two columns; None takes the first two.
+        path: A ``.csv``, ``.tsv`` or ``.parquet`` file.
+        columns: Names of the two columns; None takes those with the names of the table of ratings, else those that are
+            called user and item, or something like it, else the first two.
+        names: What the table of ratings calls rows and columns.
+        is_pair: Whether two texts are a pair of which an id is known.
 
     Raises:
         ValueError: If the file is none of these, or a column does not exist.
@@ -72,23 +79,46 @@ def read_ids_of_pairs(path: Path, columns: Sequence[str] | None) -> Any:
     if not path.is_file():
         raise ValueError(f"There must be a file of pairs. Found none at {str(path)!r}.")
     readers: dict[str, Callable[[], Any]] = {
-        ".csv": lambda: pl.read_csv(path, infer_schema=False),
-        ".tsv": lambda: pl.read_csv(path, infer_schema=False, separator="\t"),
+        ".csv": lambda: pl.read_csv(path, infer_schema=False, has_header=False),
+        ".tsv": lambda: pl.read_csv(path, infer_schema=False, has_header=False, separator="\t"),
         ".parquet": lambda: pl.read_parquet(path),
     }
     if path.suffix.lower() not in readers:
         raise ValueError(f"The pairs must be in a {', '.join(readers)} file. Found {path.suffix!r}.")
     try:
         frame = readers[path.suffix.lower()]()
+        if path.suffix.lower() != ".parquet":
+            frame = _headed(frame, names, is_pair)
     except pl.exceptions.PolarsError as error:
         raise ValueError(f"Cannot read {str(path)!r}: {printable(str(error).splitlines()[0], 200)}") from error
-    chosen = list(columns or frame.columns[:2])
+    chosen = list(columns or _of_pair(frame.columns, names))
     for name in chosen:
         if name not in frame.columns:
             raise ValueError(f"The columns must be those of the file. Found {name!r}. {_nearest(name, frame.columns)}")
     if len(chosen) != 2:
         raise ValueError(f"The file must have two columns of ids. Found {len(chosen)}.")
     return frame.select(pl.col(chosen).cast(pl.String).fill_null(""))
+
+
+def _headed(frame: Any, names: tuple[str, str], is_pair: Callable[[str, str], bool]) -> Any:
+    """The table with its first line as names of the columns, where it is no pair."""
+    first = ["" if field is None else str(field) for field in frame.row(0)]
+    if not any(map(_is_number, first)) and not (len(first) > 1 and is_pair(first[0], first[1])):
+        return frame.slice(1).rename(dict(zip(frame.columns, first, strict=True)))
+    return frame.rename(dict(zip(frame.columns[:2], names, strict=False)))
+
+
+def _of_pair(columns: Sequence[str], names: tuple[str, str]) -> list[str]:
+    plain = list(map(_plain, columns))
+    for wanted in ([[_plain(name)] for name in names], _KNOWN[:2]):
+        found = [next((columns[plain.index(word)] for word in words if word in plain), None) for words in wanted]
+        if None not in found and len(set(found)) == 2:
+            return [str(name) for name in found]
+    return list(columns[:2])
+
+
+def _plain(name: str) -> str:
+    return "".join(filter(str.isalnum, name.partition(":")[0].lower()))
 
 
 def _delimited(path: Path, columns: Sequence[str] | None, separator: str) -> tuple[Names, Iterator[Part]]:
@@ -180,7 +210,7 @@ def _chosen(names: Sequence[str], columns: Sequence[str] | None) -> Names:
     if columns is None:
         if len(names) < 3:
             raise ValueError(f"there must be three columns: row, column, rating. Found {len(names)}.")
-        plain = ["".join(filter(str.isalnum, name.partition(":")[0].lower())) for name in names]
+        plain = list(map(_plain, names))
         found = [next((names[plain.index(word)] for word in words if word in plain), None) for words in _KNOWN]
         return tuple(names[:3]) if None in found else tuple(found)  # type: ignore[return-value]
     if len(columns) != 3 or len(set(columns)) != 3:
