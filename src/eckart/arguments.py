@@ -133,8 +133,12 @@ def _earlier(resume: Override, overrides: Sequence[Override], *, swept: bool) ->
             raise ConfigError(f"There must be a run or a sweep to resume. Found no folder at resume={asked}.")
         return Path(asked)
     wanted = _comparable(override.input_line or "" for override in overrides if not override.is_hydra_override())
-    roots = ("multirun",) if swept else ("multirun", "outputs")
-    folders = sorted((path for root in roots for path in Path(root).glob("*/*")), key=lambda path: path.parts[1:])
+    roots = ["multirun"] if swept else ["multirun", "outputs"]
+    modes = ["sweep"] if swept else ["sweep", "run"]
+    if named := [folder for mode in modes if (folder := _named(f"hydra.{mode}.dir", overrides))]:
+        roots, folders = list(map(str, named)), named
+    else:
+        folders = sorted((path for root in roots for path in Path(root).glob("*/*")), key=lambda path: path.parts[1:])
     for folder in reversed(folders):
         found = _overrides(folder, swept=swept)
         if found is not None and _comparable(found) == wanted:
@@ -143,6 +147,16 @@ def _earlier(resume: Override, overrides: Sequence[Override], *, swept: bool) ->
         f"resume=latest resumes the last run of the same command. Found none in {' or '.join(roots)}: "
         "resume=FOLDER names any."
     )
+
+
+def _named(key: str, overrides: Sequence[Override]) -> Path | None:
+    """A folder that the command names; None where it names none, or one that depends on the time or the config."""
+    given = next((override for override in reversed(overrides) if override.key_or_group == key), None)
+    if given is None or given.is_sweep_override():
+        return None
+    value = given.value()
+    text = value if isinstance(value, str) else (given.input_line or "").partition("=")[2]
+    return None if "${" in text or not text else Path(text)
 
 
 def _overrides(folder: Path, *, swept: bool) -> list[str] | None:

@@ -141,6 +141,21 @@ def test_the_latest_of_the_same_command() -> None:
     assert folders_of(["resume=latest", "rank=1,2", "hydra.launcher.jobs=3", "method=svd", "--multirun"])[0] == latest
 
 
+def test_the_latest_is_in_the_folder_that_the_command_names() -> None:
+    asked = ("method=svd", "rank=1,2")
+    sweep("elsewhere/mine", *asked)
+    sweep("multirun/2026-01-02/08-00-00-bb", *asked)
+    typed = ["-m", *asked, "resume=latest", "hydra.sweep.dir=elsewhere/mine"]
+    assert folders_of(typed)[0] == "elsewhere/mine"
+    run("one", "rank=1")
+    assert folders_of(["rank=1", "hydra.run.dir=one", "resume=latest"])[1] == "one"
+    with pytest.raises(ConfigError, match=r"Found none in elsewhere/mine: resume=FOLDER names any\.$"):
+        prepared([*typed, "seed=1"])
+    # One that depends on the time says nothing of an earlier command.
+    latest = [*typed[:-1], "hydra.sweep.dir=multirun/${now:%H}"]
+    assert folders_of(latest)[0] != "elsewhere/mine"
+
+
 def test_the_latest_single_run() -> None:
     run("outputs/2026-01-01/08-00-00-aa", "rank=1", "~schedule")
     run("outputs/2026-01-02/08-00-00-bb", "rank=1")
