@@ -1,5 +1,6 @@
 """The command line: what ``python train.py`` and ``eckart`` do before and after the run itself."""
 
+import importlib.metadata
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -92,6 +93,9 @@ def command(typed: Sequence[str]) -> Path | None:
     with raised_by_hydra(), composed_once(laws.check_targets, config.describe_choices):
         try:
             with interruptible(lambda: f"interrupted{_how_to_resume()}"):
+                if "--version" in _typed:
+                    # Hydra tells its own after it.
+                    print(f"eckart {importlib.metadata.version('eckart')}", flush=True)
                 sys.argv = [_typed[0], *arguments.prepared(_typed[1:])]
                 app()
                 if _sweeps:

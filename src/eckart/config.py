@@ -158,6 +158,39 @@ def options(group: str) -> list[str]:
     return sorted(path.stem for path in (config_dir() / group).glob("[!_]*.yaml"))
 
 
+def whose(path: str) -> str:
+    """Clause that names other choices, at most two, that have a key which is not known where it was asked for.
+
+    Args:
+        path: The key with its path; without one, its path is what is looked for.
+
+    Returns:
+        The clause, with a space before it; nothing where no choice has the key, or no group alone has it.
+
+    Example:
+        >>> whose("data.path"), whose("vectors")
+        (' data=file and data=ratings have data.path.', ' Did you mean method.vectors?')
+        >>> whose("data.pfad"), whose("name")
+        ('', '')
+    """
+    group, _, key = path.rpartition(".")
+    if group:
+        having = [name for name in (options(group) if group in GROUPS else []) if key in _keys(group, name)]
+        # Those whose own line says so come first.
+        having.sort(key=lambda name: path not in _headline(config_dir() / group / f"{name}.yaml").partition(":")[0])
+        found = sorted(having[:2])
+        named = " and ".join(f"{group}={name}" for name in found)
+        return f" {named} {'has' if len(found) == 1 else 'have'} {path}." if found else ""
+    groups = [group for group in GROUPS if any(key in _keys(group, name) for name in options(group))]
+    return f" Did you mean {' or '.join(f'{group}.{key}' for group in groups)}?" if 1 <= len(groups) <= 2 else ""
+
+
+def _keys(group: str, name: str) -> list[str]:
+    return [
+        str(key) for key in settings_of(group, name) if not str(key).startswith("_") and key not in ("needs", "rule")
+    ]
+
+
 def chosen_by(choice: str) -> str:
     """Name of the optimizer that comes with a method, if the user chooses none.
 

@@ -67,7 +67,10 @@ def _said(error: BaseException) -> str:
         return f"{cause.full_key}: {str(cause).splitlines()[0]}"
     if isinstance(error, ConfigCompositionException) and isinstance(cause, OmegaConfBaseException):
         siblings = cause.parent_node.keys() if isinstance(cause.parent_node, DictConfig) else []
-        return f"Unknown key {cause.full_key}. {config.nearest(str(cause.key), map(str, siblings))}"
+        path = str(cause.full_key)
+        others, here = config.whose(path), config.nearest(str(cause.key), map(str, siblings))
+        # A key without its path is not like one of the groups.
+        return f"Unknown key {path}.{others}" if others and "." not in path else f"Unknown key {path}. {here}{others}"
     if isinstance(error, OverrideParseException):
         return f"Cannot read the override {error.override!r}."
     if isinstance(error, InstantiationException) and cause is not None:

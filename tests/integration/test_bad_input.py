@@ -77,6 +77,8 @@ ARGUMENTS = [
     (["method=classifier", "data=digits", "optimizer=riemannian_cg"], "Found RiemannianCG."),
     (["method=classifier", "data=digits", "data.pixels=big"], "raw, scaled. Found 'big'."),
     (["data.rows=0"], "at least 1. Found 0."),
+    (["data=symmetric", "data.path=x.csv"], "seed, source. data=file and data=ratings have data.path."),
+    (["vectors=20"], "Unknown key vectors. Did you mean method.vectors?"),
     (["data.scale=0", *SMALL, "rank=2"], "data.scale must be finite and not 0. Found 0."),
     (["~method"], "There must be a choice method=NAME. Found none."),
     (["schedule=cosine", *SMALL, "rank=2"], "optimizer=riemannian_cg has no learning rate: schedule=constant. Found"),

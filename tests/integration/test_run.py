@@ -1,4 +1,5 @@
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -199,3 +200,9 @@ def test_entries_held_out_of_a_file_with_missing_ones_are_measured(train: Train)
 def test_a_rank_is_chosen_from_entries_some_of_which_are_missing(train: Train) -> None:
     ended = train(*HOLES, "rank=auto", *QUIET)
     assert (ended.code, ended.result["rank"]) == (0, 2)
+
+
+def test_the_version_is_ours_and_that_of_hydra(train: Train) -> None:
+    ended = train("--version")
+    assert (ended.code, ended.folders) == (0, [])
+    assert re.fullmatch(r"eckart \d\S*\nHydra \d\S*\n", ended.stdout)

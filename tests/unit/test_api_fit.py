@@ -232,6 +232,15 @@ def test_the_observed_reference_measures_the_observed_entries_alone() -> None:
         ObservedReference(observed_of(entries), [3])
 
 
+class Frame:
+    """What a data frame with a column of texts shows of itself."""
+
+    columns = ("size", "name")
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return np.array([[1.0, "sample_0"], [2.0, "b"]], dtype=object)
+
+
 NANS = np.array([[1.0, np.nan], [2.0, 3.0]])
 FAULTS: list[tuple[Any, dict[str, Any], str]] = [
     (None, {"max_step": 5}, r"^Unknown option max_step\. Did you mean max_steps\?$"),
@@ -254,7 +263,14 @@ FAULTS: list[tuple[Any, dict[str, Any], str]] = [
         {"method": "botleneck"},
         r"^method must be one of: bottleneck.* Found 'botleneck'\. Did you mean bottleneck\?$",
     ),
-    (None, {"method": "classifier"}, r"^method must be one of: .*svd\. Found 'classifier'\.$"),
+    (None, {"method": "classifier"}, r"^method must be one of: .*svd, which learn a matrix; .* Found 'classifier', "),
+    (
+        None,
+        {"method": "compression"},
+        r"eckart\.factorize makes a model low-rank, .* Found 'compression', which trains",
+    ),
+    (np.array([["a", "b"]]), {"rank": 1}, r"^The target must hold numbers\. Found text in column 0, as in 'a'\.$"),
+    (Frame(), {"rank": 1}, r"^The target must hold numbers\. Found text in column 'name', as in 'sample_0'\.$"),
     (None, {"optimizer": "adm"}, r"or a callable\. Found 'adm'\. Did you mean adam\?$"),
     (None, {"optimizer": "none"}, r"Found 'none'\.$"),
     (None, {"method": "svd", "optimizer": "adam"}, r"^method='svd' computes and is not trained\."),
@@ -317,3 +333,9 @@ def test_the_public_names_have_docstrings_with_examples_and_are_no_rooms() -> No
     assert (Path(str(eckart.__file__)).parent / "py.typed").is_file()
     for name in eckart.__all__:
         assert ">>> " in (inspect.getdoc(getattr(eckart, name)) or ""), name
+
+
+def test_why_there_are_no_factors_is_said_in_one_sentence(tmp_path: Path) -> None:
+    failed = eckart.Result({"error": "The rank is wrong. Found 3."}, folder=tmp_path)
+    with pytest.raises(ValueError, match=r"^There are no factors: The rank is wrong\. Found 3\.$"):
+        _ = failed.left

@@ -208,6 +208,13 @@ def test_settings_out_of_range(options: Any, law: str, tmp_path: Path) -> None:
         of(written(tmp_path, "a.csv"), **options)
 
 
+def test_columns_that_were_taken_by_their_places_are_named(tmp_path: Path) -> None:
+    (tmp_path / "films.csv").write_text("film,stars,who\nalien,5,anna\n")
+    law = r"Found 'anna' in line 2; columns taken: film, stars, who; data\.columns=\[user,item,rating\] names others\.$"
+    with pytest.raises(ValueError, match=law):
+        read_triplets(tmp_path / "films.csv")
+
+
 def test_blank_lines_and_spaces_around_ratings_say_nothing(tmp_path: Path) -> None:
     plain, spaced = tmp_path / "plain.csv", tmp_path / "spaced.csv"
     plain.write_text("user,item,rating\na,x,1\nb,x,2\na,y,3\n")

@@ -103,6 +103,9 @@ def _known(group: str, name: Any, options: list[str]) -> None:
     if name in options or (callable(name) and not named):
         return
     law = f"{group} must be one of: {', '.join(options)}{'' if named else '; or a callable'}"
+    if group == "method" and name in config.options("method"):
+        nets = "eckart.factorize makes a model low-rank, and eckart.run runs the command line, with every method"
+        raise ValueError(f"{law}, which learn a matrix; {nets}. Found {name!r}, which trains a net.")
     near = difflib.get_close_matches(str(name), options, n=1)
     raise ValueError(f"{law}. Found {name!r}.{f' Did you mean {near[0]}?' if near else ''}")
 

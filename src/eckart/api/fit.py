@@ -28,6 +28,7 @@ from eckart.linalg.operators import Dense
 from eckart.linalg.reference import ObservedReference, Reference
 from eckart.linalg.row_threads import threads
 from eckart.methods.matrix import MatrixMethod
+from eckart.printable import printable
 from eckart.results import terminal
 from eckart.results.history import History
 from eckart.results.result import whole
@@ -215,13 +216,25 @@ def _plain(target: Any) -> Any:
         pass
     elif isinstance(target, list | tuple) or (hasattr(target, "__array__") and not hasattr(target, "tocsr")):
         # Also data frames, whose products by @ are slow.
+        names = list(getattr(target, "columns", ()))
         target = np.asarray(target)
         kind = target.dtype
+        if kind.kind in "OSU" and target.ndim == 2:
+            _require_numbers(target, names)
     if getattr(kind, "kind", None) == "c":
         raise ValueError(f"The target must be real. Found {kind}.")
     if len(getattr(target, "shape", (0, 0))) != 2:
         raise TypeError(f"The target must be one matrix, of shape (m, n). Found shape {tuple(target.shape)}.")
     return target
+
+
+def _require_numbers(target: Any, names: list[Any]) -> None:
+    for place, column in enumerate(target.T):
+        found = next((entry for entry in column.tolist() if isinstance(entry, str | bytes)), None)
+        if found is not None:
+            name = names[place] if place < len(names) else place
+            law = f"The target must hold numbers. Found text in column {printable(repr(name), 80)}"
+            raise ValueError(f"{law}, as in {printable(repr(found), 80)}.")
 
 
 def _method(

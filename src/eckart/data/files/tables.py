@@ -202,7 +202,11 @@ def _checked(frame: Any, names: Names, first: int, unit: str) -> Part:
     if len(broken):
         place = broken[0]
         found = "none" if given[place] is None else printable(repr(str(given[place])), 40)
-        raise ValueError(f"a rating must be a finite number. Found {found} in {unit} {lines[place]}.")
+        taken = ""
+        if _plain(names[2]) not in _KNOWN[2]:
+            # Columns that are not known by their names are taken by their places.
+            taken = f"; columns taken: {', '.join(names)}; data.columns=[user,item,rating] names others"
+        raise ValueError(f"a rating must be a finite number. Found {found} in {unit} {lines[place]}{taken}.")
     return texts[0], texts[1], ratings.to_numpy()
 
 

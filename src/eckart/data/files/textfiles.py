@@ -43,7 +43,15 @@ def read_delimited(path: Path, delimiter: str) -> npt.NDArray[np.float64]:
                 law = f"every line must hold as many values as line {first}: {width}"
                 raise ValueError(f"{law}. Found {len(row)} on line {rows.line_num}.")
             for column, field in enumerate(row, start=1):
-                values.append(_number(field, rows.line_num, column) if field.strip() else math.nan)
+                if not field.strip():
+                    values.append(math.nan)
+                    continue
+                try:
+                    values.append(_number(field, rows.line_num, column))
+                except ValueError as error:
+                    raise ValueError(
+                        _with_way_out(str(error), row, delimiter, column, heads=len(values) < width)
+                    ) from None
             if len(values) > limits.MAX_ENTRIES:
                 raise ValueError(f"the matrix must have m * n <= {limits.MAX_ENTRIES} entries. Found more.")
     if not width:
@@ -219,6 +227,27 @@ def _numbers(block: list[bytes]) -> list[float] | None:
         return None
     # Python alone reads 1_000 as a number.
     return None if b"_" in b"\n".join(block) else found
+
+
+def _with_way_out(said: str, row: list[str], delimiter: str, column: int, *, heads: bool) -> str:
+    """What is wrong, and what can be done about a text that stands where headers and names of rows stand."""
+    named = column == 1 and len(row) > 1 and not any(map(_is_text, row[1:]))
+    ways = ["a header? remove it: tail -n +2"] if heads and not named else []
+    if named:
+        ways.append(f"names of rows? remove them: cut {'-d, ' if delimiter == ',' else ''}-f2-")
+    if len(row) >= 3:
+        ways.append("a list of ratings? data=ratings")
+    if "must be a number" not in said or not (heads or named):
+        return said
+    return "; ".join([said.rstrip("."), *ways]) + "."
+
+
+def _is_text(field: str) -> bool:
+    try:
+        float(field or "nan")
+    except ValueError:
+        return True
+    return False
 
 
 def _index(field: str, size: int, line: int, column: int) -> int:
