@@ -162,6 +162,36 @@ def test_a_budget_of_multiply_adds(small: Small) -> None:
     assert sum(layer.multiply_adds or 0 for layer in found.layers) == found.multiply_adds
 
 
+class Tagger(nn.Module):
+    """An embedding and a GRU, which are not factorized, before a linear layer, which is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(50, 8)
+        self.gru = nn.GRU(8, 16)
+        self.head = nn.Linear(16, 12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.gru(self.embed(x))[0])  # type: ignore[no-any-return]
+
+
+def test_what_holds_a_budget_up_is_named() -> None:
+    law = r"what the least ranks leave\. Found 0\.1\. Of what is not factorized, gru \(GRU\) has 67%; "
+    law += r"embed \(Embedding\) has 22%, embeddings=True factorizes it\.$"
+    with pytest.raises(ValueError, match=law):
+        eckart.factorize(Tagger(), 0.1)
+
+
+def test_how_to_call_a_model_whose_batches_are_mappings(small: Small) -> None:
+    law = r"^A batch that is a mapping holds the arguments of Small by their names; else say how it is called: "
+    law += r"forward=lambda model, batch: model\(batch\['x'\]\)\. Found x, y: got an unexpected keyword argument 'y'\.$"
+    batch = {"x": images(), "y": torch.ones(1)}
+    with pytest.raises(ValueError, match=law):
+        eckart.factorize(small, 0.6, [batch], **RELATIVE)
+    found = eckart.factorize(small, 0.6, [batch], forward=lambda model, batch: model(batch["x"]), **RELATIVE)
+    assert found.parameters <= 0.6 * found.dense_parameters
+
+
 def test_the_smallest_budget_is_said_and_is_possible(small: Small) -> None:
     law = r"^The budget must be at least (0\.\d+) of the parameters, what the least ranks leave\. Found 0\.01\.$"
     with pytest.raises(ValueError, match=law) as error:

@@ -12,6 +12,10 @@ from eckart.compression.speed import Speed
 Chosen = tuple[Option, str]
 
 
+class OutOfReach(ValueError):
+    """A budget that the least ranks exceed."""
+
+
 def spend(
     candidates: Sequence[Candidate],
     losses: Sequence[Sequence[float]],
@@ -36,7 +40,7 @@ def spend(
         An option for each candidate, with the reason.
 
     Raises:
-        ValueError: If the least ranks cost more than the budget; it says what they cost.
+        OutOfReach: If the least ranks cost more than the budget; it says what they cost.
     """
     prices = [costs.options(candidate) for candidate in candidates]
     limits: dict[int, dict[Any, int]] = {}
@@ -62,7 +66,7 @@ def spend(
         tried = limits | {slow: limits.get(slow, {}) | {option.form: least}}
         try:
             found, limits = _allocated(candidates, losses, prices, costs, budget, tried), tried
-        except ValueError:
+        except OutOfReach:
             # Without this layer the budget cannot be met: it keeps what it got.
             needed[slow] = f", although {speed.why(layer, option.form)}: the budget needs it"
     return [
@@ -103,7 +107,7 @@ def _allocated(
     except BudgetTooSmall as error:
         least = _rounded_up((error.smallest + fixed) / costs.total)
         law = f"The budget must be at least {least:.4g} of the {costs.name}, what the least ranks leave"
-        raise ValueError(f"{law}. Found {budget}.") from None
+        raise OutOfReach(f"{law}. Found {budget}.") from None
     return [places[option] for places, option in zip(kept, found.options, strict=True)]
 
 

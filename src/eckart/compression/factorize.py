@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from eckart.compression.budgeting import Chosen, spend
+from eckart.compression.budgeting import Chosen, OutOfReach, spend
 from eckart.compression.candidate import Candidate, Certificate, Option
 from eckart.compression.counting import count_parameters
 from eckart.compression.evidence import SENSITIVITIES, Evidence, Loss
@@ -26,6 +26,8 @@ TOLD = {
     "second_order": "the loss of the model, to second order",
     "relative": "errors relative to the outputs of each layer",
 }
+# Share of the parameters from which a module that stays dense is named, where it can be why a budget is out of reach.
+_TOLD_SHARE = 0.05
 
 
 def factorize(
@@ -115,7 +117,10 @@ def factorize(
         candidates, sensitivity = known.candidates("relative" if budget is None else sensitivity, seed)
         if budget is not None:
             losses, told = known.losses(candidates, sensitivity), TOLD[sensitivity]
-            chosen = spend(candidates, losses, known.costs(of), budget, told, known.speed)
+            try:
+                chosen = spend(candidates, losses, known.costs(of), budget, told, known.speed)
+            except OutOfReach as error:
+                raise OutOfReach(f"{error}{_left_dense(model, found)}") from None
         else:
             assert rank is not None
             chosen = _not_slower(
@@ -205,6 +210,25 @@ def _check_found(model: nn.Module, found: Found) -> None:
     law = f"The model must have a layer that can be factorized ({', '.join(sorted(DENSE.values()))})"
     told = "; ".join(f"{path} {why}" for path, why in list(found.refused.items())[:3])
     raise ValueError(f"{law}. Found none in {type(model).__name__}{': ' + told if told else ''}.")
+
+
+def _left_dense(model: nn.Module, found: Found) -> str:
+    """The largest modules that are not factorized, with their shares of the parameters, as a sentence."""
+    total, known = count_parameters(model), {id(layer.weight) for layer in found.layers}
+    sizes = {
+        path: sum(own.numel() for own in module._parameters.values() if own is not None)
+        for path, module in model.named_modules()
+        if id(module._parameters.get("weight")) not in known
+    }
+    large = sorted((path for path in sizes if sizes[path] >= _TOLD_SHARE * total), key=lambda path: -sizes[path])
+    told = []
+    for path in large[:3]:
+        module = model.get_submodule(path)
+        way = (
+            ", embeddings=True factorizes it" if isinstance(module, nn.Embedding) and path not in found.refused else ""
+        )
+        told.append(f"{path or 'the model'} ({type(module).__name__}) has {sizes[path] / total:.0%}{way}")
+    return f" Of what is not factorized, {'; '.join(told)}." if told else ""
 
 
 def _open(model: nn.Module, layers: str | Sequence[str], exclude: str | Sequence[str]) -> dict[str, nn.Module]:

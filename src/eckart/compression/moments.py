@@ -1,5 +1,6 @@
 """Second moments of the inputs of layers, in one pass over the data, without keeping an activation."""
 
+import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -127,11 +128,20 @@ def inputs_of(module: nn.Module, x: Tensor) -> Iterator[Tensor]:
 def plain_forward(model: nn.Module, batch: Any) -> Any:
     """Call a model with a batch: a tensor, a mapping of keyword arguments, or a sequence that starts with the input.
 
+    Raises:
+        ValueError: If the model does not take the keyword arguments of a mapping.
+
     Example:
         >>> plain_forward(nn.Identity(), ("input", "label"))
         'input'
     """
     if isinstance(batch, Mapping):
+        try:
+            inspect.signature(model.forward).bind(**batch)
+        except TypeError as error:
+            law = f"A batch that is a mapping holds the arguments of {type(model).__name__} by their names"
+            way = f"else say how it is called: forward=lambda model, batch: model(batch[{next(iter(batch), 'x')!r}])"
+            raise ValueError(f"{law}; {way}. Found {', '.join(map(str, batch)) or 'none'}: {error}.") from error
         return model(**batch)
     return model(batch[0] if isinstance(batch, list | tuple) else batch)
 
