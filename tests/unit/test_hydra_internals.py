@@ -8,13 +8,14 @@ import pytest
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
+from hydra.plugins.completion_plugin import CompletionPlugin
 from hydra.plugins.launcher import Launcher
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 from packaging.version import Version
 
 from eckart.sweeps import hydra_internals
-from eckart.sweeps.hydra_internals import TRIED, current_job
+from eckart.sweeps.hydra_internals import TRIED, composed_once, current_job
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,3 +52,14 @@ def test_hydras_settings_are_those_of_the_current_job() -> None:
         assert HydraConfig.get().job.num == 7
         raise KeyError
     assert HydraConfig.instance().cfg is before
+
+
+def test_the_shell_completes_the_keys_that_a_user_sets() -> None:
+    config = OmegaConf.create({"optimizer": {"_target_": "x", "betas": [0.9, 0.99], "lr": 0.1, "part": {"a": 1}}})
+    before = CompletionPlugin._get_matches(config, "optimizer.")
+    assert "optimizer._target_=" in before and "optimizer.betas." in before
+    with composed_once(lambda _: None, str):
+        found = CompletionPlugin._get_matches(config, "optimizer.")
+        assert found == ["optimizer.betas=", "optimizer.lr=", "optimizer.part."]
+        assert CompletionPlugin._get_matches(config, "optimizer.lr=") == ["optimizer.lr=0.1"]
+    assert CompletionPlugin._get_matches(config, "optimizer.") == before

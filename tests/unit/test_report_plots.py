@@ -64,6 +64,16 @@ def test_charts_read_the_fields_of_their_rows_and_their_numbers_fit_their_header
             assert {len(row) for row in plot.numbers.rows} <= {len(plot.numbers.headers)}, plot.key
 
 
+@pytest.mark.parametrize(("optimum", "side"), [(0.5, "below"), (1e-3, "above"), (0.0, "above"), (0.2, "below")])
+def test_the_label_of_the_optimum_keeps_off_the_axis(optimum: float, side: str) -> None:
+    plot = rank_plots.errors(lines([ours(rank=1, excess=0.6, optimum=optimum)]), "2norm")
+    assert plot is not None
+    (row,) = plot.rows["optimum"]
+    assert (row["first"], row["side"]) == (True, side)
+    filters = [part for layer in plot.chart.to_dict()["layer"] for part in layer.get("transform", [])]
+    assert {"filter": f"datum.first && datum.side == '{side}'"} in filters
+
+
 def test_errors_are_means_over_the_seeds_above_the_optimum() -> None:
     plot = rank_plots.errors(lines(RUNS), "frobenius")
     assert plot is not None

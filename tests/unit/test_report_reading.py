@@ -1,6 +1,7 @@
 """Folders as records: whose run it is, how it ended, and what could not be read."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def test_a_run_of_another_program_with_a_method_is_not_taken_for_ours() -> None:
     assert not record_.ours and (record_.status, record_.error) == ("unfinished", "Its end is cut off.")
 
 
-def test_a_run_that_left_no_result_is_unfinished(tmp_path: Path) -> None:
+def test_a_run_that_left_no_result_is_unfinished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "killed" / ".hydra"
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text("rank: 3\nseed: 1\nmethod: {_target_: a}\n")
@@ -111,6 +112,8 @@ def test_a_run_that_left_no_result_is_unfinished(tmp_path: Path) -> None:
     (record_,) = reading.read([tmp_path]).records
     assert record_.status == "unfinished" and [record_.fields[n] for n in ("method", "rank")] == ["bottleneck", 3]
     assert reading.read([tmp_path]).commands == ("python train.py method=bottleneck data=photo rank=3",)
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/eckart", "report"])
+    assert reading.read([tmp_path]).commands == ("eckart method=bottleneck data=photo rank=3",)
 
 
 def test_the_command_of_a_sweep_is_told_once_and_as_it_was_typed(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The commands that runs were started by, as Hydra keeps them."""
 
 import shlex
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ import yaml
 _SWEEP = "multirun.yaml"
 _RUN = (".hydra", "overrides.yaml")
 _LARGEST_FILE = 2**20
-_PROGRAM = ("python", "train.py")
 # What the command line adds by itself, and folders of another machine.
 _ADDED = ("hydra.sweep.dir=", "hydra.run.dir=", "hydra.mode=", "hydra.job.config.override_dirname.exclude_keys=")
 
@@ -41,7 +41,7 @@ def of_run(folder: Path) -> str:
         ''
     """
     words = overrides(folder)
-    return shlex.join([*_PROGRAM, *words]) if (folder.joinpath(*_RUN)).is_file() else ""
+    return shlex.join([*_program(), *words]) if (folder.joinpath(*_RUN)).is_file() else ""
 
 
 def overrides(folder: Path) -> list[str]:
@@ -67,6 +67,11 @@ def loaded_text(path: Path) -> Any:
         return None
 
 
+def _program() -> tuple[str, ...]:
+    """The program that the user types: the one that writes this page; no file of a run names it."""
+    return ("eckart",) if Path(sys.argv[0]).stem == "eckart" else ("python", "train.py")
+
+
 def _of_sweep(path: Path) -> str:
     node = loaded(path)
     for key in ("hydra", "overrides"):
@@ -74,7 +79,7 @@ def _of_sweep(path: Path) -> str:
         if not isinstance(node, dict):
             return ""
     asked = [word for word in _words(node.get("hydra")) if not word.startswith(_ADDED)]
-    return shlex.join([*_PROGRAM, "-m", *asked, *_words(node.get("task"))])
+    return shlex.join([*_program(), "-m", *asked, *_words(node.get("task"))])
 
 
 def _words(value: Any) -> list[str]:

@@ -138,7 +138,7 @@ def _chart(titles: Sequence[str], outcome: str) -> Any:
     )
     label = (
         alt.Chart(alt.NamedData("labels"))
-        .mark_text(align="left", dx=6, fontSize=11.5, stroke="var(--paper)", strokeWidth=3)
+        .mark_text(align="left", dx=6, fontSize=11.5, stroke="var(--paper)", strokeWidth=7)
         .encode(x=x, y=y, text="label:N")
     )
     return alt.layer(line, label)

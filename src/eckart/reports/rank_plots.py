@@ -1,7 +1,8 @@
 """Errors, excess and accuracy against the rank, one line for each method."""
 
+import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -16,6 +17,8 @@ REACHED = 1e-9
 """An excess up to this one counts as the optimum in titles."""
 NORMS = {"2norm": "2-norm", "frobenius": "Frobenius"}
 _OPTIMUM = "SVD optimum"
+# Share of the height of a plot in which a label below a point would lie on the axis.
+_LOW = 0.12
 _SHOWN = (alt.Tooltip("line:N"), alt.Tooltip("rank:Q"), alt.Tooltip("seeds:Q"))
 _DEVIATION = alt.Tooltip("deviation:Q", title="standard deviation", format=".2g")
 
@@ -33,7 +36,9 @@ def errors(lines: Lines, norm: str) -> Plot | None:
         return None
     floor, chosen = _optimum(lines, norm), chosen_ranks.rows(lines, name)
     title = f"relative {NORMS[norm]} error"
-    y = axes.quantity("mean", title, [row["mean"] for row in (*rows, *floor, *chosen)])
+    every = [row["mean"] for row in (*rows, *floor, *chosen)]
+    y, sides = axes.quantity("mean", title, every), _sides([*rows, *floor, *chosen], log=axes.spans(every, 50))
+    floor = [row | {"side": sides(row)} for row in floor]
     x = rank_axis([row["rank"] for row in (*rows, *chosen)])
     layers = _layers(lines, x, y, title, [*_SHOWN, alt.Tooltip("mean:Q", format=".6g"), _DEVIATION])
     if floor:
@@ -45,9 +50,12 @@ def errors(lines: Lines, norm: str) -> Plot | None:
             best.mark_tick(orient="horizontal", color="currentColor", thickness=2.5, size=20, opacity=1).encode(
                 x=x, y=y, tooltip=told
             ),
-            best.transform_filter("datum.first")
-            .mark_text(align="right", baseline="top", dx=-8, dy=6, stroke="var(--paper)", strokeWidth=3)
-            .encode(x=x, y=y, text="label:N"),
+            *(
+                best.transform_filter(f"datum.first && datum.side == '{side}'")
+                .mark_text(align="right", baseline=baseline, dx=-8, dy=dy, stroke="var(--paper)", strokeWidth=3)
+                .encode(x=x, y=y, text="label:N")
+                for side, baseline, dy in (("below", "top", 6), ("above", "bottom", -6))
+            ),
         ]
     return Plot(
         f"error-rank-{norm}",
@@ -192,6 +200,24 @@ def _optimum(lines: Lines, norm: str) -> list[dict[str, Any]]:
             mean = statistics.fmean(by_rank[rank])
             rows.append({"panel": panel, "rank": rank, "mean": mean, "label": _OPTIMUM, "first": rank == labeled})
     return rows
+
+
+def _sides(rows: Sequence[Mapping[str, Any]], *, log: bool) -> Callable[[Mapping[str, Any]], str]:
+    """On which side of its point a label is: below it, unless the horizontal axis is there."""
+
+    def height(row: Mapping[str, Any]) -> float:
+        return math.log10(row["mean"]) if log else float(row["mean"])
+
+    ends: dict[str, tuple[float, float]] = {}
+    for row in rows:
+        low, high = ends.get(row["panel"], (height(row), height(row)) if log else (0.0, 0.0))
+        ends[row["panel"]] = min(low, height(row)), max(high, height(row))
+
+    def side(row: Mapping[str, Any]) -> str:
+        low, high = ends[row["panel"]]
+        return "above" if height(row) - low <= _LOW * (high - low) else "below"
+
+    return side
 
 
 def _some(rows: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:

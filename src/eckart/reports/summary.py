@@ -121,6 +121,8 @@ def _split(record: Record) -> str:
     if record.fields.get("relative_held_out") is not None:
         share = f"a share {observed} of the" if isinstance(observed, float) else "some"
         return f"{name}: trained on {share} entries, measured on the others too"
+    if record.number("relative_frobenius") is None and record.number("relative_observed") is not None:
+        return f"{name}: errors are {printable(record.fields.get('measured'), 200)}"
     return f"{name}: errors are of the whole matrix"
 
 

@@ -11,8 +11,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException
+from hydra.plugins.completion_plugin import CompletionPlugin
 from hydra.types import RunMode
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 TRIED = ("1.3.8",)
 """Versions of Hydra that this file was tried with; a test fails with any other minor version."""
@@ -40,6 +41,7 @@ def composed_once(check: Callable[[DictConfig], None], choices: Callable[[], str
 
     Hydra composes the config to learn whether it is a sweep, drops it, and composes it again with ``hydra.mode``: here
     that one is set in the config that it has. The check comes before Hydra sets up logging, callbacks or launchers.
+    The completion of the shell offers the keys that a user sets.
     Hydra looks through all groups, its own and those of the application, whatever the template of the help shows.
 
     Args:
@@ -47,6 +49,7 @@ def composed_once(check: Callable[[DictConfig], None], choices: Callable[[], str
         choices: Makes the text of ``$APP_CONFIG_GROUPS`` in the template of the help.
     """
     load, groups, kept = ConfigLoaderImpl.load_configuration, Hydra.format_config_groups, _Composed(check)
+    matches = CompletionPlugin._get_matches
 
     def composed(self: ConfigLoaderImpl, *args: Any, **kwargs: Any) -> DictConfig:
         return kept.load(functools.partial(load, self), *args, **kwargs)
@@ -54,13 +57,28 @@ def composed_once(check: Callable[[DictConfig], None], choices: Callable[[], str
     def listed(self: Hydra, wanted: Callable[[str], bool], compact: bool = True) -> Any:
         return _Text(functools.partial(groups, self, wanted, compact) if wanted("hydra") else choices)
 
+    def offered(config: Any, word: str) -> list[Any]:
+        return [kept for match in matches(config, word) if (kept := _offered(config, match)) is not None]
+
+    CompletionPlugin._get_matches = staticmethod(offered)  # type: ignore[method-assign, assignment]
     ConfigLoaderImpl.load_configuration = composed  # type: ignore[method-assign]
     Hydra.format_config_groups = listed  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
+        CompletionPlugin._get_matches = staticmethod(matches)  # type: ignore[method-assign, assignment]
         ConfigLoaderImpl.load_configuration = load  # type: ignore[method-assign]
         Hydra.format_config_groups = groups  # type: ignore[method-assign]
+
+
+def _offered(config: Any, match: Any) -> Any:
+    """A key as the shell completes it: none of Hydra's own, such as ``_target_``, and of a list the whole."""
+    if not isinstance(match, str) or not match.endswith(("=", ".")):
+        return match
+    key = match[:-1]
+    if key.rpartition(".")[2].startswith("_"):
+        return None
+    return f"{key}=" if match.endswith(".") and OmegaConf.is_list(OmegaConf.select(config, key)) else match
 
 
 class _Composed:
