@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import altair as alt
 
@@ -19,6 +19,7 @@ NORMS = {"2norm": "2-norm", "frobenius": "Frobenius"}
 _OPTIMUM = "SVD optimum"
 # Share of the height of a plot in which a label below a point would lie on the axis.
 _LOW = 0.12
+_LABELS: tuple[tuple[str, Literal["top", "bottom"], int], ...] = (("below", "top", 6), ("above", "bottom", -6))
 _SHOWN = (alt.Tooltip("line:N"), alt.Tooltip("rank:Q"), alt.Tooltip("seeds:Q"))
 _DEVIATION = alt.Tooltip("deviation:Q", title="standard deviation", format=".2g")
 
@@ -54,7 +55,7 @@ def errors(lines: Lines, norm: str) -> Plot | None:
                 best.transform_filter(f"datum.first && datum.side == '{side}'")
                 .mark_text(align="right", baseline=baseline, dx=-8, dy=dy, stroke="var(--paper)", strokeWidth=3)
                 .encode(x=x, y=y, text="label:N")
-                for side, baseline, dy in (("below", "top", 6), ("above", "bottom", -6))
+                for side, baseline, dy in _LABELS
             ),
         ]
     return Plot(
