@@ -37,6 +37,22 @@ def test_the_whole_table_of_a_sweep_on_a_wide_screen() -> None:
     ]
 
 
+def test_of_a_target_with_missing_entries_the_errors_that_are_known_are_shown() -> None:
+    unknown = dict.fromkeys(AVERAGED)
+    results = [job(rank=rank) | unknown | {"relative_observed": 0.25 / rank} for rank in (1, 2)]
+    assert sweep_table(results).splitlines() == [
+        "one seed",
+        "",
+        "data=uniform method=bottleneck",
+        "rank  n  error, observed",
+        "   1  1          2.5e-01",
+        "   2  1          1.2e-01",
+    ]
+    results[1]["relative_held_out"] = 0.5
+    *_, first, second = sweep_table(results).splitlines()
+    assert (first.split(), second.split()) == (["1", "1", "2.5e-01", "–"], ["2", "1", "1.2e-01", "5.0e-01"])
+
+
 def test_a_table_that_fits_80_columns_has_fewer_digits_and_what_is_left_over_below() -> None:
     errors = "──────── relative error ────────"
     header = "rank  n  failed  diverged           2-norm        Frobenius   2-norm  Frobenius"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from eckart.results.settings import AUTO, CHOICES, LEADING, decides, differing, hashable, is_chosen, settings
 
-HELD_OUT = ("rmse", "mae")
+HELD_OUT = ("relative_observed", "relative_held_out", "rmse", "mae")
 OF_NETS = ("validation_accuracy", "accuracy_dense", "accuracy_factorized", "parameters")
 AVERAGED = (
     *("relative_2norm", "relative_frobenius", "excess_2norm", "excess_frobenius", "accuracy"),

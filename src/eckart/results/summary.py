@@ -111,8 +111,16 @@ def _numbers(rows: Sequence[Row], screen: Screen, *, full: bool) -> list[list[Co
     groups = [[Column("rank", [_rank(row) for row in rows])], counts]
     held_out = any("rmse" in row.spreads for row in rows)
     nets = any("accuracy" in row.spreads and "relative_frobenius" not in row.spreads for row in rows)
-    if not (held_out or nets) or any("relative_2norm" in row.spreads for row in rows):
+    # Of a target with missing entries nothing else is known.
+    partly = not held_out and any(
+        "relative_observed" in row.spreads and "relative_frobenius" not in row.spreads for row in rows
+    )
+    if not (held_out or nets or partly) or any("relative_2norm" in row.spreads for row in rows):
         groups += [errors, excesses]
+    if partly:
+        kinds = (("relative_observed", "error, observed"), ("relative_held_out", "error, held out"))
+        known = [(name, header) for name, header in kinds if any(name in row.spreads for row in rows)]
+        groups.append([Column(header, spread(name, _excess)) for name, header in known])
     if held_out:
         named = (("rmse", "RMSE"), ("mae", "MAE"))
         groups += [[Column(header, spread(name, error), "held-out ratings")] for name, header in named]
