@@ -10,7 +10,9 @@ import matplotlib.pyplot as plt
 
 import eckart
 from eckart.data.targets import photo
+from eckart.results.style import BLUE, STYLE, VERMILLION
 
+plt.style.use(STYLE)
 target = photo()
 ours = eckart.fit(target, rank=10)
 print(ours)
@@ -30,13 +32,16 @@ print(f"Adam: {error:.4f}, optimum: {optimum:.4f}")
 # and have no place on the scale.
 
 figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-for result, label in ((ours, "Riemannian CG"), (adam, "Adam")):
+for result, color, label in (
+    (ours, BLUE, "Riemannian CG"),
+    (adam, VERMILLION, "Adam"),
+):
     excess = [max(value, 1e-16) for value in result.history["excess_frobenius"]]
-    axes.plot(result.history["step"], excess, label=label)
+    axes.plot(result.history["step"], excess, color=color, label=label)
 axes.set(yscale="log", xlabel="step", ylabel="excess of the Frobenius error")
 axes.set_title("Distance from the optimum")
 axes.legend()
-figure.savefig("excess.png", dpi=120)
+figure.savefig("excess.png")
 
 # %%
 # The photograph, what the net learned, and the difference.
@@ -47,4 +52,4 @@ shown = {"photograph": target, "rank 10": learned, "difference": target - learne
 for axes, (title, matrix) in zip(panels, shown.items(), strict=True):
     axes.imshow(matrix, cmap="gray")
     axes.set(title=title, xticks=[], yticks=[])
-figure.savefig("photograph.png", dpi=120)
+figure.savefig("photograph.png")

@@ -1,0 +1,59 @@
+"""A file larger than memory.
+
+The truncated SVD of a matrix that does not fit into memory takes two passes over its
+file: one adds up the Gram matrix in blocks of rows, one computes the left factor and
+the errors. The run also proves how far it can be from the optimum. The size is an
+argument, in megabytes: `python file_larger_than_memory.py 20000` makes a file of 20 GB
+and decomposes it in about 1.3 GB of memory. Without an argument it is 80 MB.
+"""
+
+import resource
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+import eckart
+from eckart.benchmarks.large_file import singular_values, write
+from eckart.results.style import BLACK, BLUE, GRAY, STYLE
+
+plt.style.use(STYLE)
+megabytes = int(sys.argv[1]) if len(sys.argv) > 1 else 80
+rows, cols = 20_000 * max(1, megabytes // 40), 500
+file = Path("big.npy")
+write(file, rows, cols)  # float32, with singular values c/1, c/2, c/3, …
+print(f"{rows:,} × {cols}, {file.stat().st_size / 1e6:,.0f} MB")
+
+# %%
+# The same as `eckart method=svd rank=10 data=file data.path=big.npy`. Files below 2 GB
+# are loaded unless `data.blocks=true` says that they are read in blocks too.
+
+words = ["method=svd", "rank=10", "data=file", f"data.path={file}", "data.blocks=true"]
+result = eckart.run([*words, "logger=csv"])
+print(result)
+low, high = result.fields["optimum_frobenius_bounds"]
+print(f"the optimum is between {low:.9f} and {high:.9f}")
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+print(f"peak memory of the whole process: {peak:.1f} GB")
+file.unlink()
+
+# %%
+# The file was made with known singular values, so the result can be checked.
+
+known = singular_values(rows, cols)
+_, values, _ = result.svd()
+worst = abs(values.numpy() / known[:10] - 1).max()
+print(f"largest relative error of a singular value: {worst:.0e}")
+
+tails = (known[::-1] ** 2).cumsum()[::-1]
+floor = (tails[1:31] / tails[0]) ** 0.5
+figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+left.plot(range(1, 31), known[:30], color=GRAY, label="of the file")
+left.plot(range(1, 11), values, "o", color=BLUE, label="computed in two passes")
+left.set(xscale="log", yscale="log", xlabel="number", ylabel="singular value")
+left.legend()
+right.plot(range(1, 31), floor, "--", color=BLACK, label="optimum")
+right.plot(10, result.errors["relative_frobenius"], "o", color=BLUE, label="rank 10")
+right.set(xlabel="rank", ylabel="relative Frobenius error", ylim=(0, None))
+right.legend()
+figure.savefig("values.png")

@@ -1,0 +1,75 @@
+"""A sweep, read with polars and drawn.
+
+A sweep trains a job for each combination of settings: three optimizers here, five ranks
+and four seeds. Jobs that differ in rank and seed alone are one tensor program, so sixty
+of them take seconds. Each leaves a folder with its results, and one call reads any
+number of folders as a table: a polars DataFrame with a row for each job, its settings
+first.
+"""
+
+import matplotlib.pyplot as plt
+import polars as pl
+
+import eckart
+from eckart.results.style import BLACK, BLUE, GREEN, STYLE, VERMILLION, rank_axis
+from eckart.results.tables import load
+
+plt.style.use(STYLE)
+results = eckart.run(
+    [
+        "-m",
+        "method=factorization",
+        "optimizer=riemannian_cg,scaled_gd,adam",
+        "optimizer.lr=0.05",
+        "data=uniform",
+        "data.rows=60",
+        "data.cols=60",
+        "rank=1,2,4,8,16",
+        "seed=range(4)",
+        "method.max_steps=150",
+        "logger=csv",
+        "hydra.sweep.dir=sweep",
+    ]
+)
+print(f"{len(results)} jobs")
+
+# %%
+# What varies stands in front, then what came of it.
+
+table = load("sweep")
+print(table.select("optimizer", "rank", "seed", "relative_frobenius", "steps").head(4))
+
+# %%
+# The rest is polars: means and ranges over the seeds.
+
+error = pl.col("relative_frobenius")
+summary = (
+    table.group_by("optimizer", "rank")
+    .agg(
+        error.mean().alias("error"),
+        error.min().alias("least"),
+        error.max().alias("largest"),
+        pl.col("optimum_frobenius").mean().alias("optimum"),
+        pl.col("excess_frobenius").mean().alias("excess"),
+    )
+    .sort("optimizer", "rank")
+)
+for optimizer, rows in summary.group_by("optimizer", maintain_order=True):
+    print(f"{optimizer[0]:14} largest mean excess {rows['excess'].max():.1e}")
+
+# %%
+# Errors by rank, with the optimum as the floor.
+
+figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+colors = {"adam": VERMILLION, "scaled_gd": GREEN, "riemannian_cg": BLUE}
+for optimizer, color in colors.items():
+    rows = summary.filter(pl.col("optimizer") == optimizer)
+    axes.fill_between(
+        rows["rank"], rows["least"], rows["largest"], color=color, alpha=0.2
+    )
+    axes.plot(rows["rank"], rows["error"], "o-", color=color, label=optimizer)
+axes.plot(rows["rank"], rows["optimum"], "--", color=BLACK, label="optimum")
+axes.set(ylabel="relative Frobenius error", title="60 jobs, means over 4 seeds")
+rank_axis(axes, rows["rank"].to_list())
+axes.legend()
+figure.savefig("errors.png")
