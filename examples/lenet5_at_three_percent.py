@@ -3,9 +3,9 @@
 LeNet5 has 431,080 parameters. `eckart.factorize` is given a budget of 3 % of them: it
 measures what each rank of each layer costs the net, and buys the ranks that cost least.
 Then the small net is trained on. With 3,000 training images, which take seconds, it
-comes back to the dense net's accuracy within a few points; the full recipe on all of
-MNIST, in [the page about nets](../compression.md), ends at 99.1 %. Where MNIST is not on
-the machine, scikit-learn's small digits stand in for it.
+comes back to the dense net's accuracy within a few points. On all of MNIST, the recipe
+of [the page about nets](../compression.md) ends at 99.1 %. Where MNIST is not on the
+machine, scikit-learn's small digits stand in for it.
 """
 
 import os

@@ -69,11 +69,11 @@ figure.savefig("errors.png")
 # New sources, and the temperature that they cause on the right: by the solver, and by
 # the factors of rank 4.
 
-place = np.stack(np.meshgrid(np.arange(side), np.arange(16), indexing="ij"))
+down, right = np.indices((side, 16))
 spots = [(10, 4, 1.0), (24, 12, -0.6), (40, 9, 0.8)]
 new = sum(
-    size * np.exp(-((place[0] - up) ** 2 + (place[1] - right) ** 2) / 8)
-    for up, right, size in spots
+    size * np.exp(-((down - row) ** 2 + (right - col) ** 2) / 8)
+    for row, col, size in spots
 ).ravel()
 solution = between(sources, sensors)(new[:, None]).ravel()
 learned = (fits[2].left @ (fits[2].right @ fits[2].right.new_tensor(new))).numpy()

@@ -45,7 +45,8 @@ for optimizer, found in errors.items():
         models[optimizer, rank] = model
 print(f"RMSE of the mean {mean:.3f}, of who knows all tastes {floor:.3f}")
 for optimizer, found in errors.items():
-    print(f"{optimizer:12}", *(f"rank {k}: {e:.3f} " for k, e in zip(ranks, found)))
+    told = [f"rank {rank}: {e:.3f}" for rank, e in zip(ranks, found, strict=True)]
+    print(f"{optimizer:12}", *told)
 
 # %%
 # The error on ratings that were held out.

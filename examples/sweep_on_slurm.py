@@ -2,13 +2,14 @@
 
 On a cluster the same command runs a sweep with one word more,
 `hydra/launcher=stacked_slurm`: each stack of jobs becomes one task of a job array. The
-program waits for the results and reads them as if they had been computed here. Where
-there is no cluster, `hydra.launcher.cluster=local` starts the stacks as processes of
-this machine, by the same code, so a sweep can be rehearsed before it is submitted. The
-extra `slurm` has what it needs: `pip install "eckart[slurm]"`.
+program waits for the results and reads them as if they had been computed here. Without
+a cluster, `hydra.launcher.cluster=local` starts the stacks as processes of this
+machine, by the same code, so a sweep can be rehearsed before it is submitted. This
+script does that; `python sweep_on_slurm.py slurm` submits. The extra `slurm` has what
+it needs: `pip install "eckart[slurm]"`.
 """
 
-import shutil
+import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -19,7 +20,7 @@ from eckart.results.style import BLACK, BLUE, STYLE
 from eckart.results.tables import load
 
 plt.style.use(STYLE)
-cluster = "slurm" if shutil.which("sbatch") else "local"
+cluster = sys.argv[1] if len(sys.argv) > 1 else "local"
 submission = [
     "-m",
     "hydra/launcher=stacked_slurm",
