@@ -62,9 +62,10 @@ print(f"inner products with SciPy's sequences: at least {min(agreement):.4f}")
 
 figure, panels = plt.subplots(2, 2, figsize=(8, 4.4), layout="constrained", sharex=True)
 for i, axes in enumerate(panels.flat):
-    sign = np.sign(slepian[i] @ left[:, i].numpy())
+    sequence = left[:, i].numpy()
+    sign = np.sign(slepian[i] @ sequence)
     axes.plot(slepian[i], color=BLACK, label="SciPy")
-    axes.plot(sign * left[:, i], "--", color=BLUE, linewidth=3, label="learned")
+    axes.plot(sign * sequence, "--", color=BLUE, linewidth=3, label="learned")
     axes.set_title(f"sequence {i + 1}")
 panels[0, 0].legend()
 panels[1, 0].set_xlabel("sample")

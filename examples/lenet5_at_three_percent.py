@@ -30,8 +30,8 @@ try:
     labels = torch.cat([training.targets[:number], testing.targets[:2000]])
     data = "MNIST"
 except RuntimeError:
-    small, labels = (torch.as_tensor(part) for part in load_digits(return_X_y=True))
-    images = interpolate(small.view(-1, 1, 8, 8).float() / 16, size=28, mode="bilinear")
+    tiny, labels = (torch.as_tensor(part) for part in load_digits(return_X_y=True))
+    images = interpolate(tiny.view(-1, 1, 8, 8).float() / 16, size=28, mode="bilinear")
     number, data = 1300, "scikit-learn's digits, enlarged"
 print(f"{data}: {number} images to learn from, {len(images) - number} to test")
 
