@@ -31,9 +31,11 @@ results = [*eckart.run([*common, *first]), *eckart.run([*common, *second])]
 print(f"{len(results)} jobs")
 
 # %%
-# What varies stands in front, then what came of it.
+# What varies stands in front, then what came of it. Of the optimizer the table has the
+# class, whose last part is a short name.
 
-table = load("sweeps")
+words = pl.col("optimizer._target_").str.split(".")
+table = load("sweeps").with_columns(words.list.last().alias("optimizer"))
 print(table.select("optimizer", "rank", "seed", "relative_frobenius", "steps").head(4))
 
 # %%
@@ -58,14 +60,14 @@ for optimizer, rows in summary.group_by("optimizer", maintain_order=True):
 # Errors by rank, with the optimum as the floor.
 
 figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-colors = {"adam": VERMILLION, "scaled_gd": GREEN, "riemannian_cg": BLUE}
+colors = {"Adam": VERMILLION, "ScaledGD": GREEN, "RiemannianCG": BLUE}
 for optimizer, color in colors.items():
     rows = summary.filter(pl.col("optimizer") == optimizer)
     axes.fill_between(
         rows["rank"], rows["least"], rows["largest"], color=color, alpha=0.2
     )
     axes.plot(rows["rank"], rows["error"], "o-", color=color, label=optimizer)
-floor = summary.filter(pl.col("optimizer") == "adam")
+floor = summary.filter(pl.col("optimizer") == "Adam")
 axes.plot(floor["rank"], floor["optimum"], "--", color=BLACK, label="optimum")
 axes.set(ylabel="relative Frobenius error", title="60 jobs, means over 4 seeds")
 rank_axis(axes, floor["rank"].to_list())

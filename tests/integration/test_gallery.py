@@ -99,8 +99,8 @@ CLAIMS: dict[str, list[tuple[str, float, float]]] = {
     ],
     "sweep_read_with_polars": [
         (r"(\d+) jobs", 60, 60),
-        (r"riemannian_cg +largest mean excess (\S+)", -NO, 1e-9),
-        (r"adam +largest mean excess (\S+)", 1e-6, 1),
+        (r"RiemannianCG +largest mean excess (\S+)", -NO, 1e-9),
+        (r"Adam +largest mean excess (\S+)", 1e-6, 1),
     ],
     "wandb_offline_to_a_page": [
         (r"runs\.html: (\d+) runs", 4, 4),
