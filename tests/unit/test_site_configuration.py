@@ -4,6 +4,7 @@ import doctest
 import importlib
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from eckart.optim.gibbs import Gibbs
 SCRIPTS = str(Path(__file__).parents[2] / "scripts")
 sys.path.insert(0, SCRIPTS)
 site_configuration = importlib.import_module("site_configuration")
+site_docstrings = importlib.import_module("site_docstrings")
+site_laws = importlib.import_module("site_laws")
 sys.path.remove(SCRIPTS)
 GROUPS = (*config.GROUPS, *site_configuration.LAUNCHING)
 
@@ -25,8 +28,10 @@ def found() -> dict[str, list[Any]]:
     return {group: site_configuration.read_options(group) for group in GROUPS}
 
 
-def test_the_examples_of_its_docstrings() -> None:
-    assert doctest.testmod(site_configuration).failed == 0
+@pytest.mark.parametrize("module", [site_configuration, site_docstrings, site_laws], ids=lambda module: module.__name__)
+def test_the_examples_of_its_docstrings(module: ModuleType) -> None:
+    ran = doctest.testmod(module)
+    assert ran.attempted and not ran.failed
 
 
 def test_every_key_has_a_meaning_and_a_law(found: dict[str, list[Any]]) -> None:
@@ -58,12 +63,21 @@ def test_laws_are_those_of_the_config(found: dict[str, list[Any]]) -> None:
     assert laws["bottleneck", "method.probes"] == "`orthogonal`, `gaussian` or `uniform`."
     assert laws["bottleneck", "method.transpose"] == "True or false."
     assert laws["file", "data.path"] == "Text, which must be given."
+    assert (
+        laws["gaussian", "data.seed"] == "As of `seed`." and laws["stacked_slurm", "hydra.launcher.folder"] == "Text."
+    )
+    assert laws["bottleneck", "method.vectors"] == "An integer, or null."
     root = {key.path: key.law for key in site_configuration.root_keys()}
     assert root["seed"] == "An integer." and root["name"] == "Text or null." and "auto" in root["rank"]
 
 
+def test_what_a_class_and_its_source_refuse_is_said(found: dict[str, list[Any]]) -> None:
+    (gaussian,) = (option for option in found["data"] if option.name == "gaussian")
+    assert any("scale of 0" in said for said in gaussian.refused) and len(gaussian.refused) == 2
+
+
 def test_a_key_without_a_comment_takes_the_words_of_the_docstring(found: dict[str, list[Any]]) -> None:
-    said = site_configuration.documented_arguments(Gibbs)
+    said = site_docstrings.documented_arguments(Gibbs)
     assert said["burn_in"] == "Steps before the first sample that counts."
     meanings = {(option.name, key.path): key.meaning for option in found["optimizer"] for key in option.keys}
     assert meanings["riemannian_cg", "optimizer.damping"]
