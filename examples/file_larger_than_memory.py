@@ -18,7 +18,7 @@ from eckart.benchmarks.large_file import singular_values, write
 from eckart.results.style import BLACK, BLUE, GRAY, STYLE
 
 plt.style.use(STYLE)
-megabytes = int(sys.argv[1]) if len(sys.argv) > 1 else 80
+megabytes = next((int(word) for word in sys.argv[1:] if word.isdigit()), 80)
 rows, cols = 20_000 * max(1, megabytes // 40), 500
 file = Path("big.npy")
 write(file, rows, cols)  # float32, with singular values c/1, c/2, c/3, …

@@ -22,7 +22,7 @@ from eckart.nn.lenet5 import LeNet5
 from eckart.results.style import BLACK, BLUE, GRAY, STYLE, VERMILLION, percent
 
 plt.style.use(STYLE)
-number = int(sys.argv[1]) if len(sys.argv) > 1 else 3000
+number = next((int(word) for word in sys.argv[1:] if word.isdigit()), 3000)
 root = os.environ.get("ECKART_DATA", "data")
 try:
     training, testing = (MNIST(root, train=train) for train in (True, False))

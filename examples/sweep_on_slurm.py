@@ -20,7 +20,7 @@ from eckart.results.style import BLACK, BLUE, STYLE
 from eckart.results.tables import load
 
 plt.style.use(STYLE)
-cluster = sys.argv[1] if len(sys.argv) > 1 else "local"
+cluster = "slurm" if "slurm" in sys.argv else "local"
 submission = [
     "-m",
     "hydra/launcher=stacked_slurm",
