@@ -52,6 +52,7 @@ CLAIMS: dict[str, list[tuple[str, float, float]]] = {
         (r"(\d+) singular values are above 1/2", 12, 12),
         (r"at least (\S+)", 0.999, 1),
     ],
+    "inpainting_a_photograph": [(r"least error (\S+) at rank", 0.05, 0.3)],
     "jacobian_from_40_products": [
         (r"(\d+) products", 40, 40),
         (r"at most (\S+) times the optimum", 1, 1.5),
@@ -66,7 +67,10 @@ CLAIMS: dict[str, list[tuple[str, float, float]]] = {
         (r"parameters left: (\S+)", 2.5, 3),
         (r"points below the dense net: (\S+)", -5, 5),
     ],
-    "own_lightning_module": [],
+    "own_lightning_module": [
+        (r"^constant rate: (\S+) above", 0, 10),
+        (r"^falling rate: (\S+) above", -1e-3, 1),
+    ],
     "photo_at_ranks_1_to_100": [
         (r"rank  50: +(\S+) of the numbers", 25, 25),
         (r"rank  10: .* error (\S+)", 0.149, 0.1492),
@@ -88,7 +92,11 @@ CLAIMS: dict[str, list[tuple[str, float, float]]] = {
         (r"^best +rank +(\d+)", 4, 4),
         (r"^gavish_donoho +rank +(\d+)", 20, 150),
     ],
-    "ratings_beside_the_best_possible": [],
+    "ratings_beside_the_best_possible": [
+        (r"RMSE of the mean (\S+),", 0.9, 1.3),
+        (r"knows all tastes (\S+)", 0.55, 0.7),
+        (r"^gibbs .*rank 4: (\S+)", 0.6, 0.75),
+    ],
     "scikit_learn_pipeline": [
         (r"differ from scikit-learn's by (\S+),", 0, 1e-6),
         (r"is chosen, accuracy (\S+)", 0.9, 1),
