@@ -34,7 +34,7 @@ asked = result.fields["images"] + result.fields["transpose_images"]
 print(f"{asked} products, excess over the optimum {result.errors['excess_2norm']:.0e}")
 
 # %%
-# Learned singular values, beside those of all entries. Here 2 N W is 12.
+# Learned singular values, beside those of all entries. Here 2 N W is about 12.
 
 left, values, _ = result.svd()
 exact = np.linalg.svd(keep_low(np.eye(samples)), compute_uv=False)
@@ -44,12 +44,12 @@ figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
 axes.plot(range(1, 25), exact[:24], color=GRAY, label="of all entries")
 axes.plot(range(1, 17), values, "o", color=BLUE, label="learned, rank 16")
 axes.axhline(exact[16], color=BLACK, linestyle="--")
-axes.text(1, 1.6 * exact[16], "optimum: no error of rank 16 is smaller")
+axes.text(17.3, 1.6 * exact[16], "least error of rank 16")
 axes.axvline(2 * band, color=GRAY, linewidth=0.8)
-axes.text(2 * band + 0.2, 2e-9, "2 N W")
+axes.text(2 * band - 0.2, 2e-9, "2 N W", ha="right")
 axes.set(yscale="log", xlabel="number", ylabel="singular value")
 axes.set_title("The filter is nearly of rank 12")
-axes.legend(loc="center left")
+axes.legend(loc="lower left")
 figure.savefig("values.png")
 
 # %%

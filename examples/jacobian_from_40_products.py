@@ -5,6 +5,7 @@ differentiation gives products with it, and with its transpose, without its entr
 Here the function is a nonlinear heat flow on a rod of 120 points. Heat forgets details,
 so the singular values of the Jacobian fall fast, and 20 products with it and 20 with
 its transpose are enough: a pair of factors of rank 10 is as near as any can be.
+[The page about your own operator](../operator.md) has more of them.
 """
 
 import matplotlib.pyplot as plt
@@ -29,7 +30,8 @@ def heat(temperature, steps=500):
 
 # %%
 # An operator is two functions, which take vectors as rows: one gives their images, the
-# other the images of the transpose. Nobody writes the matrix down.
+# other the images of the transpose. Training asks for 40 of them. The errors are
+# measured afterwards, with all entries, because the matrix is small.
 
 
 def images(x):

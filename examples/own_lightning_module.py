@@ -5,7 +5,7 @@ error is known: that of the principal components, which are a truncated SVD. So 
 be seen how far a training of it comes. Here it is somebody's own LightningModule with a
 low-rank layer, trained by Lightning's Trainer in small batches. Adam stops at a
 distance from the floor, because each batch pulls elsewhere; with a learning rate that
-falls to zero it gets there.
+falls to zero it comes much nearer.
 """
 
 import matplotlib.pyplot as plt
@@ -70,7 +70,7 @@ figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
 for (name, model), color in zip(models.items(), (VERMILLION, BLUE), strict=True):
     axes.plot(range(1, 31), model.errors, color=color, label=f"Adam, {name} rate")
 axes.axhline(best, color=BLACK, linestyle="--", label="optimum (principal components)")
-axes.set(xlabel="epoch", ylabel="relative error")
+axes.set(xlabel="epoch", ylabel="relative Frobenius error")
 axes.legend()
 figure.savefig("errors.png")
 
@@ -86,6 +86,6 @@ shown = {"image": images[:10], "learned": learned, "optimum": ideal}
 for row, (name, digits) in zip(panels, shown.items(), strict=True):
     for axes, digit in zip(row, digits, strict=True):
         axes.imshow(digit.view(8, 8), cmap="gray_r", vmin=0, vmax=1)
-        axes.set(xticks=[], yticks=[])
-    row[0].set_ylabel(name, rotation=0, ha="right", va="center")
+        axes.set_axis_off()
+    row[0].text(-1, 3.5, name, ha="right", va="center")
 figure.savefig("digits.png")

@@ -3,8 +3,9 @@
 A photograph of 400 × 400 pixels is a matrix of 160,000 numbers. Of rank k it has two
 factors with 800 k numbers. Truncated SVD gives the best such factors, and one
 decomposition gives them for every rank: the best matrix of rank 10 is the first part of
-the best one of rank 100. At rank 50 a quarter of the numbers is left, and an eye finds
-it hard to see what is missing.
+the best one of rank 100. At rank 50 a quarter of the numbers is left, and the error
+looks like grain in the sky. [Your own matrix](../matrix.md) says how a photograph of
+yours is read.
 """
 
 import matplotlib.pyplot as plt
@@ -34,7 +35,8 @@ for axes, (title, matrix) in zip(
     panels.flat, {**shown, "all": target}.items(), strict=True
 ):
     axes.imshow(matrix, cmap="gray", vmin=0, vmax=1)
-    axes.set(title=title, xticks=[], yticks=[])
+    axes.set_title(title)
+    axes.set_axis_off()
 figure.savefig("ranks.png")
 
 # %%

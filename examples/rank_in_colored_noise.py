@@ -4,7 +4,8 @@ A matrix of data is a signal of low rank plus noise. A rank that is too low lose
 signal, one that is too high approximates the noise. Rules for white noise look for
 singular values that white noise cannot have. Here the noise is correlated along the
 rows, as in measurements over time: it has large singular values itself, and such rules
-keep a lot of it. The default rule looks at the noise first.
+keep a lot of it. The default rule, `best`, looks at the noise first. `eckart.fit(data,
+rank="auto")` asks it, and so does `rank=auto` [on the command line](../rank.md).
 """
 
 import matplotlib.pyplot as plt
@@ -29,8 +30,8 @@ noise = sum(0.8**lag * white[:, 4 - lag : 154 - lag] for lag in range(5))
 data = signal + noise
 
 # %%
-# Each rule says a rank, and why. Here the signal is known, and with it the error of
-# the truncated SVD of the data at each rank.
+# Each rule says a rank. Here the signal is known, and with it the error of the
+# truncated SVD of the data at each rank. A matrix of zeros has an error of 1.
 
 u, s, vh = torch.linalg.svd(data, full_matrices=False)
 ranks = range(1, 51)
@@ -59,17 +60,15 @@ left.set(xlabel="number", ylabel="singular value")
 left.legend()
 right.plot(ranks, errors, color=BLUE, label="truncated SVD of the data")
 right.plot(range(1, 5), floor, "--", color=BLACK, label="optimum of the signal")
-marks = {
-    "best": "best (default)",
-    "screenot": "screenot",
-    "gavish_donoho": "white noise",
+places = {
+    "best": (10, 0.25),
+    "parallel_analysis": (22, 0.7),
+    "gavish_donoho": (30, 0.9),
 }
-for (rule, label), height in zip(marks.items(), (0.14, 0.06, 0.72), strict=True):
-    rank = choices[rule]
-    right.plot(rank, errors[rank - 1], "o", color=VERMILLION)
-    text = (rank + 3, height)
-    arrow = {"arrowstyle": "-", "color": GRAY}
-    right.annotate(label, (rank, errors[rank - 1]), text, arrowprops=arrow)
-right.set(xlabel="rank", ylabel="error against the signal", ylim=(0, 1.1))
+for rule, place in places.items():
+    point = (choices[rule], errors[choices[rule] - 1])
+    right.plot(*point, "o", color=VERMILLION)
+    right.annotate(rule, point, place, arrowprops={"arrowstyle": "-", "color": GRAY})
+right.set(xlabel="rank", ylabel="relative error against the signal", ylim=(0, 1.1))
 right.legend(loc="lower right")
 figure.savefig("choices.png")

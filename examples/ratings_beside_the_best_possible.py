@@ -3,8 +3,9 @@
 Six hundred people rate some of 300 films. Their tastes have four dimensions, and each
 rating has noise, so nobody can predict ratings better than the size of that noise. Here
 the tastes are drawn, and this floor is known. The mean of posterior samples, which is
-the default for ratings, comes near it, and hardly minds a rank that is too high;
-least squares with a ridge does.
+the default for ratings, comes within a tenth of a star of it, and is hardly worse with
+a rank that is too high; least squares with a ridge is. [Ratings](../ratings.md) says
+how files of ratings are read.
 """
 
 import matplotlib.pyplot as plt
@@ -18,7 +19,7 @@ draw = np.random.default_rng(0)
 people, films, count = 600, 300, 30_000
 tastes, traits = draw.standard_normal((people, 4)), draw.standard_normal((films, 4))
 kindness, fame = draw.normal(0, 0.4, (people, 1)), draw.normal(0, 0.4, films)
-liking = 3.5 + kindness + fame + 0.35 * tastes @ traits.T
+liking = (3.5 + kindness + fame + 0.35 * tastes @ traits.T).clip(0.5, 5)
 
 # %%
 # A sixth of all pairs have a rating, in half stars. A fifth of these are held out.
@@ -75,9 +76,9 @@ for title, value in model.top_n(7, n=3, without=seen):
     print(f"film {title}: predicted {value:.1f}, liked {liking[7, int(title)]:.1f}")
 
 figure, axes = plt.subplots(figsize=(5, 4.4), layout="constrained")
-axes.hexbin(liking.ravel(), predicted, gridsize=45, cmap="Blues", mincnt=1)
+axes.hexbin(liking.ravel(), predicted, gridsize=40, cmap="Blues", bins="log")
 axes.plot([0.5, 5], [0.5, 5], "--", color=BLACK)
-axes.set(
-    xlabel="what a person likes", ylabel="prediction", xlim=(0, 7), ylim=(0.4, 5.1)
-)
+axes.set(xlabel="what a person likes, in stars", ylabel="prediction, in stars")
+axes.set(xlim=(0.4, 5.1), ylim=(0.4, 5.1), aspect="equal")
+axes.grid(visible=False)
 figure.savefig("predictions.png")

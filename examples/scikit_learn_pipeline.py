@@ -1,10 +1,11 @@
-"""A rank, chosen inside a scikit-learn pipeline.
+"""A rank in a scikit-learn pipeline.
 
 `LowRankApproximation` stands in a pipeline wherever `TruncatedSVD` does, and its
 components are trained to the same optimum. Here it reduces images of digits to a few
-numbers, from which a classifier reads the digit. With `rank="auto"` it chooses their
-number by itself, from what it sees of the noise in the images, without asking the
-classifier.
+numbers, from which a classifier reads the digit. How many? Cross-validation asks the
+classifier. `rank="auto"` asks the images alone, once, and keeps what stands out from
+their noise, which is less than the classifier could use. [In Python](../python.md) has
+the estimators.
 """
 
 import matplotlib.pyplot as plt
@@ -12,7 +13,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.decomposition import TruncatedSVD
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 
 import eckart
@@ -30,39 +31,39 @@ plt.style.use(STYLE)
 x, digit = load_digits(return_X_y=True)
 x_train, x_test, y_train, y_test = train_test_split(x / 16, digit, random_state=0)
 ranks = [1, 2, 4, 8, 16, 32]
-pipelines = [
-    make_pipeline(
-        eckart.LowRankApproximation(rank), LogisticRegression(max_iter=500)
-    ).fit(x_train, y_train)
-    for rank in ranks
-]
-accuracies = [pipeline.score(x_test, y_test) for pipeline in pipelines]
-errors = [pipeline[0].errors_["relative_frobenius"] for pipeline in pipelines]
-optimum = [pipeline[0].optimum_["frobenius"] for pipeline in pipelines]
-for rank, accuracy, error in zip(ranks, accuracies, errors, strict=True):
-    print(f"rank {rank:2}: accuracy {accuracy:.3f}, error {error:.4f}")
+reduced = [eckart.LowRankApproximation(rank).fit(x_train) for rank in ranks]
+errors = [model.errors_["relative_frobenius"] for model in reduced]
+optimum = [model.optimum_["frobenius"] for model in reduced]
+theirs = TruncatedSVD(16, algorithm="arpack").fit(x_train).singular_values_
+difference = np.abs(reduced[4].singular_values_ / theirs - 1).max()
+print(f"singular values differ from scikit-learn's by {difference:.0e}, relative")
 
 # %%
-# The components are those of scikit-learn's `TruncatedSVD`; and a rank that is chosen.
+# The rank that cross-validation chooses, and the one that a rule chooses without
+# knowing what the numbers are for.
 
-theirs = TruncatedSVD(16, algorithm="arpack").fit(x_train).singular_values_
-difference = np.abs(pipelines[4][0].singular_values_ / theirs - 1).max()
-print(f"singular values differ from scikit-learn's by {difference:.0e}, relative")
-automatic = make_pipeline(
-    eckart.LowRankApproximation("auto"), LogisticRegression(max_iter=500)
-).fit(x_train, y_train)
-chosen, reached = automatic[0].rank_, automatic.score(x_test, y_test)
-print(f"rank {chosen} is chosen, accuracy {reached:.3f}")
+pipeline = make_pipeline(
+    eckart.LowRankApproximation(), LogisticRegression(max_iter=500)
+)
+search = GridSearchCV(pipeline, {"lowrankapproximation__rank": ranks}, cv=3)
+search.fit(x_train, y_train)
+best = search.best_estimator_[0].rank_
+print(f"cross-validation: rank {best}, accuracy {search.score(x_test, y_test):.3f}")
+pipeline.set_params(lowrankapproximation__rank="auto").fit(x_train, y_train)
+chosen, reached = pipeline[0].rank_, pipeline.score(x_test, y_test)
+print(f"auto:             rank {chosen}, accuracy {reached:.3f}")
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 left.plot(ranks, errors, "o", color=BLUE, label="LowRankApproximation")
 left.plot(ranks, optimum, "--", color=BLACK, label="optimum (truncated SVD)")
 left.set(ylabel="relative Frobenius error", ylim=(0, None))
-right.plot(ranks, accuracies, "o-", color=GREEN)
-right.plot(chosen, reached, "D", color=VERMILLION, label=f"rank {chosen}, chosen")
-right.set(ylabel="test accuracy", ylim=(0, 1.02))
+found = search.cv_results_["mean_test_score"]
+right.plot(ranks, found, "o-", color=GREEN, label="cross-validation")
+right.plot(chosen, reached, "D", color=VERMILLION, label="auto, on the test images")
+right.set(ylabel="accuracy of the classifier", ylim=(0, 1.02))
 for axes in (left, right):
     percent(axes.yaxis)
     rank_axis(axes, ranks)
-    axes.legend()
+left.legend()
+right.legend(loc="lower right")
 figure.savefig("digits.png")

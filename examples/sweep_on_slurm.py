@@ -5,11 +5,11 @@ On a cluster the same command runs a sweep with one word more,
 program waits for the results and reads them as if they had been computed here. Without
 a cluster, `hydra.launcher.cluster=local` starts the stacks as processes of this
 machine, by the same code, so a sweep can be rehearsed before it is submitted. This
-script does that; `python sweep_on_slurm.py slurm` submits. The extra `slurm` has what
-it needs: `pip install "eckart[slurm]"`.
+script does that; with `cluster = "slurm"` it submits, from a folder that all nodes
+share. It needs `pip install "eckart[slurm]"`. [Sweeps](../sweeps.md#slurm) tells what
+happens to jobs that are requeued or killed.
 """
 
-import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -20,7 +20,7 @@ from eckart.results.style import BLACK, BLUE, STYLE
 from eckart.results.tables import load
 
 plt.style.use(STYLE)
-cluster = "slurm" if "slurm" in sys.argv else "local"
+cluster = "local"
 submission = [
     "-m",
     "hydra/launcher=stacked_slurm",

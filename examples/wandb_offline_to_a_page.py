@@ -4,7 +4,7 @@ Weights & Biases keeps runs on this machine when it is offline, and needs no acc
 that. Here a program of one's own, which knows nothing of eckart, logs four runs: Adam
 fits a matrix of rank 5 to a photograph, with four learning rates. `eckart report wandb`
 then makes one HTML page of them, with curves and a table, that opens without a server.
-The same files can be read in Python.
+The same files can be read in Python. [The page about W&B](../wandb.md) has more.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ import wandb
 import eckart
 from eckart.data.targets import photo
 from eckart.reports.page import write
-from eckart.results.style import BLACK, STYLE
+from eckart.results.style import BLACK, STYLE, label_decades
 from eckart.tracking.offline import find_offline_runs, read_offline_run
 
 plt.style.use(STYLE)
@@ -61,5 +61,6 @@ for number, run in enumerate(sorted(runs, key=lambda run: run.config["rate"])):
     axes.plot(steps, errors, color=shades(number / 4), label=f"Adam, rate {rate}")
 axes.axhline(best, color=BLACK, linestyle="--", label="optimum of rank 5")
 axes.set(yscale="log", xlabel="step", ylabel="relative Frobenius error")
+label_decades(axes.yaxis)
 axes.legend()
 figure.savefig("errors.png")
