@@ -3,7 +3,9 @@
 A linear net 400 → 400 → 10 → 400 learns a photograph from random vectors and their
 images alone. Truncated SVD gives the best matrix of rank 10, so it is known how far the
 net can come. Two optimizers train the same net here: Adam, as in the paper, and
-conjugate gradient in the scaled metric, which is the default.
+conjugate gradient in the scaled metric, which is the default. In the shell the first is
+`eckart method=bottleneck data=photo rank=10`; [Concepts](../concepts.md) explains the
+words.
 """
 
 import matplotlib.pyplot as plt
@@ -51,5 +53,6 @@ figure, panels = plt.subplots(1, 3, figsize=(9, 3.2), layout="constrained")
 shown = {"photograph": target, "rank 10": learned, "difference": target - learned}
 for axes, (title, matrix) in zip(panels, shown.items(), strict=True):
     axes.imshow(matrix, cmap="gray")
-    axes.set(title=title, xticks=[], yticks=[])
+    axes.set_title(title)
+    axes.set_axis_off()
 figure.savefig("photograph.png")

@@ -5,7 +5,8 @@ error is known: that of the principal components, which are a truncated SVD. So 
 be seen how far a training of it comes. Here it is somebody's own LightningModule with a
 low-rank layer, trained by Lightning's Trainer in small batches. Adam stops at a
 distance from the floor, because each batch pulls elsewhere; with a learning rate that
-falls to zero it comes much nearer.
+falls to zero it comes much nearer. [Your own model](../factorize.md) makes low-rank
+layers of those that a model has.
 """
 
 import matplotlib.pyplot as plt
