@@ -52,7 +52,7 @@ learned = ours.approximation()
 figure, panels = plt.subplots(1, 3, figsize=(9, 3.2), layout="constrained")
 shown = {"photograph": target, "rank 10": learned, "difference": target - learned}
 for axes, (title, matrix) in zip(panels, shown.items(), strict=True):
-    axes.imshow(matrix, cmap="gray")
+    axes.imshow(matrix.numpy(), cmap="gray")
     axes.set_title(title)
     axes.set_axis_off()
 figure.savefig("photograph.png")

@@ -42,7 +42,7 @@ print(f"excess of the net over the optimum: {learned.errors['excess_frobenius']:
 figure, panels = plt.subplots(1, 3, figsize=(10, 2.8), layout="constrained")
 shown = {"photograph": channels, "channels apart": separate, "side by side": together}
 for axes, (title, picture) in zip(panels, shown.items(), strict=True):
-    axes.imshow(picture.permute(1, 2, 0).clamp(0, 1))
+    axes.imshow(picture.permute(1, 2, 0).clamp(0, 1).numpy())
     axes.set_title(title)
     axes.set_axis_off()
 figure.savefig("flower.png")

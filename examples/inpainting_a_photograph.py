@@ -50,7 +50,7 @@ shown = {
     "photograph": target,
 }
 for axes, (title, matrix) in zip(panels, shown.items(), strict=True):
-    axes.imshow(matrix, cmap="gray", vmin=0, vmax=1)
+    axes.imshow(matrix.numpy(), cmap="gray", vmin=0, vmax=1)
     axes.set(title=title, xticks=[], yticks=[])
     axes.set_facecolor(VERMILLION)
     axes.spines[:].set_visible(False)

@@ -86,7 +86,7 @@ figure, panels = plt.subplots(3, 10, figsize=(8, 2.8), layout="constrained")
 shown = {"image": images[:10], "learned": learned, "optimum": ideal}
 for row, (name, digits) in zip(panels, shown.items(), strict=True):
     for axes, digit in zip(row, digits, strict=True):
-        axes.imshow(digit.view(8, 8), cmap="gray_r", vmin=0, vmax=1)
+        axes.imshow(digit.view(8, 8).numpy(), cmap="gray_r", vmin=0, vmax=1)
         axes.set_axis_off()
     row[0].text(-1, 3.5, name, ha="right", va="center")
 figure.savefig("digits.png")

@@ -34,7 +34,7 @@ shown = {f"rank {rank}": matrix for rank, matrix in approximations.items()}
 for axes, (title, matrix) in zip(
     panels.flat, {**shown, "all": target}.items(), strict=True
 ):
-    axes.imshow(matrix, cmap="gray", vmin=0, vmax=1)
+    axes.imshow(matrix.numpy(), cmap="gray", vmin=0, vmax=1)
     axes.set_title(title)
     axes.set_axis_off()
 figure.savefig("ranks.png")

@@ -130,8 +130,9 @@ CLAIMS: dict[str, list[tuple[str, float, float]]] = {
 }
 
 
-def test_every_example_says_something_that_is_checked() -> None:
+def test_every_example_says_something_that_is_checked_and_is_in_one_group() -> None:
     assert sorted(CLAIMS) == sorted(EXAMPLES)
+    assert sorted(name for names in site_gallery.GROUPS.values() for name in names) == sorted(EXAMPLES)
     assert all(CLAIMS.values())
 
 
