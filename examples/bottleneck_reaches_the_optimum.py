@@ -1,11 +1,11 @@
 """The paper's net reaches the optimum.
 
 A linear net 400 → 400 → 10 → 400 learns a photograph from random vectors and their
-images alone. Truncated SVD gives the best matrix of rank 10, so it is known how far the
-net can come. Two optimizers train the same net here: Adam, as in the paper, and
-conjugate gradient in the scaled metric, which is the default. In the shell the first is
-`eckart method=bottleneck data=photo rank=10`; [Concepts](../concepts.md) explains the
-words.
+images alone, and becomes the best matrix of rank 10. Truncated SVD gives that matrix,
+so it is known how far the net can come. Two optimizers train the same net here: Adam,
+as in the paper, and conjugate gradient in the scaled metric, which is the default. In
+the shell the latter is `eckart method=bottleneck data=photo rank=10`;
+[Concepts](../concepts.md) explains the words.
 """
 
 import matplotlib.pyplot as plt

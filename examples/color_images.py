@@ -1,10 +1,10 @@
 """Color images, side by side.
 
-A color image is three matrices, one each for red, green and blue. Each can have factors
-of its own. Or the three lie side by side, as one matrix of three times as many columns,
-and share the left factor: the channels of a photograph are much alike. For as many
-stored numbers the second way has a higher rank and a smaller error. (`data=file` reads
-[an image of yours](../matrix.md) as one matrix, of its gray values.)
+Red, green and blue can have factors of their own, or share the left one: then the error
+is smaller for as many stored numbers. A color image is three matrices. Side by side
+they are one matrix of three times as many columns, and the channels of a photograph are
+much alike. (`data=file` reads [an image of yours](../matrix.md) as one matrix, of its
+gray values.)
 """
 
 import matplotlib.pyplot as plt

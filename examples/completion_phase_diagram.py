@@ -1,12 +1,12 @@
 """From how few entries a matrix is recovered.
 
-A matrix of rank k with m rows and n columns has k (m + n - k) degrees of freedom, so
-fewer entries cannot determine it. How many more are needed, in practice? Here matrices
-of 60 × 60 are completed from random entries, three for each number of entries and each
+Matrices of 60 × 60 are completed from few random entries, and each run says by itself
+whether it has recovered the rest. A matrix of rank k with m rows and n columns has k (m
++ n − k) degrees of freedom, so fewer entries cannot determine it. How many more are
+needed, in practice? Three matrices are completed for each number of entries and each
 rank. At rank 8 a fifth more than the degrees of freedom suffices. At rank 2 twice as
-many are needed: with fewer, a row has a single entry by chance, and two unknowns. Each
-run also says by itself whether it has recovered the rest, from entries that it
-withholds. [Missing entries](../completion.md) explains how.
+many are needed: with fewer, a row has a single entry by chance, and two unknowns.
+[Missing entries](../completion.md) explains how.
 """
 
 import warnings

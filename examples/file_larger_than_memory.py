@@ -1,10 +1,10 @@
 """A file larger than memory.
 
-The truncated SVD of a matrix that does not fit into memory takes two passes over its
-file: one adds up the Gram matrix in blocks of rows, one computes the left factor and
-the errors. The run also proves how far it can be from the optimum. Here the file has
-80 MB. With `megabytes = 20_000` it has 20 GB, and about 1.3 GB of memory are enough.
-[Larger than memory](../large.md) says which methods read files in blocks.
+A matrix that does not fit into memory is decomposed in two passes over its file. One
+adds up the Gram matrix in blocks of rows, the other computes the left factor and the
+errors. The run also proves how far it can be from the optimum. Here the file has 80 MB.
+With `megabytes = 20_000` it has 20 GB, and about 1.3 GB of memory are enough. [Larger
+than memory](../large.md) says which methods read files in blocks.
 """
 
 import resource

@@ -1,11 +1,12 @@
 """Signals that a filter keeps, from 40 FFTs.
 
-A filter takes a signal of 512 samples, removes all high frequencies, and keeps the same
-512 samples of what is left. As a matrix it has 262,144 entries; as two Fourier
-transforms it takes no memory. Slepian, Landau and Pollak found that such a filter is
-nearly of low rank: about 2 N W of its singular values are near 1, for N samples and the
-bandwidth W, and all others are near 0. Forty products find its leading vectors, which
-are Slepian's sequences.
+Forty products with a filter find the signals that it keeps. The filter takes a signal
+of 512 samples, removes all high frequencies, and keeps the same 512 samples of what is
+left. As a matrix it has 262,144 entries; as two Fourier transforms it takes no memory.
+Slepian, Landau and Pollak found that such a filter is nearly of low rank: about 2 N W
+of its singular values are near 1, for N samples and the bandwidth W, and all others are
+near 0. Its leading vectors are Slepian's sequences. [Your own operator](../operator.md)
+has other operators.
 """
 
 import matplotlib.pyplot as plt

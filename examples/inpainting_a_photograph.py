@@ -1,11 +1,12 @@
 """A photograph with half of its pixels missing.
 
-Completion learns a matrix from some of its entries. A photograph is no matrix of low
-rank, so nothing recovers it exactly; but its rows are alike, and a few components fill
-in much of what is missing. The floor is the truncated SVD of the whole photograph,
-which training never sees. A low rank comes close to it. At a high rank half of the
-pixels determine the factors less well: the pixels that were seen are fitted better than
-the floor, and the others worse. [Missing entries](../completion.md) tells more.
+Half of the pixels of a photograph are filled in from the other half. A photograph is no
+matrix of low rank, so completion does not recover it exactly; but its rows are alike,
+and a few components give much of what is missing. The floor is the truncated SVD of the
+whole photograph, which training never sees. A low rank comes close to it. At a high
+rank half of the pixels determine the factors less well: the pixels that were seen are
+fitted better than the floor, and the others worse. [Missing entries](../completion.md)
+tells more.
 """
 
 import matplotlib.pyplot as plt
@@ -28,19 +29,6 @@ for i, rank in enumerate(ranks):
     print(f"rank {rank:2}: {whole:.2f} times the optimum, seen pixels {part:.2f}")
 
 # %%
-# The error of the whole, of the pixels that were seen, and the floor.
-
-figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-axes.plot(ranks, errors, "o-", color=BLUE, label="whole photograph")
-axes.plot(ranks, seen, "s-", color=VERMILLION, label="pixels that were seen")
-axes.plot(ranks, optimum, "--", color=BLACK, label="optimum (all pixels seen)")
-axes.set(ylabel="relative Frobenius error", ylim=(0, 0.32))
-percent(axes.yaxis)
-rank_axis(axes, ranks)
-axes.legend()
-figure.savefig("errors.png")
-
-# %%
 # What was seen, what was filled in, and the photograph.
 
 figure, panels = plt.subplots(1, 3, figsize=(10, 3.6), layout="constrained")
@@ -55,3 +43,16 @@ for axes, (title, matrix) in zip(panels, shown.items(), strict=True):
     axes.set_facecolor(VERMILLION)
     axes.spines[:].set_visible(False)
 figure.savefig("photograph.png")
+
+# %%
+# The error of the whole, of the pixels that were seen, and the floor.
+
+figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+axes.plot(ranks, errors, "o-", color=BLUE, label="whole photograph")
+axes.plot(ranks, seen, "s-", color=VERMILLION, label="pixels that were seen")
+axes.plot(ranks, optimum, "--", color=BLACK, label="optimum (all pixels seen)")
+axes.set(ylabel="relative Frobenius error", ylim=(0, 0.32))
+percent(axes.yaxis)
+rank_axis(axes, ranks)
+axes.legend()
+figure.savefig("errors.png")

@@ -1,11 +1,11 @@
 """A Jacobian from 40 products.
 
-The Jacobian of a function says how its outputs change with its inputs. Automatic
-differentiation gives products with it, and with its transpose, without its entries.
-Here the function is a nonlinear heat flow on a rod of 120 points. Heat forgets details,
-so the singular values of the Jacobian fall fast, and 20 products with it and 20 with
-its transpose are enough: a pair of factors of rank 10 is as near as any can be.
-[The page about your own operator](../operator.md) has more of them.
+Twenty products with a Jacobian and twenty with its transpose are enough for factors of
+rank 10 that are as near as any can be. The Jacobian of a function says how its outputs
+change with its inputs, and automatic differentiation gives products with it without its
+entries. Here the function is a nonlinear heat flow on a rod of 120 points. Heat forgets
+details, so the singular values of the Jacobian fall fast. [Your own
+operator](../operator.md) has more of them.
 """
 
 import matplotlib.pyplot as plt

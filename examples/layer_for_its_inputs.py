@@ -1,11 +1,11 @@
 """A layer compressed for its inputs.
 
-The truncated SVD is the best approximation of a weight. But a layer is used for its
-outputs, and its inputs do not come from all directions alike. For the inputs that a net
-really sees there is a better matrix of each rank, and it is known which one is best.
-`eckart.factorize` finds it in one pass over the inputs, and says how far it is from
-that optimum. Here a hidden layer of 128 × 128 is replaced in a small net that reads
-digits. [The page about your own model](../factorize.md) has all that it can do.
+For the inputs that a layer really sees there is a better matrix of each rank than the
+truncated SVD of its weight. A layer is used for its outputs, and its inputs do not come
+from all directions alike. It is known which matrix is the best one: `eckart.factorize`
+finds it in one pass over the inputs, and says how far it is from that optimum. Here a
+hidden layer of 128 × 128 is replaced in a small net that reads digits. [Your own
+model](../factorize.md) has all that `eckart.factorize` can do.
 """
 
 import matplotlib.pyplot as plt

@@ -1,12 +1,12 @@
 """A layer of low rank in your own LightningModule.
 
-A linear autoencoder takes images of 64 pixels to a code of 8 numbers and back. Its best
-error is known: that of the principal components, which are a truncated SVD. So it can
-be seen how far a training of it comes. Here it is somebody's own LightningModule with a
-low-rank layer, trained by Lightning's Trainer in small batches. Adam stops at a
-distance from the floor, because each batch pulls elsewhere; with a learning rate that
-falls to zero it comes much nearer. [Your own model](../factorize.md) makes low-rank
-layers of those that a model has.
+A low-rank layer in somebody's own LightningModule is trained by Lightning's Trainer,
+and its error is measured against the best there is. The module is a linear autoencoder,
+which takes images of 64 pixels to a code of 8 numbers and back. Its best error is
+known: that of the principal components, which are a truncated SVD. In small batches
+Adam stops at a distance from it, because each batch pulls elsewhere; with a learning
+rate that falls to zero it comes much nearer. [Your own model](../factorize.md) makes
+low-rank layers of those that a model has.
 """
 
 import matplotlib.pyplot as plt

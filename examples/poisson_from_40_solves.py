@@ -1,11 +1,11 @@
 """A solver of a differential equation, learned from 40 solves.
 
-Heat sources lie in the left part of a plate, and the temperature is asked for in the
-right part. Each answer takes the solution of Poisson's equation on the whole plate. But
-far from the sources the temperature is smooth, whatever they are: the operator from
-sources to temperatures is close to one of low rank. Forty solves give factors that
-answer without the solver. [Your own operator](../operator.md) says which objects can
-stand in the place of SciPy's operator.
+Forty solves of Poisson's equation give factors that answer without the solver. Heat
+sources lie in the left part of a plate, and the temperature is asked for in the right
+part. Each answer takes the solution of the equation on the whole plate. But far from
+the sources the temperature is smooth, whatever they are: the operator from sources to
+temperatures is close to one of low rank. [Your own operator](../operator.md) says which
+objects can stand in the place of SciPy's operator.
 """
 
 import matplotlib.pyplot as plt
@@ -55,18 +55,6 @@ for rank, fit, error, floor in zip(ranks, fits, errors, optimum, strict=True):
     print(f"rank {rank:2}, {solves} solves: error {error:.3e}, optimum {floor:.3e}")
 
 # %%
-# Each added component divides the error by about 4, for any sources.
-
-per_component = (errors[0] / errors[-1]) ** (1 / (ranks[-1] - ranks[0]))
-print(f"each component divides the error by {per_component:.1f}")
-figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-axes.plot(ranks, errors, "o", color=BLUE, label="learned from 40 solves")
-axes.plot(ranks, optimum, "--", color=BLACK, label="optimum (truncated SVD)")
-axes.set(yscale="log", xlabel="rank", ylabel="relative Frobenius error")
-axes.legend()
-figure.savefig("errors.png")
-
-# %%
 # New sources, and the temperature that they cause on the right: by the solver, and by
 # the factors of rank 4. Red is positive, blue is negative; each picture has a scale of
 # its own.
@@ -94,3 +82,15 @@ for axes, (title, values) in zip(panels, shown.items(), strict=True):
     axes.set(title=title, xticks=[], yticks=[])
     axes.spines[:].set(visible=True, color=GRAY)
 figure.savefig("temperature.png")
+
+# %%
+# Each added component divides the error by about 4.
+
+per_component = (errors[0] / errors[-1]) ** (1 / (ranks[-1] - ranks[0]))
+print(f"each component divides the error by {per_component:.1f}")
+figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+axes.plot(ranks, errors, "o", color=BLUE, label="learned from 40 solves")
+axes.plot(ranks, optimum, "--", color=BLACK, label="optimum (truncated SVD)")
+axes.set(yscale="log", xlabel="rank", ylabel="relative Frobenius error")
+axes.legend()
+figure.savefig("errors.png")

@@ -1,10 +1,11 @@
 """Errors by rank, and the floor below them.
 
-Eckart and Young proved the least error that a matrix of rank k can have. So every curve
-of errors over the rank has a floor, and its distance says what a training costs. Here
-four trainings learn the same photograph of 100 × 100 pixels: from 100 images or from
-fewer, and by two optimizers. `eckart -m rank=1,2,3,5,8` does such a comparison in the
-shell, and `eckart report` draws it: see [Sweeps](../sweeps.md).
+Four trainings of the same net, each at seven ranks, beside the least error that is
+possible. Eckart and Young proved the least error that a matrix of rank k can have. So
+every curve of errors over the rank has a floor, and its distance says what a training
+costs. Here the target is a photograph of 100 × 100 pixels, learned from 100 images or
+from fewer, and by two optimizers. `eckart -m rank=1,2,3,5,8` does such a comparison in
+the shell, and `eckart report` draws it: see [Sweeps](../sweeps.md).
 """
 
 import matplotlib.pyplot as plt

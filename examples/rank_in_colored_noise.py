@@ -1,11 +1,12 @@
 """Choosing a rank in colored noise.
 
-A matrix of data is a signal of low rank plus noise. A rank that is too low loses
-signal, one that is too high approximates the noise. Rules for white noise look for
-singular values that white noise cannot have. Here the noise is correlated along the
-rows, as in measurements over time: it has large singular values itself, and such rules
-keep a lot of it. The default rule, `best`, looks at the noise first. `eckart.fit(data,
-rank="auto")` asks it, and so does `rank=auto` [on the command line](../rank.md).
+Rules for white noise keep too many components of data whose noise is correlated; the
+default rule looks at the noise first. A matrix of data is a signal of low rank plus
+noise. A rank that is too low loses signal, one that is too high approximates the noise.
+Here the noise is correlated along the rows, as in measurements over time: it has large
+singular values itself, which white noise cannot have. `eckart.fit(data, rank="auto")`
+asks the default rule, `best`, and so does `rank=auto` [on the command
+line](../rank.md).
 """
 
 import matplotlib.pyplot as plt

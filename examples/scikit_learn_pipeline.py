@@ -1,11 +1,11 @@
 """A rank in a scikit-learn pipeline.
 
-`LowRankApproximation` stands in a pipeline wherever `TruncatedSVD` does, and its
-components are trained to the same optimum. Here it reduces images of digits to a few
-numbers, from which a classifier reads the digit. How many? Cross-validation asks the
-classifier. `rank="auto"` asks the images alone, once, and keeps what stands out from
-their noise, which is less than the classifier could use. [In Python](../python.md) has
-the estimators.
+`LowRankApproximation` stands in a scikit-learn pipeline wherever `TruncatedSVD` does,
+and its components are trained to the same optimum. Here it reduces images of digits to
+a few numbers, from which a classifier reads the digit. How many? Cross-validation asks
+the classifier. `rank="auto"` asks the images alone, once, and keeps what stands out
+from their noise, which is less than the classifier could use. [In Python](../python.md)
+has the estimators.
 """
 
 import matplotlib.pyplot as plt

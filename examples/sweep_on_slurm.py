@@ -1,13 +1,12 @@
 """A sweep on SLURM, and its rehearsal.
 
-On a cluster the same command runs a sweep with one word more,
-`hydra/launcher=stacked_slurm`: each stack of jobs becomes one task of a job array. The
-program waits for the results and reads them as if they had been computed here. Without
-a cluster, `hydra.launcher.cluster=local` starts the stacks as processes of this
-machine, by the same code, so a sweep can be rehearsed before it is submitted. This
-script does that; with `cluster = "slurm"` it submits, from a folder that all nodes
-share. It needs `pip install "eckart[slurm]"`. [Sweeps](../sweeps.md#slurm) tells what
-happens to jobs that are requeued or killed.
+A sweep goes to a SLURM cluster with one word more, and is rehearsed on this machine
+before. With `hydra/launcher=stacked_slurm` each stack of jobs becomes one task of a job
+array. The program waits for the results and reads them as if they had been computed
+here. Without a cluster, `hydra.launcher.cluster=local` starts the stacks as processes
+of this machine, by the same code. This script does that; with `cluster = "slurm"` it
+submits, from a folder that all nodes share. It needs `pip install "eckart[slurm]"`.
+[Sweeps](../sweeps.md#slurm) tells what happens to jobs that are requeued or killed.
 """
 
 from pathlib import Path

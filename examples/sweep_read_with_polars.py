@@ -1,10 +1,11 @@
 """A sweep, read with polars and drawn.
 
-A sweep trains a job for each combination of settings: three optimizers, five ranks and
-four seeds here. Jobs that differ in rank and seed alone are one tensor program, so
-sixty of them take seconds. Each leaves a folder with its results, and one call reads
-any number of sweeps as one table: a polars DataFrame with a row for each job, its
-settings first. [Sweeps](../sweeps.md) has the same in the shell.
+Sixty jobs of two sweeps become one table and one figure. A sweep trains a job for each
+combination of settings: three optimizers, five ranks and four seeds here. Jobs that
+differ in rank and seed alone are one tensor program, so sixty of them take seconds.
+Each leaves a folder with its results, and one call reads any number of sweeps as one
+table: a polars DataFrame with a row for each job, its settings first.
+[Sweeps](../sweeps.md) has the same in the shell.
 """
 
 import matplotlib.pyplot as plt

@@ -1,10 +1,11 @@
 """Runs of W&B that never left the machine, as a page.
 
-Weights & Biases keeps runs on this machine when it is offline, and needs no account for
-that. Here a program of one's own, which knows nothing of eckart, logs four runs: Adam
-fits a matrix of rank 5 to a photograph, with four learning rates. `eckart report wandb`
-then makes one HTML page of them, with curves and a table, that opens without a server.
-The same files can be read in Python. [The page about W&B](../wandb.md) has more.
+Four runs that W&B logged without an account or a network become one HTML page. Weights
+& Biases keeps runs on this machine when it is offline. Here a program of one's own,
+which knows nothing of eckart, logs four runs: Adam fits a matrix of rank 5 to a
+photograph, with four learning rates. `eckart report wandb` then makes a page of them,
+with curves and a table, that opens without a server. The same files can be read in
+Python. [W&B](../wandb.md) has more.
 """
 
 from pathlib import Path
