@@ -48,11 +48,9 @@ for rank in (2, 4, 6, 8):
                 said, wrong = said + 1, wrong + (not is_right)
 print(f"{said} runs say that they recovered the matrix, {wrong} of them are wrong")
 for rank in (2, 8):
-    for oversampling in (1.05, 1.35, 2.5):
+    for oversampling in (1.05, 1.2, 2.0):
         share = shares[oversampling, float(rank)]
-        print(
-            f"rank {rank}, {oversampling} times as many entries: {share:.0%} recovered"
-        )
+        print(f"rank {rank}, {oversampling} times as many: {share:.0%} recovered")
 
 # %%
 # A cell has the share of the three matrices.

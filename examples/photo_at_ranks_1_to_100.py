@@ -1,7 +1,7 @@
 """A photograph at the ranks 1 to 100.
 
-A photograph of 400 × 400 pixels, and what is seen of it when it has rank 1, 2, 5, …
-100. It is a matrix of 160,000 numbers; of rank k it has two factors with 800 k numbers.
+This is what is left of a photograph of 400 × 400 pixels at the ranks 1, 2, 5, … 100.
+It is a matrix of 160,000 numbers; of rank k it has two factors with 800 k numbers.
 Truncated SVD gives the best such factors, and one decomposition gives them for every
 rank: the best matrix of rank 10 is the first part of the best one of rank 100. At rank
 50 a quarter of the numbers is left, and the error looks like grain in the sky. [Your

@@ -1,8 +1,8 @@
 """Ratings, beside the best that is possible.
 
-Two models predict what people think of films, beside somebody who knows all tastes:
-nobody can predict better. Six hundred people rate some of 300 films. Their tastes have
-four dimensions, and each rating has noise. Here the tastes are drawn, so the error of a
+Two models predict ratings, and are compared with the best prediction that is possible.
+Six hundred people rate some of 300 films. Their tastes have four dimensions, and each
+rating has noise. Here the tastes are drawn, so the error of a
 prediction that knows them is known: the floor. The mean of posterior samples, which is
 the default for ratings, comes within a tenth of a star of it, and is hardly worse with
 a rank that is too high; least squares with a ridge is. [Ratings](../ratings.md) says
