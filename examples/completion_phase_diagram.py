@@ -1,12 +1,12 @@
 """From how few entries a matrix is recovered.
 
 Matrices of 60 × 60 are completed from few random entries, and each run says by itself
-whether it has recovered the rest. A matrix of rank k with m rows and n columns has k (m
-+ n − k) degrees of freedom, so fewer entries cannot determine it. How many more are
-needed, in practice? Three matrices are completed for each number of entries and each
-rank. At rank 8 a fifth more than the degrees of freedom suffices. At rank 2 twice as
-many are needed: with fewer, a row has a single entry by chance, and two unknowns.
-[Missing entries](../completion.md) explains how.
+whether it has recovered the rest. Fewer entries than degrees of freedom, k (m + n − k)
+for m rows, n columns and rank k, cannot determine a matrix. How many more are needed,
+in practice? Three matrices are completed for each number of entries and each rank. At
+rank 8 a fifth more than the degrees of freedom suffices. At rank 2 twice as many are
+needed: with fewer, a row has a single entry by chance, and two unknowns. [Missing
+entries](../completion.md) explains the verdict.
 """
 
 import warnings
