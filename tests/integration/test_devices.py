@@ -28,7 +28,8 @@ RUNS = [
     "method=factorization optimizer=scaled_gd",
     "method=factorization optimizer=adam method.max_steps=30",
     "method=factorization optimizer=lbfgs method.max_steps=30",
-    "method=completion data.observed=0.7 method.max_steps=30",
+    "method=completion data.observed=0.7 optimizer=riemannian_cg method.max_steps=30",
+    "method=completion data.observed=0.7 optimizer=als method.max_steps=30",
     "method=completion data.observed=0.7 optimizer=adam method.max_steps=30",
     "method=svd",
     "method=svd method.solver=randomized",
@@ -42,7 +43,9 @@ def test_a_gpu_gives_the_numbers_of_the_cpu(typed: str, train: Train) -> None:
     by = {}
     for device in ("cpu", "gpu"):
         ended = train(*typed.split(), f"data={data}", *SMALL, f"trainer={device}")
-        assert (ended.code, ended.stderr) == (0, ""), ended.stderr
+        # So few steps may leave a lower rank, which is told.
+        told = [line for line in ended.stderr.splitlines() if not line.startswith("warning: the approximation has")]
+        assert (ended.code, told) == (0, []), ended.stderr
         by[device] = ended.result
     for name in ("relative_frobenius", "relative_2norm"):
         # Steps of Adam on unlike bits part slowly; where both converge they agree to rounding.
@@ -51,7 +54,15 @@ def test_a_gpu_gives_the_numbers_of_the_cpu(typed: str, train: Train) -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_what_a_gpu_cannot_do_is_done_on_the_cpu(train: Train) -> None:
-    ended = train("method=factorization", "optimizer=entrywise_sgd", "method.max_steps=5", "data=lab", "rank=2")
+    ended = train(
+        "method=factorization",
+        "optimizer=entrywise_sgd",
+        "method.max_steps=5",
+        "data=lab",
+        "rank=2",
+        "logger=csv",
+        "figures=false",
+    )
     assert (ended.code, ended.stderr) == (0, ""), ended.stderr
     assert ended.result["steps"] == 5
 

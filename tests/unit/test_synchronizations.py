@@ -127,7 +127,7 @@ def test_a_step_on_a_gpu_waits_for_nothing(name: str) -> None:
             run(method, STEPS)
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    places = Counter(f"{one.filename}:{one.lineno}" for one in told if "synchronizing" in str(one.message))
+    places = Counter(f"{one.filename}:{one.lineno}" for one in told if "called a synchronizing" in str(one.message))
     allowed = WAITS.get(name)
     assert not [place for place in places if allowed is None or allowed not in place], places
     # One decomposition in a step, and a look or two for each.
