@@ -28,7 +28,7 @@ best = float(eckart.optimum(torch.linalg.svdvals(target), rank=5)[1])
 # The program, as somebody might have it.
 
 for rate in (0.003, 0.01, 0.03, 0.1):
-    settings = wandb.Settings(silent=True)
+    settings = wandb.Settings(silent=True, run_name=f"rate {rate}")
     config = {"rate": rate, "rank": 5}
     run = wandb.init(project="photo", mode="offline", config=config, settings=settings)
     torch.manual_seed(0)
