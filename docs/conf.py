@@ -46,9 +46,11 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 
 html_theme = "furo"
-html_theme_options = {"navigation_with_keys": True, "source_edit_link": None, "footer_icons": []}
+html_theme_options: dict[str, Any] = {"navigation_with_keys": True, "source_edit_link": None, "footer_icons": []}
 html_static_path = ["site"]
 html_css_files = ["site.css"]
+html_js_files = ["site.js"]
+html_search_scorer = str(Path(__file__).with_name("site") / "scorer.js")
 html_show_sourcelink = False
 html_copy_source = False
 html_show_sphinx = False
@@ -70,8 +72,19 @@ def _home(app: Sphinx, env: BuildEnvironment, node: pending_xref, text: nodes.Te
 def _short(
     app: Sphinx, what: str, name: str, found: object, options: object, signature: str | None, returned: str | None
 ) -> tuple[str | None, str | None]:
-    """Arrays as the source names them."""
-    return tuple(text and _ARRAY.sub(r"~numpy.typing.NDArray[\1]", text) for text in (signature, returned))
+    """Arrays as the source names them; a protocol is not called."""
+    if getattr(found, "_is_protocol", False):
+        return "", None
+    return _arrays(signature), _arrays(returned)
+
+
+def _arrays(text: str | None) -> str | None:
+    return text and _ARRAY.sub(r"~numpy.typing.NDArray[\1]", text)
+
+
+def _skipped(app: Sphinx, what: str, name: str, found: object, skip: bool, options: object) -> bool | None:
+    """The fields of a named tuple stand in its signature, and where they need words in its docstring."""
+    return True if str(getattr(found, "__doc__", "")).startswith("Alias for field number") else None
 
 
 def _titled(app: Sphinx, tree: nodes.document, page: str) -> None:
@@ -82,8 +95,17 @@ def _titled(app: Sphinx, tree: nodes.document, page: str) -> None:
             link.children = [nodes.inline("", app.env.titles[path[1]].astext())]
 
 
+def _leveled(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: nodes.document | None) -> None:
+    """Headings of the menu say their level, which readers of a screen need."""
+    menu = str(context.get("furo_navigation_tree", ""))
+    context["furo_navigation_tree"] = menu.replace('role="heading"', 'role="heading" aria-level="2"')
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    # After the theme, which makes the menu.
+    app.connect("html-page-context", _leveled, priority=900)
     app.connect("missing-reference", _home)
     app.connect("autodoc-process-signature", _short)
+    app.connect("autodoc-skip-member", _skipped)
     app.connect("doctree-resolved", _titled)

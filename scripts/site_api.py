@@ -1,6 +1,7 @@
 """The API pages of the site: one for each room, with every public name of its modules, found in the source."""
 
 import ast
+import functools
 import inspect
 import re
 import textwrap
@@ -51,7 +52,8 @@ def source(module: str, package: Path = PACKAGE) -> str:
     return (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8")
 
 
-def public_names(text: str) -> list[Name]:
+@functools.cache
+def public_names(text: str) -> tuple[Name, ...]:
     r"""The public names that a module defines, in its order.
 
     Example:
@@ -67,7 +69,7 @@ def public_names(text: str) -> list[Name]:
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             said = _docstring(after) or _comment(lines, node.lineno - 1)
             found += [Name("data", name, said, value) for name, value in _constants(node)]
-    return [name for name in found if not name.name.startswith("_")]
+    return tuple(name for name in found if not name.name.startswith("_"))
 
 
 def _members(node: ast.ClassDef) -> Iterator[str]:

@@ -48,7 +48,7 @@ class Option:
         name: The option.
         headline: The line that heads its file.
         target: The class or function that it calls.
-        refused: What that refuses, beyond the laws of the keys.
+        refused: What that and its source refuse, beyond the laws of the keys.
         brings: Other choices that come with it.
         keys: Its settings.
     """
@@ -57,7 +57,7 @@ class Option:
     name: str
     headline: str
     target: str = ""
-    refused: str = ""
+    refused: tuple[str, ...] = ()
     brings: tuple[str, ...] = ()
     keys: tuple[Key, ...] = ()
 
@@ -72,7 +72,8 @@ def root_keys() -> list[Key]:
     for field in dataclasses.fields(TrainConfig):
         if field.name in defaults and field.name not in GROUPS:
             law = laws.get(field.name) or _sentence(_stated(field.type))
-            found.append(Key(field.name, shown(defaults[field.name]), comments.get(field.name, ""), law))
+            meaning = _sentence(comments.get(field.name, ""))
+            found.append(Key(field.name, shown(defaults[field.name]), meaning, law))
     return found
 
 
@@ -103,11 +104,11 @@ def _option(group: str, name: str) -> Option:
     callables = [target, str(source.get("_target_") or "") if isinstance(source, DictConfig) else ""]
     arguments: dict[str, str] = {}
     kinds: dict[str, Any] = {}
-    refused = ""
+    refused: list[str] = []
     for called in map(_named, callables):
         arguments |= documented_arguments(called)
         kinds |= _annotations(called)
-        refused = _refused(called) or refused
+        refused += _refused(called)
     keys = []
     for key, value in _leaves(plain(settings, resolve=False)):
         if key.split(".")[-1] in _HIDDEN or key == "defaults":
@@ -120,7 +121,7 @@ def _option(group: str, name: str) -> Option:
             # Its words are the law, and its meaning stands in the docstring.
             meaning = arguments.get(own_name, comment)
         keys.append(Key(f"{prefix}.{key}", shown(value), _sentence(meaning), law))
-    return Option(group, name, head, callables[1] or target, refused, tuple(brought), tuple(keys))
+    return Option(group, name, head, callables[1] or target, tuple(refused), tuple(brought), tuple(keys))
 
 
 def _leaves(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
@@ -165,10 +166,10 @@ def documented_arguments(called: object) -> dict[str, str]:
     return found
 
 
-def _refused(called: object) -> str:
+def _refused(called: object) -> list[str]:
     text = inspect.cleandoc(getattr(called, "__doc__", None) or "") if called is not None else ""
     found = re.search(r"^Raises:\n(?: .*\n)*? {4}ValueError: ((?:.*\n?)(?: {5,}.*\n?)*)", text, re.MULTILINE)
-    return _markdown(" ".join(found[1].split())) if found else ""
+    return [_markdown(" ".join(found[1].split()))] if found else []
 
 
 def _markdown(text: str) -> str:
@@ -188,8 +189,8 @@ def _law(prefix: str, value: Any, comment: str, kind: Any) -> str:
     if choices := _choices(comment):
         named = ", ".join(f"`{choice}`" for choice in choices[:-1])
         return f"{named} or `{choices[-1]}`{', or null' if value is None else ''}."
-    if isinstance(value, str) and value.startswith("${") and ":" not in value:
-        return f"As of `{value[2:-1]}`."
+    if isinstance(value, str) and (repeated := re.fullmatch(r"\$\{([\w.]+)\}", value)):
+        return f"As of `{repeated[1]}`."
     if isinstance(value, bool | int | float | list):
         positive = prefix in ("optimizer", "schedule") and not isinstance(value, bool | list)
         return _sentence(_stated(type(value)) + (", not negative" if positive else ""))
@@ -298,7 +299,7 @@ def group_page(group: str, found: list[Option]) -> str:
             parts.append(f"Made by `{option.target}`.")
         parts += map(_entry, option.keys)
         if option.refused:
-            parts.append(f"Refused: {option.refused[0].lower()}{option.refused[1:]}")
+            parts.append(f"Refused: {' '.join(said[0].lower() + said[1:] for said in option.refused)}")
     return "\n\n".join(parts) + "\n"
 
 

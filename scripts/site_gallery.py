@@ -180,8 +180,9 @@ def write(found: Iterable[Example], folder: Path, ran: Path = RAN) -> None:
         result = outcome(example, ran)
         files = folder / example.name
         files.mkdir()
-        for name in [*result["files"], example.path.name]:
-            shutil.copyfile((ran / example.name / name) if name in result["files"] else example.path, files / name)
+        for path in (*(ran / example.name / name for name in result["files"]), example.path):
+            shutil.copyfile(path, files / path.name)
+        (files / f"{example.name}.ipynb").write_text(json.dumps(notebook(example), indent=1), encoding="utf-8")
         (folder / f"{example.name}.md").write_text(page(example, result), encoding="utf-8")
         cards[example.name] = _card(example, result)
     (folder / "index.md").write_text(index(cards), encoding="utf-8")
@@ -199,9 +200,23 @@ def page(example: Example, result: dict[str, Any]) -> str:
         parts += [f"```text\n{printed.rstrip()}\n```" if printed.strip() else ""]
         parts += [_picture(example, name) for name in here]
     parts += [_picture(example, name) for name in left]
-    links = [f"[{name}]({example.name}/{name})" for name in (example.path.name, *pages)]
+    links = [f"[{name}]({example.name}/{name})" for name in (example.path.name, f"{example.name}.ipynb", *pages)]
     parts += [f"{' · '.join(links)}. It ran in {result['seconds']} s, with its imports."]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def notebook(example: Example) -> dict[str, Any]:
+    """A script as a notebook that was not run, in version 4.5 of the format."""
+    texts = [f"# {example.title}\n\n{example.text}", *(cell.text for cell in example.cells[1:])]
+    cells: list[dict[str, Any]] = []
+    for text, cell in zip(texts, example.cells, strict=True):
+        if text:
+            cells.append({"cell_type": "markdown", "source": text})
+        if cell.code:
+            cells.append({"cell_type": "code", "source": cell.code, "execution_count": None, "outputs": []})
+    numbered = [{"id": f"cell-{number}", "metadata": {}, **cell} for number, cell in enumerate(cells)]
+    kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    return {"cells": numbered, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
 
 
 def _picture(example: Example, name: str) -> str:

@@ -1,4 +1,4 @@
-"""The Python blocks of docs/python.md and of README, run as they stand there, against the printed output."""
+"""The Python blocks of pages and of README, run as they stand there, against the printed output."""
 
 import ast
 import re
@@ -36,7 +36,7 @@ def comparable(text: str) -> str:
     return re.sub(r" ?(E|0)$", " E", text, flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", ["docs/python.md", "README.md"])
+@pytest.mark.parametrize("page", ["docs/concepts.md", "docs/operator.md", "docs/python.md", "README.md"])
 def test_the_blocks_of_a_page_give_the_output_that_it_shows(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -49,12 +49,14 @@ def test_every_page_fits_a_phone_and_a_desk_and_loads_nothing_from_elsewhere(sit
 def test_search_finds_pages_of_a_site_that_is_opened_from_disk(
     site: Path, visit: Open, words: str, expected: str
 ) -> None:
-    found = visit(site / "index.html", bad=True, **PHONE).page
+    opened = visit(site / "index.html", bad=True, **PHONE)
+    found = opened.page
     found.goto(f"{(site / 'search.html').as_uri()}?q={words.replace(' ', '+')}")
     found.wait_for_function("document.querySelectorAll('#search-results li').length > 0")
     found.wait_for_timeout(500)
     addresses = found.eval_on_selector_all("#search-results a", "links => links.map(link => link.href)")
     assert any(re.search(expected, address) for address in addresses[:10]), addresses[:10]
+    assert not opened.complaints, opened.complaints
 
 
 @pytest.mark.parametrize("page", ["index.html", "concepts.html", "configuration/method.html", "gallery/index.html"])

@@ -58,8 +58,17 @@ def test_laws_are_those_of_the_config(found: dict[str, list[Any]]) -> None:
     assert laws["bottleneck", "method.probes"] == "`orthogonal`, `gaussian` or `uniform`."
     assert laws["bottleneck", "method.transpose"] == "True or false."
     assert laws["file", "data.path"] == "Text, which must be given."
+    assert (
+        laws["gaussian", "data.seed"] == "As of `seed`." and laws["stacked_slurm", "hydra.launcher.folder"] == "Text."
+    )
+    assert laws["bottleneck", "method.vectors"] == "An integer, or null."
     root = {key.path: key.law for key in site_configuration.root_keys()}
     assert root["seed"] == "An integer." and root["name"] == "Text or null." and "auto" in root["rank"]
+
+
+def test_what_a_class_and_its_source_refuse_is_said(found: dict[str, list[Any]]) -> None:
+    (gaussian,) = (option for option in found["data"] if option.name == "gaussian")
+    assert any("scale of 0" in said for said in gaussian.refused) and len(gaussian.refused) == 2
 
 
 def test_a_key_without_a_comment_takes_the_words_of_the_docstring(found: dict[str, list[Any]]) -> None:

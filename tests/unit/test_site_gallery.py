@@ -66,12 +66,15 @@ def test_a_page_shows_what_each_cell_printed_and_drew(example: Any, tmp_path: Pa
         for part in (
             *("# A picture of one pixel\n", "More.", "import os", "```text\nfirst work\n```", "- a list", "PIXEL = "),
             *("```text\nsecond agg\n```", "![A picture of one pixel](pixel/pixel.png)", 'Path("other.svg")'),
-            *("](pixel/other.svg)", "[pixel.py](pixel/pixel.py) · [page.html](pixel/page.html)"),
+            *(
+                "](pixel/other.svg)",
+                "[pixel.py](pixel/pixel.py) · [pixel.ipynb](pixel/pixel.ipynb) · [page.html](pixel/page.html)",
+            ),
         )
     ]
     assert places == sorted(places)
     assert sorted(path.name for path in (tmp_path / "pages" / "pixel").iterdir()) == [
-        *("other.svg", "page.html", "pixel.png", "pixel.py")
+        *("other.svg", "page.html", "pixel.ipynb", "pixel.png", "pixel.py")
     ]
     index = (tmp_path / "pages" / "index.md").read_text(encoding="utf-8")
     assert "**[A picture of one pixel](pixel.md)**\n\nWhat it shows, in two lines." in index and "\npixel\n" in index
@@ -102,3 +105,15 @@ def test_a_script_needs_a_title_and_a_text(example: Any) -> None:
         example.path.write_text(f"{head}print(1)\n", encoding="utf-8")
         with pytest.raises(ValueError, match=r"pixel.py must begin with a docstring: a title, an empty line"):
             site_gallery.read(example.path)
+
+
+def test_a_script_is_a_notebook_too(example: Any) -> None:
+    found = site_gallery.notebook(example)
+    assert (found["nbformat"], found["metadata"]["kernelspec"]["language"]) == (4, "python")
+    kinds = [cell["cell_type"] for cell in found["cells"]]
+    assert kinds == ["markdown", "code", "markdown", "code", "code"]
+    assert found["cells"][0]["source"].startswith("# A picture of one pixel\n\nWhat it shows")
+    assert [cell["source"] for cell in found["cells"] if cell["cell_type"] == "code"] == [
+        cell.code for cell in example.cells
+    ]
+    assert all({"id", "metadata"} <= cell.keys() for cell in found["cells"])

@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import re
 import sys
 from pathlib import Path
 
@@ -20,6 +21,13 @@ def test_links_between_the_pages_of_this_checkout_lead_somewhere() -> None:
     # These are on the site, where the menu and the pages that they include are.
     found = site_links.broken_in_markdown(path for path in files if path.name not in ("index.md", "contributing.md"))
     assert len(files) > 20 and not found, found
+
+
+def test_every_page_is_in_the_menu() -> None:
+    menu = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^(?:.* <)?(\w+)>?$", menu, re.MULTILINE))
+    pages = {path.stem for path in (ROOT / "docs").glob("*.md")} - {"index"}
+    assert pages <= listed, f"docs/index.md must list every page. Found none of {sorted(pages - listed)}."
 
 
 def test_a_link_of_markdown_that_leads_nowhere_is_found(tmp_path: Path) -> None:
