@@ -23,8 +23,8 @@ FOLDER = ROOT / "build" / "bounds"
 """Requirements, outputs and the table; the environments, as long as they are tried."""
 PYTHONS = ("3.11", "3.12", "3.13")
 BOUNDS = {"lowest": "lowest-direct", "newest": "highest"}
-EXTRAS = ("test", "joblib", "slurm", "optuna", "wandb", "tensorboard", "mlflow", "files", "dask", "browser", "docs")
-"""All but peers of the benchmark, the mutation tests, and uv itself."""
+LEFT_OUT = ("benchmark", "bounds", "mutation")
+"""Extras that are not tried: peers of the benchmark, of which some are compiled, uv itself, and the mutation tests."""
 # No other release of these can be installed without a compiler, or has wheels for every Python.
 _FROM_SOURCE = ("antlr4-python3-runtime", "sqlalchemy")
 
@@ -76,10 +76,11 @@ def attempt(uv: str, python: str, bound: str, tests: Sequence[str], *, resolve: 
     """Resolve, install and try one pair; see the module."""
     trial, name = Trial(python, bound), f"{python}-{bound}"
     requirements, environment = FOLDER / f"{name}.txt", FOLDER / name
-    extras = [word for extra in EXTRAS for word in ("--extra", extra)]
+    project = ROOT / "pyproject.toml"
+    extras = [word for extra in tried_extras(project) for word in ("--extra", extra)]
     wheels = ["--only-binary", ":all:", *(word for package in _FROM_SOURCE for word in ("--no-binary", package))]
     asked = [uv, "pip", "compile", "--quiet", "--no-annotate", "--no-header", "--resolution", BOUNDS[bound], *wheels]
-    asked += ["--python-version", python, *extras, str(ROOT / "pyproject.toml"), "--output-file", str(requirements)]
+    asked += ["--python-version", python, *extras, str(project), "--output-file", str(requirements)]
     if not _done(trial, "resolved", asked, FOLDER):
         return trial
     trial.versions = versions(requirements.read_text(encoding="utf-8").splitlines())
@@ -147,10 +148,17 @@ def versions(requirements: Iterable[str]) -> dict[str, str]:
     return dict(match.groups() for line in requirements if (match := re.match(r"([\w.-]+)==([^\s;]+)", line)))
 
 
+def tried_extras(pyproject: Path) -> list[str]:
+    """Names of the extras of a pyproject.toml that are tried, in its order."""
+    project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
+    return [extra for extra in project["optional-dependencies"] if extra not in LEFT_OUT]
+
+
 def direct(pyproject: Path) -> list[str]:
     """Names of the packages that a pyproject.toml asks for, in its order: the dependencies, then those of extras."""
     project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
-    asked = [*project["dependencies"], *(line for extra in EXTRAS for line in project["optional-dependencies"][extra])]
+    extras = project["optional-dependencies"]
+    asked = [*project["dependencies"], *(line for extra in tried_extras(pyproject) for line in extras[extra])]
     names = (re.split(r"[\[<>=!~;\s]", line, maxsplit=1)[0].lower().replace("_", "-") for line in asked)
     return list(dict.fromkeys(names))
 
