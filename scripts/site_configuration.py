@@ -1,19 +1,17 @@
 """The configuration pages of the site, from ``conf/`` and the schema: each key, its meaning, default and law."""
 
 import dataclasses
-import importlib
-import inspect
 import re
-import types
-import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from site_docstrings import annotations, documented_arguments, named, refused_by
+from site_laws import choices_of, law_of, sentence, stated
 
-from eckart.config import GROUPS, TrainConfig, config_dir, options, plain, settings_of, type_law
+from eckart.config import GROUPS, TrainConfig, config_dir, options, plain, settings_of
 
 LAUNCHING = ("hydra/launcher", "hydra/sweeper")
 """Groups of Hydra's own that have options of ours."""
@@ -71,8 +69,8 @@ def root_keys() -> list[Key]:
     found = []
     for field in dataclasses.fields(TrainConfig):
         if field.name in defaults and field.name not in GROUPS:
-            law = laws.get(field.name) or _sentence(_stated(field.type))
-            meaning = _sentence(comments.get(field.name, ""))
+            law = laws.get(field.name) or sentence(stated(field.type))
+            meaning = sentence(comments.get(field.name, ""))
             found.append(Key(field.name, shown(defaults[field.name]), meaning, law))
     return found
 
@@ -105,10 +103,10 @@ def _option(group: str, name: str) -> Option:
     arguments: dict[str, str] = {}
     kinds: dict[str, Any] = {}
     refused: list[str] = []
-    for called in map(_named, callables):
+    for called in map(named, callables):
         arguments |= documented_arguments(called)
-        kinds |= _annotations(called)
-        refused += _refused(called)
+        kinds |= annotations(called)
+        refused += refused_by(called)
     keys = []
     for key, value in _leaves(plain(settings, resolve=False)):
         if key.split(".")[-1] in _HIDDEN or key == "defaults":
@@ -116,11 +114,11 @@ def _option(group: str, name: str) -> Option:
         comment = comments.get(key, "")
         own_name = key.split(".")[-1]
         meaning = comment or arguments.get(own_name, "")
-        law = _law(prefix, value, comment, kinds.get(own_name))
-        if len(_choices(comment)) == len(re.findall(r"\w+", comment)):
+        law = law_of(prefix, value, comment, kinds.get(own_name))
+        if len(choices_of(comment)) == len(re.findall(r"\w+", comment)):
             # Its words are the law, and its meaning stands in the docstring.
             meaning = arguments.get(own_name, comment)
-        keys.append(Key(f"{prefix}.{key}", shown(value), _sentence(meaning), law))
+        keys.append(Key(f"{prefix}.{key}", shown(value), sentence(meaning), law))
     return Option(group, name, head, callables[1] or target, tuple(refused), tuple(brought), tuple(keys))
 
 
@@ -147,107 +145,6 @@ def _comments(text: str) -> dict[str, str]:
     return found
 
 
-def documented_arguments(called: object) -> dict[str, str]:
-    """What the docstring of one of our own functions or classes, or of a base, says of each argument or attribute.
-
-    Example:
-        >>> documented_arguments(Key)["law"]
-        'What a value must be.'
-    """
-    found: dict[str, str] = {}
-    family = called.__mro__ if inspect.isclass(called) else (called,)
-    for member in family:
-        if str(getattr(member, "__module__", "")).partition(".")[0] not in ("eckart", __name__):
-            continue
-        text = inspect.cleandoc(member.__doc__ or "")
-        for section in re.findall(r"^(?:Args|Attributes):\n((?: +.*\n?|\n)+)", text, re.MULTILINE):
-            for name, said in re.findall(r"^ {4}(\w+): ((?:.*\n?)(?: {5,}.*\n?)*)", section, re.MULTILINE):
-                found.setdefault(name, _markdown(" ".join(said.split())))
-    return found
-
-
-def _refused(called: object) -> list[str]:
-    text = inspect.cleandoc(getattr(called, "__doc__", None) or "") if called is not None else ""
-    found = re.search(r"^Raises:\n(?: .*\n)*? {4}ValueError: ((?:.*\n?)(?: {5,}.*\n?)*)", text, re.MULTILINE)
-    return [_markdown(" ".join(found[1].split()))] if found else []
-
-
-def _markdown(text: str) -> str:
-    """A text of a docstring as Markdown."""
-    text = re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"`\1`", text)
-    return text.replace("``", "`")
-
-
-def _named(dotted: str) -> object:
-    module, _, name = dotted.rpartition(".")
-    return getattr(importlib.import_module(module), name) if module.startswith("eckart.") else None
-
-
-def _law(prefix: str, value: Any, comment: str, kind: Any) -> str:
-    if value == "???":
-        return "Text, which must be given."
-    if choices := _choices(comment):
-        named = ", ".join(f"`{choice}`" for choice in choices[:-1])
-        return f"{named} or `{choices[-1]}`{', or null' if value is None else ''}."
-    if isinstance(value, str) and (repeated := re.fullmatch(r"\$\{([\w.]+)\}", value)):
-        return f"As of `{repeated[1]}`."
-    if isinstance(value, bool | int | float | list):
-        positive = prefix in ("optimizer", "schedule") and not isinstance(value, bool | list)
-        return _sentence(_stated(type(value)) + (", not negative" if positive else ""))
-    if isinstance(value, dict):
-        return "Keys and values."
-    if value is None or " | " in comment:
-        return _of_annotation(kind)
-    return "Text."
-
-
-_KINDS = {bool: "true or false", int: "an integer", float: "a number", str: "text", types.NoneType: "null"}
-
-
-def _of_annotation(kind: Any) -> str:
-    """Law of a type that a signature states.
-
-    Example:
-        >>> _of_annotation(int | None), _of_annotation(str | Sequence[int])
-        ('An integer, or null.', 'Text, or a list.')
-    """
-    parts = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    lists = (Sequence, list, tuple)
-    said = [_KINDS.get(part) or ("a list" if typing.get_origin(part) in lists else "") for part in parts]
-    if not all(said):
-        return "As its meaning says."
-    law = ", or ".join(said)
-    return f"{law[0].upper()}{law[1:]}."
-
-
-def _annotations(called: object) -> dict[str, Any]:
-    """Types of the arguments of one of our own functions or classes, and of its bases."""
-    found: dict[str, Any] = {}
-    for member in called.__mro__ if inspect.isclass(called) else (called,):
-        function = member.__dict__.get("__init__") if inspect.isclass(member) else member
-        if inspect.isfunction(function) and function.__module__.startswith("eckart."):
-            found = {**function.__annotations__, **found}
-    return found
-
-
-def _stated(kind: Any) -> str:
-    law = type_law("", kind, None).removeprefix(" must be ").partition(". Found")[0]
-    return law[0].upper() + law[1:]
-
-
-def _choices(comment: str) -> list[str]:
-    """Words that a comment separates by bars; none where one of the parts is more than a word and what it means.
-
-    Example:
-        >>> _choices("auto: the fastest | exact"), _choices("of two: mean | last"), _choices("paper | widths [400]")
-        (['auto', 'exact'], ['mean', 'last'], [])
-    """
-    first, *others = comment.split(" | ")
-    heads = [re.fullmatch(r"(?:[^|]*: )?(\w+)", first) or re.fullmatch(r"(\w+)[,:].*", first)]
-    heads += [re.fullmatch(r"(\w+)(?:[,:].*)?", part) for part in others]
-    return [head[1] for head in heads if head is not None] if others and all(heads) else []
-
-
 def shown(value: Any) -> str:
     """A value as YAML has it.
 
@@ -264,11 +161,6 @@ def shown(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{}" if not value else str(dict(value))
     return "(must be given)" if value == "???" else str(value)
-
-
-def _sentence(text: str) -> str:
-    text = text.strip()
-    return text if not text or text.endswith((".", "?")) else f"{text}."
 
 
 def write(folder: Path) -> None:
@@ -288,7 +180,7 @@ def group_page(group: str, found: list[Option]) -> str:
     if group == "experiment":
         parts.append("Each is a command line in a file; `eckart experiment=NAME --cfg job` prints what it sets.")
     for option in found:
-        parts += [f"## {group}={option.name}", _sentence(option.headline)]
+        parts += [f"## {group}={option.name}", sentence(option.headline)]
         if option.brings:
             parts.append(
                 f"It comes with {', '.join(f'`{choice}`' for choice in option.brings)}, unless others are named."
@@ -299,7 +191,8 @@ def group_page(group: str, found: list[Option]) -> str:
             parts.append(f"Made by `{option.target}`.")
         parts += map(_entry, option.keys)
         if option.refused:
-            parts.append(f"Refused: {' '.join(said[0].lower() + said[1:] for said in option.refused)}")
+            said = "; ".join(text[0].lower() + text[1:].rstrip(".") for text in option.refused)
+            parts.append(f"Refused: {said}.")
     return "\n\n".join(parts) + "\n"
 
 

@@ -119,6 +119,9 @@ def task(cfg: DictConfig) -> float | tuple[float, ...] | None:
         The fields of the result that ``objective`` names; None if the job did not complete, so that a sweeper
         continues.
     """
+    if not _typed:
+        # A process that a launcher started for its jobs, in which no command was typed.
+        deferred.install()
     try:
         return _train(cfg)
     except Exception as error:

@@ -219,6 +219,7 @@ def test_the_page_is_written_anew_with_its_plots(tmp_path: Path, monkeypatch: py
     ("arguments", "line"),
     [
         (["--only", "turn"], "There is no case or group turn. Did you mean turns?"),
+        (["--only", "zzz"], "There is no case or group zzz. --list shows them all."),
         (["--rounds", "0"], "--rounds must be at least 1. Found 0."),
         (["--threads", "-1"], "--threads must be at least 1. Found -1."),
     ],

@@ -1,6 +1,10 @@
 """Targets larger than memory: passes over blocks, and the truncated SVD with its bounds, against dense computations."""
 
+import contextlib
 import dataclasses
+import os
+import signal
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -71,6 +75,40 @@ def test_an_entry_that_is_not_finite_is_named() -> None:
     for transposed, where in ((False, "row 1235, column 8"), (True, "row 8, column 1235")):
         with pytest.raises(ValueError, match=rf"every entry must be finite\. Found nan in {where} "):
             decompose(blocked(tall, transposed=transposed), 2)
+
+
+def test_squares_that_overflow_are_no_entries_that_are_not_finite() -> None:
+    assert float(blocked(matrix(600, 5) * 1e200).squares()) == torch.inf
+
+
+def test_a_pass_tells_of_each_of_its_blocks() -> None:
+    told: list[int] = []
+
+    @contextlib.contextmanager
+    def watch(blocks: int) -> Iterator[Callable[[], object]]:
+        told.append(blocks)
+        yield lambda: told.append(-1)
+        told.append(0)
+
+    operator = blocked(matrix(1500, 20))
+    operator.watch = watch
+    operator.squares()
+    assert told == [3, -1, -1, -1, 0]
+
+
+def test_an_interrupt_ends_a_pass_after_a_block() -> None:
+    reads: list[int] = []
+
+    class Interrupting(Stored):
+        def read(self, first: int, out: Tensor) -> None:
+            reads.append(first)
+            if len(reads) == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+            super().read(first, out)
+
+    with pytest.raises(KeyboardInterrupt):
+        Blocked(Interrupting(matrix(1000, 4), height=10)).squares()
+    assert 3 <= len(reads) <= 6
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

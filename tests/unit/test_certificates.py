@@ -7,7 +7,9 @@ from matrices import gaussian, with_spectrum
 from torch import Tensor
 
 from eckart.linalg.certificates import Certificate, bound_outside, bounds_of, certify, gram_bounds
-from eckart.linalg.operators import Dense
+from eckart.linalg.gram_lanczos import probe_outside
+from eckart.linalg.leading import leading
+from eckart.linalg.operators import Dense, MatrixFree, Residual
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -88,13 +90,18 @@ def test_the_interval_shrinks_as_the_square_of_the_residual() -> None:
     assert missed[1] < 1e-3 * missed[0]
 
 
+@pytest.mark.parametrize("squares", [False, True])
 @pytest.mark.parametrize("name", ["slow", "flat", "tied"])
-def test_probes_bound_what_the_vectors_leave_and_hardly_more(name: str) -> None:
+def test_probes_bound_what_the_vectors_leave_and_hardly_more(name: str, squares: bool) -> None:
     matrix = MATRICES[name]
+    gram = matrix.mT @ matrix
     for seed in range(20):
         basis = torch.linalg.qr(gaussian(matrix.shape[1], 3, seed=seed)).Q
         norm = torch.linalg.matrix_norm(matrix - matrix @ basis @ basis.mT, ord=2).item()
-        bound, ritz = bound_outside(Dense(matrix), basis, steps=8, seed=seed)
+        if squares:
+            bound, ritz = probe_outside(lambda x: x @ gram, basis, probes=8, steps=8, seed=seed)
+        else:
+            bound, ritz = bound_outside(Dense(matrix), basis, steps=8, seed=seed)
         # What is found is below the norm: it is no bound, which is why there are probabilities.
         assert ritz <= norm * (1 + 1e-12) and norm <= bound * (1 + 1e-12) and bound <= 1.35 * norm
 
@@ -131,3 +138,24 @@ def test_a_whole_basis_leaves_nothing_outside() -> None:
     assert bound_outside(Dense(MATRICES["slow"]), torch.eye(60, dtype=torch.float64)) == (0.0, 0.0)
     zero = certify(Dense(torch.zeros(30, 20).double()), torch.eye(20, dtype=torch.float64)[:, :3], 2)
     assert max(*zero.kept, *zero.following) < 1e-150
+
+
+def test_a_residual_that_is_rounding_ends_an_iteration_soon() -> None:
+    target = gaussian(300, 4) @ gaussian(4, 200, seed=1)
+    rest = 1e-11 * gaussian(300, 200, seed=2)
+    residual = Residual(Dense(target + rest), gaussian(300, 4), gaussian(4, 200, seed=1))
+    asked: list[int] = []
+
+    class Counted(MatrixFree):
+        def gram_images(self, x: Tensor) -> Tensor:
+            asked.append(len(x[0]))
+            return residual.gram_images(x)
+
+    counted = Counted(
+        lambda x: residual.images(x[None])[0], (300, 200), lambda y: residual.transpose_images(y[None])[0]
+    )
+    norm = float(torch.linalg.matrix_norm(target, ord=2))
+    (largest, *_), _ = leading(counted, 1, target, parts=2 * norm)
+    assert float(largest / torch.linalg.matrix_norm(rest, ord=2)) == pytest.approx(1, abs=0.05)
+    # Without a word of the parts it takes 20.
+    assert len(asked) < 12

@@ -76,6 +76,16 @@ def test_the_solver_follows_the_rank_and_the_spectrum(name: str, rank: int, solv
     assert auto_svd(MATRICES.get(name, large), rank)[3] == solver
 
 
+def test_copies_of_a_value_beyond_the_width_of_the_block_hide_none_that_is_asked_for() -> None:
+    values = np.repeat([3.0, 0.3, 0.01], [10, 3, 20])
+    for rank in (8, 12):
+        u, s, vh, solver = auto_svd(with_spectrum(600, 600, values), rank)
+        assert solver == "randomized"
+        np.testing.assert_allclose(s, values[:rank], rtol=1e-9)
+        np.testing.assert_allclose(u.mT @ u, np.eye(rank), atol=1e-12)
+        np.testing.assert_allclose(vh @ vh.mT, np.eye(rank), atol=1e-12)
+
+
 def test_the_optimum_is_reached_where_it_is_small() -> None:
     matrix = with_spectrum(400, 150, np.append(1.0, 2e-5 * (1 - 1e-6 * np.arange(149))))
     u, s, vh, _ = auto_svd(matrix, 140)
@@ -110,6 +120,7 @@ def test_products_by_blocks_of_rows_are_those_of_the_gram_matrix(threads: int) -
     try:
         x = gaussian(13, 30, seed=2)
         np.testing.assert_allclose(SparseGram(matrix.to_sparse_csr())(x), x @ matrix.mT @ matrix, atol=1e-12)
+        np.testing.assert_allclose(SparseGram(matrix.to_sparse_csr()).images(x), x @ matrix.mT, atol=1e-12)
         few = SparseGram(matrix[:3].to_sparse_csr())(x)
         np.testing.assert_allclose(few, x @ matrix[:3].mT @ matrix[:3], atol=1e-12)
     finally:
@@ -132,7 +143,8 @@ def test_a_large_sparse_matrix_is_iterated_in_narrow_blocks(
     monkeypatch.setattr(SparseGram, "__call__", watched)
     u, s, vh = randomized_svd(Sparse(matrix.to_sparse_coo()), 10)
     assert max(_excess(matrix, u, s, vh)) <= 1e-10
-    assert set(widths) == ({8} if shape[0] > shape[1] else set())
+    # Two more look for what such a block has missed.
+    assert set(widths) == ({8, 2} if shape[0] > shape[1] else set())
 
 
 def test_more_copies_of_a_value_than_a_block_is_wide_are_all_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from eckart.methods import classifier
 from eckart.methods.classifier import Classifier
 
 SGD = functools.partial(torch.optim.SGD, lr=0.3, momentum=0.9, weight_decay=1e-2)
+PLAIN = functools.partial(torch.optim.SGD, lr=0.3)
 ADAM = functools.partial(torch.optim.Adam, lr=0.01)
 
 
@@ -24,11 +25,13 @@ def samples() -> Samples:
     generator = torch.Generator().manual_seed(0)
     inputs = torch.rand(150, 12, generator=generator)
     labels = (inputs[:, 0] > inputs[:, 1]).long()
-    return Samples(inputs[:130], labels[:130], inputs[130:], labels[130:], 1.0)
+    return Samples(inputs[:130], labels[:130], inputs[130:], labels[130:], 1.0, (3, 4))
 
 
-def trained(optimizer: Any, *, options: dict[str, Any] | None = None, **settings: Any) -> Classifier:
-    data = SampleData(samples, batch_size=20)
+def trained(
+    optimizer: Any, *, options: dict[str, Any] | None = None, augmentation: str = "none", **settings: Any
+) -> Classifier:
+    data = SampleData(samples, batch_size=20, augmentation=augmentation)
     data.setup()
     supply = data.supply("labels")
     with warnings.catch_warnings(action="ignore"):
@@ -66,10 +69,14 @@ def check_same(found: Classifier, expected: Classifier, atol: float) -> None:
         np.testing.assert_allclose(weights[name], value, rtol=0, atol=atol)
 
 
-def test_coordinates_train_the_same_net(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("augmentation", ["none", "flip"])
+@pytest.mark.parametrize("optimizer", [SGD, PLAIN], ids=["momentum", "plain"])
+def test_coordinates_train_the_same_net(optimizer: Any, augmentation: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # The last block of an epoch is a short one.
     monkeypatch.setattr(classifier, "BLOCK", 3)
-    found, expected = trained(SGD), trained(SGD, coordinates=False)
+    found = trained(optimizer, augmentation=augmentation)
+    expected = trained(optimizer, augmentation=augmentation, coordinates=False)
+    assert (found._data.coordinates is None) == (augmentation != "none") and expected._data.coordinates is None
     assert found.trained_in_coordinates and found.in_blocks and not expected.trained_in_coordinates
     first = found.net.layers[0]
     assert isinstance(first, nn.Linear) and first.in_features == 12
@@ -103,7 +110,9 @@ def test_other_optimizers_train_the_dense_layer() -> None:
     check_same(found, expected, atol=0)
 
 
-def test_a_loss_that_is_not_finite_gives_the_state_of_the_epoch_before_back() -> None:
-    method = trained(functools.partial(torch.optim.SGD, lr=float("inf")))
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_a_loss_that_is_not_finite_gives_the_state_of_the_epoch_before_back(momentum: float) -> None:
+    method = trained(functools.partial(torch.optim.SGD, lr=float("inf"), momentum=momentum))
     assert method.diverged and method.fields(0)["status"] == "diverged"
+    assert method.step_count == 2
     assert all(value.isfinite().all() for value in method.net.state_dict().values())

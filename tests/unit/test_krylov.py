@@ -14,6 +14,7 @@ from eckart.linalg.choosing_solver import auto_svd
 from eckart.linalg.krylov import _split, block_lanczos, randomized_svd
 from eckart.linalg.operators import Dense
 from eckart.linalg.random import stream
+from eckart.linalg.tall_svd import tall_svd
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -186,3 +187,13 @@ def test_the_scale_of_a_matrix_whose_squares_are_no_numbers_does_not_count(solve
     matrix = with_spectrum(150, 120, 1 / np.arange(1.0, 121))
     found = solver(scale * matrix, 3)
     np.testing.assert_allclose(found[1] / scale, [1, 1 / 2, 1 / 3], rtol=1e-9)
+
+
+@pytest.mark.parametrize("least", [0.5, 1e-3, 1e-9, 0.0])
+def test_few_long_columns_are_decomposed_whatever_their_condition(least: float) -> None:
+    matrix = with_spectrum(200, 6, np.array([1.0, 0.9, 0.8, 0.7, 0.6, least]))
+    u, s, vh = tall_svd(matrix)
+    np.testing.assert_allclose(s, np.linalg.svd(matrix.numpy(), compute_uv=False), atol=1e-14)
+    np.testing.assert_allclose((u * s) @ vh, matrix, atol=1e-14)
+    for basis in (u, vh.mT):
+        np.testing.assert_allclose(basis.mT @ basis, np.eye(6), atol=1e-14)

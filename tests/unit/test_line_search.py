@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from eckart.optim import line_search
 from eckart.optim.line_search import cubic_roots, minimize_along
 
 Matrix = NDArray[np.float64]
@@ -108,3 +109,25 @@ def test_minimize_along_finds_a_minimum_of_order_four(step: float, size: float) 
     parts = ([size], [-2 * size / step], [size / step**2])
     residual, linear, quadratic = (torch.tensor([part], dtype=torch.float64) for part in parts)
     assert along(residual, linear, quadratic) == pytest.approx(step, rel=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_member_has_the_bits_that_it_has_alone_beside_lines_with_more_minima(dtype: torch.dtype) -> None:
+    # The first line has three stationary points, each of the others one.
+    slope, q, c, d = torch.tensor(
+        [[-12.3, 22.0, -4.0, 1.0], [-2.0, 1.0, 0.0, 0.0], [-1.0, 3.0, 0.2, 0.5]], dtype=dtype
+    ).T
+    whole = minimize_along(slope, q, c, d)
+    assert whole.dtype == dtype
+    for member in range(3):
+        part = slice(member, member + 1)
+        assert torch.equal(minimize_along(slope[part], q[part], c[part], d[part]), whole[part])
+
+
+def test_the_numbers_of_numpy_and_of_torch_agree() -> None:
+    slope, q, c, d = torch.from_numpy(rng(3).standard_normal((4, 50)))
+    lines = -slope.abs(), q, c, c.square() + d.abs()
+    expected = line_search._minimize(torch, *lines)
+    np.testing.assert_allclose(minimize_along(*lines), expected, rtol=1e-12)
+    coefficients = q, c, d
+    torch.testing.assert_close(cubic_roots(*coefficients), line_search._roots(torch, *coefficients))

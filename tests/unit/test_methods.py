@@ -745,3 +745,28 @@ def test_classifier_projects_on_the_leading_singular_vectors() -> None:
     np.testing.assert_allclose(method(x).detach(), method.net(torch.from_numpy(reduced).float()).detach(), atol=1e-5)
     assert torch.equal(method(x), again(x))
     assert not torch.equal(method(x), other(x))
+
+
+def test_layers_follow_a_solver_where_somebody_can_look_at_them() -> None:
+    target = gaussian(2, 7, 6)
+
+    class Looking(Callback):
+        looks = 0
+
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+            self.looks += 1
+            for found, expected in zip(pl_module.net.factors(), pl_module.factors(), strict=True):
+                torch.testing.assert_close(found.detach(), expected.detach())
+
+    looking = Looking()
+    conducted = fit(make(BottleneckNet, target, max_steps=12), callbacks=[looking])
+    assert looking.looks == 12
+    alone = make(BottleneckNet, target, max_steps=12)
+    assert isinstance(alone, BottleneckNet) and isinstance(conducted, BottleneckNet)
+    alone.learn()
+    for method in (conducted, alone):
+        for found, expected in zip(method.net.factors(), method.factors(), strict=True):
+            torch.testing.assert_close(found.detach(), expected.detach())
+    # The factors are the solver's own, however often the layers were set to them.
+    for found, expected in zip(alone.factors(), conducted.factors(), strict=True):
+        assert torch.equal(found, expected)

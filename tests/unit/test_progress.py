@@ -4,6 +4,7 @@ import functools
 import math
 import re
 import sys
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -14,13 +15,15 @@ import torch
 from ptys import frames, terminal
 
 import eckart
+from eckart.linalg.blocks import Blocked, Stored
 from eckart.linalg.operators import Dense
 from eckart.linalg.reference import Reference
 from eckart.methods.factorization import Factorization
 from eckart.methods.svd import SVD
 from eckart.optim.riemannian_cg import RiemannianCG
+from eckart.results import bar
 from eckart.runs import progress
-from eckart.runs.progress import Decay, TrainingBar
+from eckart.runs.progress import Decay, TrainingBar, show_passes
 from eckart.runs.recorder import Recorder
 from eckart.sweeps.progress import Board, Pace
 
@@ -184,6 +187,30 @@ def test_a_fit_on_a_terminal_draws_lines_that_fit_and_leaves_none(
     assert lines and all(re.search(r"\d+ (steps|of ≤ 700 steps)  loss \S+  excess \S+ .* left$", row) for row in lines)
     assert seen[-1] == [""]
     assert "stopped at max_steps=700" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("hidden", [None, True])
+def test_passes_over_a_target_in_blocks_are_shown(hidden: bool | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(Stored):
+        def read(self, first: int, out: torch.Tensor) -> None:
+            time.sleep(0.02)
+            super().read(first, out)
+
+    monkeypatch.setattr(bar, "_DELAY", 0.0)
+    operator = Blocked(Slow(torch.ones(200, 3), height=10))
+    show_passes(operator, hidden=hidden)
+    with terminal(80) as opened:
+        monkeypatch.setattr(sys, "stderr", opened.stream)
+        operator.squares()
+        operator.images(torch.ones(1, 1, 3))
+        written = opened.close()
+    if hidden:
+        assert written == ""
+        return
+    seen = [rows[0] for rows in frames(written, 80)]
+    for number in (1, 2):
+        assert any(re.search(rf"pass {number} over the target  \d+ %  00:00 left$", line) for line in seen)
+    assert seen[-1] == ""
 
 
 def test_the_pace_of_one_method_is_not_that_of_another() -> None:

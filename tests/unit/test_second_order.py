@@ -220,18 +220,24 @@ def steps_of_iteration(
 
 def test_iteration_ends_by_its_bound_or_as_soon_as_the_value_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     target = with_spectrum(90, 80, np.linspace(1, 0.5, 80))
-    fine, value = steps_of_iteration(target, np.inf, 1e-10, monkeypatch)
+    # A value that is allowed, and as near to the largest as this, has to be told from it to every digit.
+    near = 1 + 1e-12
+    fine, value = steps_of_iteration(target, near, 1e-10, monkeypatch)
     assert value == pytest.approx(1, abs=1e-10)
-    coarse, rough = steps_of_iteration(target, np.inf, 1e-2, monkeypatch)
+    coarse, rough = steps_of_iteration(target, near, 1e-2, monkeypatch)
     assert rough == pytest.approx(1, abs=1e-2)
     enough, lower = steps_of_iteration(target, 0.9, 1e-10, monkeypatch)
     assert 0.9 < lower <= 1 + 1e-12
     assert enough < coarse < fine <= 40
+    # Of one that is far from it, two digits of the difference are enough.
+    far, value = steps_of_iteration(target, 1.5, 1e-10, monkeypatch)
+    assert value == pytest.approx(1, abs=0.005)
+    assert far < fine
 
 
 def test_iteration_that_does_not_reach_its_bound_ends_after_forty_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     target = with_spectrum(400, 300, np.linspace(1, 0.999, 300))
-    steps, value = steps_of_iteration(target, np.inf, 0.0, monkeypatch)
+    steps, value = steps_of_iteration(target, 1 + 1e-12, 0.0, monkeypatch)
     assert steps == second_order._ITERATIONS == 40
     assert value == pytest.approx(1, abs=1e-3)
 

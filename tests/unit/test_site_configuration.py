@@ -4,6 +4,7 @@ import doctest
 import importlib
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from eckart.optim.gibbs import Gibbs
 SCRIPTS = str(Path(__file__).parents[2] / "scripts")
 sys.path.insert(0, SCRIPTS)
 site_configuration = importlib.import_module("site_configuration")
+site_docstrings = importlib.import_module("site_docstrings")
+site_laws = importlib.import_module("site_laws")
 sys.path.remove(SCRIPTS)
 GROUPS = (*config.GROUPS, *site_configuration.LAUNCHING)
 
@@ -25,8 +28,10 @@ def found() -> dict[str, list[Any]]:
     return {group: site_configuration.read_options(group) for group in GROUPS}
 
 
-def test_the_examples_of_its_docstrings() -> None:
-    assert doctest.testmod(site_configuration).failed == 0
+@pytest.mark.parametrize("module", [site_configuration, site_docstrings, site_laws], ids=lambda module: module.__name__)
+def test_the_examples_of_its_docstrings(module: ModuleType) -> None:
+    ran = doctest.testmod(module)
+    assert ran.attempted and not ran.failed
 
 
 def test_every_key_has_a_meaning_and_a_law(found: dict[str, list[Any]]) -> None:
@@ -72,7 +77,7 @@ def test_what_a_class_and_its_source_refuse_is_said(found: dict[str, list[Any]])
 
 
 def test_a_key_without_a_comment_takes_the_words_of_the_docstring(found: dict[str, list[Any]]) -> None:
-    said = site_configuration.documented_arguments(Gibbs)
+    said = site_docstrings.documented_arguments(Gibbs)
     assert said["burn_in"] == "Steps before the first sample that counts."
     meanings = {(option.name, key.path): key.meaning for option in found["optimizer"] for key in option.keys}
     assert meanings["riemannian_cg", "optimizer.damping"]

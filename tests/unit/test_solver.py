@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -228,3 +229,46 @@ def test_stationarity_damps_the_gram_matrices_of_both_factors() -> None:
         squares += float((gradient * np.linalg.solve(damped, gradient.T).T).sum())
     found = float(stationarity(KnownTarget(target), left, right, damping=0.5))
     assert found == pytest.approx(math.sqrt(squares) / np.linalg.norm(goal), rel=1e-10)
+
+
+class Counting(KnownTarget):
+    """Counts how often a pair is looked at."""
+
+    looks = 0
+
+    def sight(self, left: Tensor, right: Tensor) -> Any:
+        self.looks += 1
+        return super().sight(left, right)
+
+
+@pytest.mark.parametrize("solver", [ALS, RiemannianCG])
+def test_a_certificate_and_the_step_after_it_look_at_a_pair_once(solver: Any) -> None:
+    target = gaussian(1, 9, 8)
+    left, right = starting_factors(target, [2])
+    objective, plain = Counting(target), (left.clone(), right.clone())
+    watched, alone = solver(objective, left, right), solver(KnownTarget(target), *plain)
+    for step in range(12):
+        found = watched.stationarity()
+        torch.testing.assert_close(found, stationarity(KnownTarget(target), left, right), rtol=0, atol=0)
+        watched.squared_residual()
+        assert torch.equal(watched.step(), alone.step())
+        assert objective.looks == step + 1
+        assert torch.equal(left, plain[0]) and torch.equal(right, plain[1])
+
+
+@pytest.mark.parametrize("change", ["the factors", "the entries"])
+def test_what_was_looked_at_is_forgotten_where_it_changes(change: str) -> None:
+    target = gaussian(1, 9, 8)
+    left, right = starting_factors(target, [2])
+    withheld = torch.arange(72) % 5 == 0
+    entries = observed_of(target, torch.ones_like(target, dtype=torch.bool))
+    objective = ObservedEntries(entries, [withheld])
+    solver = ALS(objective, left, right)
+    before = solver.stationarity()
+    if change == "the factors":
+        # No version of a tensor tells of it.
+        left.numpy()[0, 0, 0] += 1
+    else:
+        objective.release(torch.tensor([True]))
+    expected = stationarity(objective, left, right)
+    assert torch.equal(solver.stationarity(), expected) and not torch.equal(before, expected)

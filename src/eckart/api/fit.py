@@ -36,7 +36,7 @@ from eckart.runs.choosing_rank import choose_rank
 from eckart.runs.fingerprint import versions
 from eckart.runs.measuring import measure
 from eckart.runs.process import quiet, threads
-from eckart.runs.progress import TrainingBar
+from eckart.runs.progress import TrainingBar, show_passes
 from eckart.runs.recorder import Recorder
 
 
@@ -104,8 +104,12 @@ def fit(
         raise ValueError(f"selection is for rank={AUTO!r}, where a rule chooses the rank. Found rank={rank!r}.")
     number = 1 if automatic else _rank(rank)
     chosen = choose(method, optimizer, schedule, options, selection=selection or "best" if automatic else None)
+    # A notebook is no terminal, and shows the bars all the same.
+    hidden = (False if "ipykernel" in sys.modules else None) if verbose else True
     with quiet(), torch.inference_mode(False), torch.enable_grad():
         data = _data(target, method, chosen["method"].needs, observed, seed)
+        if not isinstance(data, ListedData):
+            show_passes(data.operator(), hidden=hidden)
         trained, by_rule = _method(chosen, data, number, seed, dtype), None
         if automatic:
             by_rule, first = choose_rank(trained, chosen["selection"].settings, seed=seed), trained
@@ -114,10 +118,7 @@ def fit(
         (number,) = trained.ranks
         reference = _reference(chosen["method"].needs, data, number, dtype)
         recorder, history = Recorder(reference), History(None)
-        # A notebook is no terminal, and shows the bar all the same.
-        bar = TrainingBar(
-            trained, recorder, hidden=(False if "ipykernel" in sys.modules else None) if verbose else True
-        )
+        bar = TrainingBar(trained, recorder, hidden=hidden)
         with threads(one=trained.one_thread), contextlib.closing(bar):
 
             def record() -> None:

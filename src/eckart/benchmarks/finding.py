@@ -1,8 +1,9 @@
 """The cases of a module, and those that a command line asks for."""
 
+import difflib
 import importlib
 import pkgutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from eckart.benchmarks import cases
@@ -54,14 +55,13 @@ def chosen(found: Iterable[Group], only: Sequence[str] | None) -> list[tuple[Gro
     Raises:
         ValueError: If there is no such name.
     """
-    # Hydra, which a worker does without.
-    from eckart import config
-
     every = [(group, case) for group in found for case in group.cases]
     if only is None:
         return [(group, case) for group, case in every if not case.asked_only]
-    known: Mapping[str, None] = dict.fromkeys(name for group, case in every for name in (group.name, case.name))
+    known = dict.fromkeys(name for group, case in every for name in (group.name, case.name))
     for name in only:
         if name not in known:
-            raise ValueError(f"There is no case or group {name}. {config.nearest(name, known)}")
+            near = difflib.get_close_matches(name, known, n=2)
+            hint = f"Did you mean {' or '.join(near)}?" if near else "--list shows them all."
+            raise ValueError(f"There is no case or group {name}. {hint}")
     return [(group, case) for group, case in every if {group.name, case.name} & set(only)]

@@ -18,6 +18,14 @@ def importing(*modules: str) -> list[str]:
     return [sys.executable, "-c", f"import {', '.join(modules)}"]
 
 
+def trainer() -> list[str]:
+    """A script that imports what a run of eckart imports, as its command does, and trains nothing."""
+    code = (
+        "from eckart import cli, deferred; deferred.install(); from eckart.sweeps.attempt import training; training()"
+    )
+    return [sys.executable, "-c", code]
+
+
 def results(folder: Path) -> list[dict[str, Any]]:
     """Results of all runs below a folder.
 

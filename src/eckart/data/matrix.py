@@ -66,7 +66,7 @@ class MatrixData(LightningDataModule):
         elif isinstance(made, Sparse):
             self._stored = made if self._scale == 1 else Sparse(made.matrix * self._scale)
         else:
-            self.target = made * self._scale
+            self.target = made if self._scale == 1 else made * self._scale
 
     @property
     def image(self) -> tuple[int, int] | None:

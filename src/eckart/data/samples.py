@@ -35,21 +35,18 @@ class Samples(NamedTuple):
 
 
 def mnist(root: str) -> Samples:
-    """MNIST from torchvision, read from ``root/MNIST/raw`` or downloaded to it once.
+    """MNIST, read from ``root/MNIST/raw`` or downloaded to it once by torchvision.
 
     Raises:
         FileNotFoundError: If it is not in ``root`` and cannot be downloaded.
+        ValueError: If one of its files is no idx file, is truncated, or has another number of labels than of images.
     """
-    from torchvision.datasets import MNIST
-
-    try:
-        train, test = (MNIST(root, train=part, download=True) for part in (True, False))
-    except (OSError, RuntimeError) as error:
-        raise FileNotFoundError(
-            f"MNIST is not in root={root} and cannot be downloaded to it. "
-            f"Set root to a folder that contains MNIST/raw, or use data=digits, which needs no download."
-        ) from error
-    return Samples(train.data.flatten(1), train.targets, test.data.flatten(1), test.targets, 255.0, (28, 28))
+    return _of_idx_files(
+        root,
+        "MNIST",
+        f"MNIST is not in root={root} and cannot be downloaded to it. "
+        f"Set root to a folder that contains MNIST/raw, or use data=digits, which needs no download.",
+    )
 
 
 def fashion_mnist(root: str) -> Samples:
@@ -65,10 +62,26 @@ def fashion_mnist(root: str) -> Samples:
     References:
         Xiao, Rasul & Vollgraf, Fashion-MNIST, arXiv:1708.07747, 2017.
     """
-    folder = Path(root, "FashionMNIST", "raw")
-    names = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
+    return _of_idx_files(
+        root,
+        "FashionMNIST",
+        f"Fashion-MNIST is not in root={root} and cannot be downloaded to it. Set root to a folder that contains "
+        f"FashionMNIST/raw, link that to the files of Debian's package dataset-fashion-mnist, or use data=digits, "
+        f"which needs no download.",
+    )
+
+
+def _of_idx_files(root: str, kind: str, missing: str) -> Samples:
+    folder = Path(root, kind, "raw")
+    names = [f"{part}-{content}-ubyte" for part in ("train", "t10k") for content in ("images-idx3", "labels-idx1")]
     if not all(find_idx(folder, name) for name in names):
-        _download_fashion_mnist(root)
+        # It takes a second to import, and is needed for this alone.
+        import torchvision.datasets
+
+        try:
+            getattr(torchvision.datasets, kind)(root, download=True)
+        except (OSError, RuntimeError) as error:
+            raise FileNotFoundError(missing) from error
     found: list[Tensor] = []
     for name in names:
         path = find_idx(folder, name)
@@ -79,19 +92,6 @@ def fashion_mnist(root: str) -> Samples:
             raise ValueError(f"{folder} must have a label for each image. Found {len(images)} and {len(labels)}.")
     train, train_labels, test, test_labels = found
     return Samples(train.flatten(1), train_labels.long(), test.flatten(1), test_labels.long(), 255.0, (28, 28))
-
-
-def _download_fashion_mnist(root: str) -> None:
-    from torchvision.datasets import FashionMNIST
-
-    try:
-        FashionMNIST(root, download=True)
-    except (OSError, RuntimeError) as error:
-        raise FileNotFoundError(
-            f"Fashion-MNIST is not in root={root} and cannot be downloaded to it. Set root to a folder that contains "
-            f"FashionMNIST/raw, link that to the files of Debian's package dataset-fashion-mnist, or use data=digits, "
-            f"which needs no download."
-        ) from error
 
 
 def digits() -> Samples:
@@ -123,6 +123,8 @@ class SampleData(MatrixData):
     Attributes:
         at_once: Batches of the training set that are handed over as one tensor, which the method splits by
             ``batch_size``; for one whose steps take less time than Lightning needs to hand over a batch.
+        coordinates: What the batches of the training set hold in place of its inputs, a row for each sample, shape
+            ``(N, k)``; for a method that needs no more of them. None: the inputs.
 
     Raises:
         ValueError: For an unknown ``pixels`` or augmentation, a batch size below 1, a validation part that leaves
@@ -150,9 +152,10 @@ class SampleData(MatrixData):
         if validation is not None and not _is_part(validation):
             raise ValueError(f"data.validation must be a number of samples or a share below 1. Found {validation}.")
         matrix: dict[str, Any] = {"scale": scale, "observed": observed, "own_mask": own_mask}
-        super().__init__(lambda: self._inputs(self.samples.train_inputs).double(), seed=seed, **matrix)
+        super().__init__(self._target, seed=seed, **matrix)
         self._load, self._pixels = bound(source, seed, parameters), pixels
         self.batch_size, self.at_once = batch_size, 1
+        self.coordinates: Tensor | None = None
         self._validation, self._augmentation, self._draws = validation, augmentation, seed
 
     def setup(self, stage: str | None = None) -> None:
@@ -169,6 +172,9 @@ class SampleData(MatrixData):
         held_out = int(part if part >= 1 else round(part * count))
         if held_out >= count:
             raise ValueError(f"data.validation must leave some of {count} training samples. Found {part}.")
+        if not held_out:
+            self._held_out, self._trained = torch.arange(0), torch.arange(count)
+            return
         order = torch.randperm(count, generator=stream(self._draws, "held out"))
         # The parts keep the order of the set, so that nothing but the choice of samples depends on the draws.
         self._held_out, self._trained = order[:held_out].sort().values, order[held_out:].sort().values
@@ -177,8 +183,9 @@ class SampleData(MatrixData):
         """What a method is built from.
 
         Args:
-            needs: ``labels``: inputs ``(N, pixels)`` and labels of the whole training set; ``samples``: the same of
-                the part that is not held out, and the shape of an image; otherwise the training inputs as a target.
+            needs: ``labels``: inputs ``(N, pixels)``, raw ones as they are stored, and labels of the whole training
+                set; ``samples``: inputs and labels of the part that is not held out, and the shape of an image;
+                otherwise the training inputs as a target.
 
         Raises:
             ValueError: If samples are held out from a method that is trained on the whole training set, or none from
@@ -190,7 +197,10 @@ class SampleData(MatrixData):
                     f"data.validation must be 0: the method is trained on the whole training set. "
                     f"Found {self._validation}."
                 )
-            return {"inputs": self._inputs(self.samples.train_inputs), "labels": self.samples.train_labels}
+            stored = self.samples.train_inputs
+            # Pixels that are stored as bytes are not copied.
+            inputs = stored if self._pixels == "raw" else self._inputs(stored)
+            return {"inputs": inputs, "labels": self.samples.train_labels}
         if needs == "samples":
             if self._validation is None:
                 self._hold_out(HELD_OUT)
@@ -238,10 +248,17 @@ class SampleData(MatrixData):
         """Batches of the test set."""
         return self._loader("test", 1000, None)
 
+    @property
+    def augments(self) -> bool:
+        """Whether the images of a batch are changed by draws."""
+        return self._augmentation != "none"
+
     def _loader(self, part: str, batch_size: int, seed: int | None) -> DataLoader[tuple[Tensor, ...]]:
-        augments = part == "train" and self._augmentation != "none"
-        prepared = self._augmented if augments else lambda stored, *_: self._inputs(stored)
-        batches = Batches(Labeled(*self.part(part), prepared), batch_size, seed)
+        prepared = self._augmented if part == "train" and self.augments else lambda stored, *_: self._inputs(stored)
+        inputs, labels = self.part(part)
+        if part == "train" and self.coordinates is not None:
+            inputs, prepared = self.coordinates, lambda stored, *_: stored
+        batches = Batches(Labeled(inputs, labels, prepared), batch_size, seed)
         return DataLoader(batches.samples, sampler=batches, batch_size=None)
 
     def _augmented(self, stored: Tensor, epoch: int, first: int) -> Tensor:
@@ -252,8 +269,12 @@ class SampleData(MatrixData):
             changed.append(augmented(images, self._augmentation, generator))
         return torch.cat(changed).flatten(1)
 
+    def _target(self) -> Tensor:
+        stored = self.samples.train_inputs
+        return stored.double() if self._pixels == "raw" else self._inputs(stored).double()
+
     def _inputs(self, stored: Tensor) -> Tensor:
-        return stored.float() / (self.samples.largest if self._pixels == "scaled" else 1.0)
+        return stored.float() if self._pixels == "raw" else stored.float() / self.samples.largest
 
 
 def _is_part(validation: object) -> bool:

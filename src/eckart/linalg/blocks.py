@@ -1,8 +1,11 @@
 """A matrix larger than memory: its long side comes in blocks from storage, the next one read while one is used."""
 
+import contextlib
 import itertools
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -12,6 +15,11 @@ from torch import Tensor
 from eckart.linalg.operators import Operator
 
 Work = Callable[[slice, Tensor], tuple[Tensor, ...]]
+Watch = Callable[[int], AbstractContextManager[Callable[[], object]]]
+"""From the number of blocks of a pass to what is called after each of them."""
+
+PAGE = 4096
+"""Bytes of a page of memory; a multiple of the sectors of a disk."""
 
 # Rows that are multiplied at once. In float32 they bound the rounding error, see Gram.
 _SUMMED = 512
@@ -33,12 +41,14 @@ class Rows(Protocol):
         dtype: ``torch.float32`` or ``torch.float64``: what holds its numbers exactly.
         height: Rows that are best read at once.
         name: What an error calls it.
+        phase: Byte of a page of memory, a multiple of an entry, from which on a block is best read.
     """
 
     shape: tuple[int, int]
     dtype: torch.dtype
     height: int
     name: str
+    phase: int
 
     def read(self, first: int, out: Tensor) -> None:
         """Read ``len(out)`` rows from the row ``first`` on into ``out``, contiguous, of ``dtype``."""
@@ -88,6 +98,7 @@ class Blocked(Operator):
 
     Attributes:
         passes: Passes over the file so far.
+        watch: Is told of each block of a pass, to show how far it is.
         memory: What was computed from it, by name, for those who ask for the same.
 
     Example:
@@ -103,6 +114,7 @@ class Blocked(Operator):
         self.tall, self.transposed, self.scale = tall, transposed, scale
         self.shape = (tall.shape[1], tall.shape[0]) if transposed else tall.shape
         self.passes = 0
+        self.watch: Watch = lambda blocks: contextlib.nullcontext(lambda: None)
         self.memory: dict[Any, Any] = {}
 
     def images(self, x: Tensor) -> Tensor:
@@ -167,8 +179,9 @@ class Blocked(Operator):
         cuts = [cols * part // parts for part in range(parts + 1)]
 
         def work(place: slice, chunk: Tensor) -> tuple[Tensor, ...]:
+            product = _times(chunk.mT, chunk)
             # Parts of the lower triangle; products of float32 numbers are added in float64.
-            return tuple(chunk[:, start:stop].mT @ chunk[:, :stop] for start, stop in itertools.pairwise(cuts))
+            return tuple(product[start:stop, :stop] for start, stop in itertools.pairwise(cuts))
 
         found = self._pass(work, double=dtype == torch.float64)
         total = torch.zeros(cols, cols, dtype=torch.float64)
@@ -186,7 +199,7 @@ class Blocked(Operator):
 
     def gram_products(self, x: Tensor) -> tuple[Tensor, float]:
         """``TᵀT x`` of columns ``x (n, w)``, float64, and the squared Frobenius norm of T, in one pass."""
-        (found,) = self._pass(lambda _, chunk: (chunk.mT @ (chunk @ x),))
+        (found,) = self._pass(lambda _, chunk: (_times(chunk.mT, _times(chunk, x)),))
         return found, self.memory["squares"]
 
     def project(self, v: Tensor, count: int, unit: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Moments]:
@@ -206,11 +219,11 @@ class Blocked(Operator):
         long = torch.empty(count, rows, dtype=dtype).mT if self.transposed else torch.empty(rows, count, dtype=dtype)
 
         def work(place: slice, chunk: Tensor) -> tuple[Tensor, ...]:
-            images = chunk @ v
+            images = _times(chunk, v)
             long[place] = images[:, :count] * unit
             stored = long[place].double()
             # The product with few rows is the faster one.
-            return torch.cat([images, stored], dim=1).mT @ chunk, stored.mT @ stored
+            return _times(torch.cat([images, stored], dim=1).mT, chunk), stored.mT @ stored
 
         sums, square = self._pass(work)
         images, cross = sums.mT.split([v.shape[1], count], dim=1)
@@ -235,7 +248,7 @@ class Blocked(Operator):
         found = torch.empty(x.shape[1], rows, dtype=x.dtype)
 
         def work(place: slice, chunk: Tensor) -> tuple[Tensor, ...]:
-            found[:, place] = (chunk @ columns).mT.to(x.dtype)
+            found[:, place] = _times(chunk, columns).mT.to(x.dtype)
             return ()
 
         self._pass(work)
@@ -250,7 +263,7 @@ class Blocked(Operator):
         """Sums over all chunks of rows of what ``work`` makes of each, in float64.
 
         Threads of our own take the chunks in turns and add up what is theirs, each with one thread of the libraries: so
-        none waits for another in the middle of a product.
+        none waits for another in the middle of a product. An interrupt ends the pass after a block.
         """
         cols, threads = self.tall.shape[1], min(torch.get_num_threads(), _THREADS)
         sums: list[list[Tensor]] = [[] for _ in range(threads)]
@@ -262,8 +275,8 @@ class Blocked(Operator):
             torch.set_num_threads(1)
             for first in range(worker * step, len(block), threads * step):
                 place = slice(start + first, start + min(first + step, len(block)))
-                chunk = self._chunk(block[first : first + step], place.start, buffers[worker], double=double)
-                squares[worker] += float(torch.linalg.vector_norm(chunk, dtype=torch.float64)) ** 2
+                chunk, square = self._chunk(block[first : first + step], place.start, buffers[worker], double=double)
+                squares[worker] += square
                 found = work(place, chunk)
                 if sums[worker]:
                     for total, part in zip(sums[worker], found, strict=True):
@@ -271,12 +284,21 @@ class Blocked(Operator):
                 else:
                     sums[worker] = [part.double() for part in found]
 
+        from threadpoolctl import threadpool_limits
+
         before = torch.get_num_threads()
+        count = -(-self.tall.shape[0] // self.tall.height)
         try:
-            with ThreadPoolExecutor(threads) as pool:
-                for start, block in self._blocks():
+            with (
+                threadpool_limits(1, user_api="blas"),
+                ThreadPoolExecutor(threads) as pool,
+                contextlib.closing(self._blocks()) as blocks,
+                self.watch(count) as move,
+            ):
+                for start, block in blocks:
                     for job in [pool.submit(take, worker, start, block) for worker in range(threads)]:
                         job.result()
+                    move()
         finally:
             torch.set_num_threads(before)
         self.passes += 1
@@ -284,29 +306,37 @@ class Blocked(Operator):
         started = [own for own in sums if own]
         return [torch.stack(parts).sum(0) for parts in zip(*started, strict=True)]
 
-    def _chunk(self, rows: Tensor, start: int, buffer: Tensor, *, double: bool) -> Tensor:
-        largest = self._largest(rows, start) * abs(self.scale)
-        single = rows.dtype == torch.float32 and not double and (largest == 0 or _SINGLE[0] < largest < _SINGLE[1])
+    def _chunk(self, rows: Tensor, start: int, buffer: Tensor, *, double: bool) -> tuple[Tensor, float]:
+        """Rows as they are multiplied, and the sum of their squares, which tells whether all of them are finite."""
         # float32 is for the numbers as they stand in the file: those that are multiplied have other ones.
-        if single and self.scale == 1:
-            return rows
+        if rows.dtype == torch.float32 and not double and self.scale == 1:
+            square = float(torch.linalg.vector_norm(rows, dtype=torch.float64)) ** 2
+            low, high = (size**2 for size in _SINGLE)
+            # The largest entry is at most the norm, and at least as large as the root of their mean square.
+            if square == 0 or low * rows.numel() < square < high:
+                return rows, square
         chunk = buffer[: len(rows)].copy_(rows)
-        return chunk if self.scale == 1 else chunk.mul_(self.scale)
+        if self.scale != 1:
+            chunk.mul_(self.scale)
+        entries = chunk.flatten()
+        square = float(torch.dot(entries, entries))
+        if not math.isfinite(square):
+            self._require_finite(rows, start)
+        return chunk, square
 
-    def _largest(self, chunk: Tensor, start: int) -> float:
-        low, high = (float(value) for value in chunk.aminmax())
-        largest = max(-low, high)
-        if largest < float("inf"):
-            return largest
-        row, col = torch.nonzero(~chunk.isfinite())[0].tolist()
-        value, place = float(chunk[row, col]), (start + row + 1, col + 1)
-        found = f"Found {value} in row {place[self.transposed]}, column {place[not self.transposed]} (counted from 1)"
-        raise ValueError(f"Cannot read {self.tall.name}: every entry must be finite. {found}.")
+    def _require_finite(self, rows: Tensor, start: int) -> None:
+        broken = torch.nonzero(~rows.isfinite())
+        if len(broken):
+            row, col = broken[0].tolist()
+            value, place = float(rows[row, col]), (start + row + 1, col + 1)
+            found = f"Found {value} in row {place[self.transposed]}, column {place[not self.transposed]}"
+            law = f"Cannot read {self.tall.name}: every entry must be finite"
+            raise ValueError(f"{law}. {found} (counted from 1).")
 
-    def _blocks(self) -> Iterator[tuple[int, Tensor]]:
+    def _blocks(self) -> Generator[tuple[int, Tensor]]:
         (rows, cols), height = self.tall.shape, self.tall.height
         starts = range(0, rows, height)
-        buffers = [torch.empty(min(height, rows), cols, dtype=self.tall.dtype) for _ in starts[:2]]
+        buffers = [self._buffer(min(height, rows), cols) for _ in starts[:2]]
 
         def read(number: int) -> Tensor:
             block = buffers[number % 2][: min(height, rows - starts[number])]
@@ -321,6 +351,18 @@ class Blocked(Operator):
                     ahead = pool.submit(read, number + 1)
                 yield start, block
 
+    def _buffer(self, rows: int, cols: int) -> Tensor:
+        """Memory of a block, which begins where the block is best read."""
+        size = rows * cols * self.tall.dtype.itemsize
+        pages = torch.empty(size + PAGE, dtype=torch.uint8)
+        first = (self.tall.phase - pages.data_ptr()) % PAGE
+        return pages[first : first + size].view(self.tall.dtype).view(rows, cols)
+
+
+def _times(left: Tensor, right: Tensor) -> Tensor:
+    """``left @ right`` by NumPy, which multiplies a matrix with its own transpose in half of the time."""
+    return torch.from_numpy(left.numpy() @ right.numpy())
+
 
 @dataclass
 class Stored:
@@ -334,6 +376,7 @@ class Stored:
     matrix: Tensor
     height: int = 1024
     name: str = "the matrix"
+    phase: int = 0
     shape: tuple[int, int] = field(init=False)
     dtype: torch.dtype = field(init=False)
 

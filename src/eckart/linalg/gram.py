@@ -1,5 +1,6 @@
 """Singular triplets from the eigenvectors of the smaller Gram matrix."""
 
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -8,11 +9,21 @@ import torch
 from torch import Tensor
 
 from eckart.linalg.ranks import check_rank
+from eckart.linalg.row_threads import over_rows, workers
+from eckart.linalg.tall_svd import tall_svd
 
-# Entries of the block of rows that is turned into double precision at once.
+# Entries of the block of rows that is turned into another type at once.
 _BLOCK = 2**21
 # Orders up to which all eigenvectors are as fast as some of them, and a general product as a symmetric one.
 _SMALL = 256
+# Integers at most so far from a common one, and rows of them whose products float32 adds exactly: 128² · 1024 = 2²⁴.
+_SPAN, _EXACT_ROWS = 128, 1024
+# Columns of a part of the lower triangle at least, and sides up to which each worker has sums of its own.
+_PART, _WIDE = 32, 2048
+# Entries of a converted block that stays in the cache of a core.
+_CACHED = 2**16
+# Columns that LAPACK takes at once, and its own room.
+_PANEL, _ROOM = 64, 65 * 64
 
 
 def gram_svd(matrix: Tensor, rank: int, *, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor, Tensor]:
@@ -24,9 +35,9 @@ def gram_svd(matrix: Tensor, rank: int, *, dtype: torch.dtype | None = None) -> 
     possible with those eigenvectors.
 
     Args:
-        matrix: Real floating point, shape ``(..., m, n)``; leading dimensions are a batch.
+        matrix: Real floating point or integers, shape ``(..., m, n)``; leading dimensions are a batch.
         rank: Number of singular triplets kept, ``1 <= rank <= min(m, n)``.
-        dtype: Type of the result; None for that of the matrix.
+        dtype: Type of the result; None for that of the matrix, float64 for integers.
 
     Returns:
         ``(u, s, vh)`` as of :func:`eckart.linalg.svd.truncated_svd`.
@@ -52,7 +63,7 @@ def gram_svd(matrix: Tensor, rank: int, *, dtype: torch.dtype | None = None) -> 
     """
     check_rank(rank, matrix.shape)
     members = [_one(member, rank) for member in matrix.reshape(-1, *matrix.shape[-2:])]
-    wanted = matrix.dtype if dtype is None else dtype
+    wanted = dtype or (matrix.dtype if matrix.is_floating_point() else torch.float64)
     u, s, vh = (
         torch.stack(parts).reshape(*matrix.shape[:-2], *parts[0].shape).to(wanted)
         for parts in zip(*members, strict=True)
@@ -63,8 +74,11 @@ def gram_svd(matrix: Tensor, rank: int, *, dtype: torch.dtype | None = None) -> 
 def gram_matrix(matrix: Tensor) -> Tensor:
     """``matrix.mT @ matrix`` of one matrix, in double precision; the lower triangle alone is right.
 
+    Of integers within a span of 256, such as the pixels of images in whatever type, it is exact: float32 holds the
+    products of 1024 rows without rounding, in half of the time, and they are added up in float64.
+
     Args:
-        matrix: Shape ``(m, n)``.
+        matrix: Shape ``(m, n)``, floating point or integers.
 
     Example:
         >>> gram_matrix(torch.tensor([[1.0], [2.0]]))
@@ -77,47 +91,56 @@ def gram_matrix(matrix: Tensor) -> Tensor:
         for part in _blocks(matrix, double):
             total.addmm_(part.mT, part)
         return total
-    from scipy.linalg.blas import dsyrk
-
-    # A symmetric product takes half of the operations of a general one.
-    sums = np.zeros((cols, cols), order="F")
-    for part in _blocks(matrix, double):
-        # A transposed view is read as it is stored.
-        turned = part.stride(0) == 1
-        array = part.numpy() if turned else part.contiguous().numpy().T
-        sums = dsyrk(1.0, array, beta=1.0, c=sums, trans=int(turned), lower=1, overwrite_c=1)
-    return torch.from_numpy(sums)
+    sums = _Sums(matrix)
+    over_rows(matrix, _EXACT_ROWS, sums.add, sums.threads)
+    return sums.total()
 
 
 def leading_eigenpairs(gram: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The largest eigenvalues of a symmetric matrix, nonincreasing, and their eigenvectors as columns.
+    """All eigenvalues of a symmetric matrix, nonincreasing, and the eigenvectors of the largest ones as columns.
+
+    Both come from one reduction to a tridiagonal matrix, which takes most of the time.
 
     Args:
         gram: Shape ``(n, n)``; its lower triangle is read.
-        count: Number of pairs.
+        count: Number of eigenvectors.
 
     Example:
-        >>> leading_eigenpairs(torch.diag(torch.tensor([1.0, 3.0, 2.0]).double()), 2)[0]
-        tensor([3., 2.], dtype=torch.float64)
+        >>> values, vectors = leading_eigenpairs(torch.diag(torch.tensor([1.0, 3.0, 2.0]).double()), 2)
+        >>> values, vectors.abs()
+        (tensor([3., 2., 1.], dtype=torch.float64), tensor([[0., 0.],
+                [1., 0.],
+                [0., 1.]], dtype=torch.float64))
     """
     size = len(gram)
-    if gram.device.type != "cpu" or size <= _SMALL:
-        values, vectors = torch.linalg.eigh(gram)
-        return values[-count:].flip(0), vectors[:, -count:].flip(1)
-    import scipy.linalg
-
-    driver = "evr" if count <= size // 4 else "evx"
     # Scaled, because LAPACK's bisection has an absolute tolerance.
     scale = float(gram.diagonal().max())
-    if not 0 < scale < math.inf:
+    if gram.device.type != "cpu" or size <= _SMALL or not 0 < scale < math.inf:
         values, vectors = torch.linalg.eigh(gram)
-        return values[-count:].flip(0), vectors[:, -count:].flip(1)
-    found, turned = scipy.linalg.eigh(
-        gram.numpy() / scale, lower=True, subset_by_index=[size - count, size - 1], driver=driver, check_finite=False
+        return values.flip(0), vectors[:, -count:].flip(1)
+    from scipy.linalg import eigh, eigh_tridiagonal, eigvalsh_tridiagonal
+    from scipy.linalg.lapack import dormqr, dsytrd
+
+    scaled = np.asfortranarray(gram.double().numpy() / scale)
+    if count > size // 4:
+        found, turned = eigh(scaled, lower=True, driver="evd", check_finite=False, overwrite_a=True)
+        return torch.from_numpy(found).flip(0) * scale, torch.from_numpy(turned[:, -count:]).flip(1)
+    # A lower triangle becomes Q T Qᵀ, with the reflectors of Q below the diagonal of T.
+    packed, diagonal, beside, factors, _ = dsytrd(scaled, lower=1, lwork=_PANEL * size, overwrite_a=1)
+    every = torch.from_numpy(eigvalsh_tridiagonal(diagonal, beside, lapack_driver="sterf", check_finite=False))
+    _, turned = eigh_tridiagonal(
+        diagonal,
+        beside,
+        select="i",
+        select_range=(size - count, size - 1),
+        lapack_driver="stebz",
+        check_finite=False,
     )
-    values, vectors = torch.from_numpy(found).flip(0) * scale, torch.from_numpy(turned).flip(1)
+    turned = turned[:, ::-1].copy(order="F")
+    turned[1:], _, _ = dormqr("L", "N", packed[1:, :-1], factors, turned[1:], lwork=_PANEL * count + _ROOM)
+    vectors = torch.from_numpy(turned)
     defect = (vectors.mT @ vectors - torch.eye(count, dtype=vectors.dtype)).abs().max()
-    return values, vectors if defect <= 1e-13 else torch.linalg.qr(vectors).Q
+    return every.flip(0) * scale, vectors if defect <= 1e-13 else torch.linalg.qr(vectors).Q
 
 
 def restricted_svd(matrix: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -131,11 +154,26 @@ def restricted_svd(matrix: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor, Ten
         >>> restricted_svd(torch.eye(3), torch.eye(3)[:, :2])[1]
         tensor([1., 1.])
     """
-    images = torch.cat([part @ vectors for part in _blocks(matrix, vectors.dtype)])
-    # QR in place of a division by s: the columns are orthonormal also where s is zero.
-    basis, triangle = torch.linalg.qr(images)
-    u, s, vh = torch.linalg.svd(triangle)
-    return basis @ u, s, vh @ vectors.mT
+    u, s, vh = tall_svd(_images(matrix, vectors))
+    return u, s, vh @ vectors.mT
+
+
+def _images(matrix: Tensor, vectors: Tensor) -> Tensor:
+    if matrix.device.type != "cpu" or matrix.dtype == vectors.dtype:
+        # Rows times rows is the form in which narrow products are fastest.
+        turned = vectors.mT.contiguous()
+        return torch.cat([(turned @ part.mT).mT for part in _blocks(matrix, vectors.dtype)])
+    rows, cols = matrix.shape
+    threads, step = workers(matrix), min(rows, max(1, _CACHED // cols))
+    buffers = [vectors.new_empty(step, cols) for _ in range(threads)]
+    images = vectors.new_empty(rows, vectors.shape[1])
+
+    def work(worker: int, place: slice) -> None:
+        block = buffers[worker][: place.stop - place.start].copy_(matrix[place])
+        torch.mm(block, vectors, out=images[place])
+
+    over_rows(matrix, step, work, threads)
+    return images
 
 
 def _blocks(matrix: Tensor, dtype: torch.dtype) -> Iterator[Tensor]:
@@ -149,6 +187,71 @@ def _blocks(matrix: Tensor, dtype: torch.dtype) -> Iterator[Tensor]:
     buffer = torch.empty(step, cols, dtype=dtype, device=matrix.device)
     for block in matrix.split(step):
         yield buffer[: len(block)].copy_(block)
+
+
+class _Sums:
+    """The lower triangle of a Gram matrix, added up by several workers in parts of its rows.
+
+    Blocks of integers, each within ``_SPAN`` of a center that all have in common, are multiplied in float32, less the
+    center: no product and no sum of ``_EXACT_ROWS`` of them is rounded. Others are multiplied in float64.
+
+    Args:
+        matrix: Shape ``(m, n)``, on the CPU.
+    """
+
+    def __init__(self, matrix: Tensor) -> None:
+        self._matrix, cols = matrix, matrix.shape[1]
+        # Large products keep the threads of the library busy, and their sums are large.
+        self.threads = workers(matrix) if cols <= _WIDE else 1
+        count = -(-cols // max(_PART, cols // 12))
+        cuts = [cols * part // count for part in range(count + 1)]
+        self._parts = list(itertools.pairwise(cuts))
+        self._bytes = matrix.dtype in (torch.uint8, torch.int8)
+        low, high = (float(end) for end in matrix[:_EXACT_ROWS].aminmax())
+        # The integers themselves must be such of float32, too.
+        self._center = None
+        if self._bytes:
+            self._center = float(_SPAN * (matrix.dtype == torch.uint8))
+        elif high - low <= 2 * _SPAN and abs(low) <= 2**23:
+            self._center = (low + high + 1) // 2
+        most = min(len(matrix), _EXACT_ROWS)
+        self._buffers = [torch.empty(most, cols, dtype=torch.float64) for _ in range(self.threads)]
+        self._sums = [torch.zeros(cols, cols, dtype=torch.float64) for _ in range(self.threads)]
+        self._columns = torch.zeros(self.threads, cols, dtype=torch.float64)
+        self.shifted = [0] * self.threads
+
+    def add(self, worker: int, place: slice) -> None:
+        """Add the products of a block of rows."""
+        rows, total = self._matrix[place], self._sums[worker]
+        if (block := self._integers(rows, self._buffers[worker])) is not None:
+            for start, stop in self._parts:
+                total[start:stop, :stop] += block[:, start:stop].mT @ block[:, :stop]
+            self._columns[worker] += block.sum(0)
+            self.shifted[worker] += len(block)
+            return
+        block = rows if rows.dtype == total.dtype else self._buffers[worker][: len(rows)].copy_(rows)
+        for start, stop in self._parts:
+            total[start:stop, :stop].addmm_(block[:, start:stop].mT, block[:, :stop])
+
+    def _integers(self, rows: Tensor, buffer: Tensor) -> Tensor | None:
+        """A block less the center, in float32; None where it has others than small integers."""
+        if self._center is None or (rows.is_floating_point() and not torch.equal(rows, rows.round())):
+            return None
+        # In the memory of the buffer.
+        block = buffer.view(torch.float32).flatten()[: rows.numel()].view(rows.shape)
+        block.copy_(rows).sub_(self._center)
+        low, high = (0.0, 0.0) if self._bytes else (float(end) for end in block.aminmax())
+        return block if max(-low, high) <= _SPAN else None
+
+    def total(self) -> Tensor:
+        """The sums of all workers."""
+        total = self._sums[0]
+        for other in self._sums[1:]:
+            total += other
+        if self._center:
+            columns = self._center * self._columns.sum(0)
+            total += columns + columns[:, None] + sum(self.shifted) * self._center**2
+        return total
 
 
 def _one(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from eckart.linalg.certificates import FAILURE, christoffel_bound
+from eckart.linalg.random import stream
+
 Product = Callable[[Tensor], Tensor]
 
 
@@ -142,6 +145,69 @@ def too_slow(history: Sequence[float], steps: int, budget: float) -> bool:
     return steps >= budget or math.log(history[-1]) > falls * (budget - steps)
 
 
+def probe_outside(
+    product: Product,
+    basis: Tensor,
+    *,
+    probes: int,
+    steps: int,
+    seed: int = 0,
+    failure: float = FAILURE,
+    enough: Callable[[float], bool] | None = None,
+) -> tuple[float, float]:
+    """Bounds of ``‖A (I − VVᵀ)‖`` in the 2-norm by products with ``AᵀA`` alone.
+
+    They are those of :func:`eckart.linalg.certificates.bound_outside`, which asks for images of the long side too and
+    loses no small value in the rounding of a square.
+
+    Args:
+        product: ``AᵀA x`` of rows x, shape ``(N, n)`` to the same.
+        basis: Orthonormal columns V, shape ``(n, w)``, float64.
+        probes: Number of Gaussian vectors.
+        steps: Lanczos steps, one product each.
+        seed: Draws the probes.
+        failure: Probability that the upper bound is wrong.
+        enough: Whether an upper bound is as small as is needed; None: all steps are taken.
+
+    Returns:
+        ``(bound, ritz)``: the upper bound, and the largest value found, which is below the norm.
+
+    Example:
+        >>> diagonal = torch.tensor([25.0, 16.0, 4.0, 1.0], dtype=torch.float64)
+        >>> first = torch.eye(4, dtype=torch.float64)[:, :1]
+        >>> bound, ritz = probe_outside(lambda x: x * diagonal, first, probes=4, steps=3)
+        >>> round(bound, 6), round(ritz, 6)
+        (4.0, 4.0)
+    """
+    size = len(basis)
+
+    def outside(rows: Tensor) -> Tensor:
+        return rows - (rows @ basis) @ basis.mT
+
+    start = outside(torch.randn(probes, size, generator=stream(seed, "certificate"), dtype=basis.dtype).to(basis))
+    masses = start.square().sum(1)
+    right = start / masses.sqrt()[:, None]
+    seen, diagonal, beside = right[:, None], [], []
+    bound, largest, smallest = math.inf, 0.0, torch.finfo(basis.dtype).tiny ** 0.5
+    steps = min(steps, size - basis.shape[1])
+    for step in range(1, steps + 1):
+        image = outside(product(right))
+        diagonal.append((right * image).sum(1))
+        for _ in range(2):
+            image = image - torch.einsum("rqn,rq->rn", seen, torch.einsum("rqn,rn->rq", seen, image))
+            image = outside(image)
+        beside.append(torch.linalg.vector_norm(image, dim=1).clamp(min=smallest))
+        right = image / beside[-1][:, None]
+        seen = torch.cat([seen, right[:, None]], dim=1)
+        if enough is None and step < steps:
+            continue
+        high, ritz = christoffel_bound(torch.stack(diagonal, 1), torch.stack(beside, 1), masses, failure)
+        bound, largest = math.sqrt(float(high.max())), math.sqrt(float(ritz.max()))
+        if enough is not None and enough(bound):
+            break
+    return bound, largest
+
+
 def _orthonormal(rows: Tensor, basis: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """``rows``, nearly orthogonal to ``basis``, as ``triangle @ fresh``, with ``[basis, fresh]`` orthonormal."""
     gram = rows @ rows.mT
@@ -150,6 +216,9 @@ def _orthonormal(rows: Tensor, basis: Tensor, generator: torch.Generator) -> tup
     # Beyond that the squares of the Gram matrix lose too much.
     if not bool(info) and bool(pivots.min() > 1e-5 * pivots.max()):
         fresh = torch.linalg.solve_triangular(factor, rows, upper=False)
+        if len(rows) == 1:
+            # It has been made orthogonal twice, and is not one of several that cancel.
+            return fresh, factor
         fresh = fresh - (fresh @ basis.mT) @ basis
         second, info = torch.linalg.cholesky_ex(fresh @ fresh.mT)
         if not bool(info):

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from eckart.linalg.certificates import bound_outside
-from eckart.linalg.gram_lanczos import gram_lanczos, worst_residual
-from eckart.linalg.operators import Dense, Operator, Transposed
+from eckart.linalg.gram_lanczos import Product, gram_lanczos, probe_outside, worst_residual
+from eckart.linalg.operators import Dense, Operator
 from eckart.linalg.random import stream
 from eckart.linalg.ranks import check_rank
 from eckart.linalg.svd import truncated_svd
+from eckart.linalg.tall_svd import tall_svd
 
 
 def randomized_svd(
@@ -149,21 +149,19 @@ def _from_gram(
         return None
     short = found.vectors[:rank]
     images = (operator.transpose_images(short[None]) if flat else operator.images(short[None]))[0].mT
-    basis, triangle = torch.linalg.qr(images)
-    p, s, qh = torch.linalg.svd(triangle)
-    long, short = basis @ p, (qh @ short).mT
+    long, s, qh = tall_svd(images)
+    short = (qh @ short).mT
     u, v = (short, long) if flat else (long, short)
-    if block < width and _more_outside(operator, s, short, flat):
+    if block < width and _more_outside(product, s, short):
         return None
     if not found.done:
         _warn(operator, u, s, v, tolerance, max_iterations)
     return u, s, v.mT
 
 
-def _more_outside(operator: Operator, s: Tensor, short: Tensor, flat: bool) -> bool:
+def _more_outside(product: Product, s: Tensor, short: Tensor) -> bool:
     """Whether a larger value was missed, as copies of one can be that is there more often than a block is wide."""
-    within = Transposed(operator) if flat else operator
-    found = bound_outside(within, short, probes=4, steps=10)[1]
+    found = probe_outside(product, short, probes=2, steps=10)[1]
     return bool(found > s[-1] * (1 + 1e-6))
 
 

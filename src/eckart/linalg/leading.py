@@ -39,13 +39,15 @@ def upright(operator: Operator) -> Operator:
     return operator if operator.shape[0] >= operator.shape[1] else Transposed(operator)
 
 
-def leading(operator: Operator, count: int, like: Tensor) -> tuple[Tensor, Tensor]:
+def leading(operator: Operator, count: int, like: Tensor, *, parts: float = 0.0) -> tuple[Tensor, Tensor]:
     """Leading singular values of one matrix, to a residual of 1e-6 of the largest, and vectors of its shorter side.
 
     Args:
         operator: One matrix that has a transpose; :func:`can_iterate` of its shape.
         count: Number of values.
         like: Any tensor of the dtype and on the device that are computed in.
+        parts: Sum of the 2-norms of the parts, where the matrix is a difference of two: its products have the rounding
+            of theirs, and a smaller residual is never reached.
 
     Returns:
         ``(s, vectors)``: the values, shape ``(count,)``, and ``count`` vectors and some more as columns, orthonormal.
@@ -56,18 +58,30 @@ def leading(operator: Operator, count: int, like: Tensor) -> tuple[Tensor, Tenso
         >>> values.round(decimals=4)
         tensor([40., 39.], dtype=torch.float64)
     """
-    found = _within(operator, count, like, math.inf)
+    found = _within(operator, count, like, math.inf, parts)
     assert found is not None
     return found
 
 
-def _within(operator: Operator, count: int, like: Tensor, budget: float) -> tuple[Tensor, Tensor] | None:
+def _within(
+    operator: Operator, count: int, like: Tensor, budget: float, parts: float = 0.0
+) -> tuple[Tensor, Tensor] | None:
     """As :func:`leading`; None where it would take more block products than ``budget``."""
     tall = upright(operator)
     rounding = 100 * torch.finfo(like.dtype).eps
 
+    unit = 0.0
+
+    def product(x: Tensor) -> Tensor:
+        nonlocal unit
+        found = tall.gram_images(x[None])[0]
+        unit = unit or float(found.abs().max())
+        return found
+
     def worst(values: Tensor, residuals: Tensor) -> float:
-        allowed = _TOLERANCE * (values[:count] * values[0]).sqrt() + rounding * values[0]
+        # In the unit that the values are given in, the largest entry of the first images.
+        largest, beside = values[0].sqrt(), parts / max(unit, torch.finfo(like.dtype).tiny) ** 0.5
+        allowed = _TOLERANCE * values[:count].sqrt() * largest + rounding * largest * (largest + beside)
         return float((residuals[:count] / allowed.clamp(min=torch.finfo(allowed.dtype).tiny)).max())
 
     def converged(values: Tensor, residuals: Tensor) -> bool:
@@ -80,7 +94,7 @@ def _within(operator: Operator, count: int, like: Tensor, budget: float) -> tupl
         return steps > 2 and too_slow(history, steps, budget)
 
     found = gram_lanczos(
-        lambda x: tall.gram_images(x[None])[0],
+        product,
         tall.shape[1],
         count,
         min(count + OVERSAMPLING, tall.narrow or count + OVERSAMPLING),
@@ -122,7 +136,7 @@ def certified(matrix: Tensor, rank: int) -> tuple[Certificate, float]:
     room = 8 * (rank + OVERSAMPLING) <= cols
     found = _within(operator, rank + 1, tall, budget if cols <= _GRAM else math.inf) if room else None
     if found is None:
-        values, _ = leading_eigenpairs(gram_matrix(tall), rank + 1)
+        values, _ = leading_eigenpairs(gram_matrix(tall), 1)
         return gram_bounds(values, rank, (rows, cols)), torch.nan
     vectors = found[1]
     bounds = certify(operator, vectors, rank)

@@ -153,10 +153,12 @@ class Sparse(Operator):
         # Rows that are compressed have each place once; to sort them again takes longer than many products.
         self.matrix = matrix if matrix.layout == torch.sparse_csr else matrix.to_sparse_coo().coalesce().to_sparse_csr()
         self.shape = (matrix.shape[0], matrix.shape[1])
-        self._gram: SparseGram | None = None
+        self._parts: SparseGram | None = None
 
     def images(self, x: Tensor) -> Tensor:
-        """``x @ A.mT`` by a sparse product."""
+        """``x @ A.mT`` by a sparse product; by blocks of rows, where the matrix is large."""
+        if self.narrow is not None:
+            return self._by_parts().images(x[0])[None]
         return (self.matrix.to(x) @ x[0].mT.contiguous()).mT[None]
 
     @functools.cached_property
@@ -174,9 +176,12 @@ class Sparse(Operator):
         """``x AᵀA`` by blocks of rows, where the matrix is large."""
         if self.narrow is None:
             return super().gram_images(x)
-        if self._gram is None:
-            self._gram = SparseGram(self.matrix)
-        return self._gram(x[0])[None]
+        return self._by_parts()(x[0])[None]
+
+    def _by_parts(self) -> SparseGram:
+        if self._parts is None:
+            self._parts = SparseGram(self.matrix)
+        return self._parts
 
     @property
     def narrow(self) -> int | None:

@@ -1,6 +1,5 @@
 """Leading singular vectors where the short side is too long for a Gram matrix: each step is one pass over the file."""
 
-import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +8,8 @@ import torch
 from torch import Tensor
 
 from eckart.linalg.blocks import Blocked
-from eckart.linalg.certificates import FAILURE, bounds_of, christoffel_bound
+from eckart.linalg.certificates import bounds_of
+from eckart.linalg.gram_lanczos import probe_outside
 from eckart.linalg.random import stream
 
 # Passes after which the best vectors so far are taken.
@@ -87,45 +87,20 @@ def basis_by_passes(operator: Blocked, rank: int, width: int, *, seed: int, exce
     return Ritz(v, values, squares, basis, images)
 
 
-def bound_by_passes(
-    operator: Blocked, v: Tensor, *, seed: int, enough: Callable[[float], bool], failure: float = FAILURE
-) -> float:
-    """Upper bound of ``‖T (I − VVᵀ)‖``, as of :func:`eckart.linalg.certificates.bound_outside`, one pass in each step.
+def bound_by_passes(operator: Blocked, v: Tensor, *, seed: int, enough: Callable[[float], bool]) -> float:
+    """Upper bound of ``‖T (I − VVᵀ)‖``, as of :func:`eckart.linalg.gram_lanczos.probe_outside`, a pass in each step.
 
     Args:
         operator: The matrix.
         v: Orthonormal columns V, shape ``(n, w)``.
         seed: Draws the probes.
         enough: Whether a bound is as small as is needed; 10 steps are taken at most.
-        failure: Probability that the bound is wrong.
     """
-    cols = operator.tall.shape[1]
-    draws = torch.randn(cols, _PROBES, generator=stream(seed, "certificate"), dtype=torch.float64)
 
-    def outside(columns: Tensor) -> Tensor:
-        return columns - v @ (v.mT @ columns)
+    def product(rows: Tensor) -> Tensor:
+        return operator.gram_products(rows.mT)[0].mT
 
-    start = outside(draws)
-    masses = start.square().sum(0)
-    right = start / masses.sqrt()
-    seen, diagonal, beside = [right], [], []
-    bound = math.inf
-    smallest = torch.finfo(v.dtype).tiny ** 0.5
-    for _ in range(min(_MAX_STEPS, cols - v.shape[1])):
-        image = outside(operator.gram_products(right)[0])
-        diagonal.append((right * image).sum(0))
-        for _ in range(2):
-            for earlier in seen:
-                image = image - earlier * (earlier * image).sum(0)
-            image = outside(image)
-        beside.append(torch.linalg.vector_norm(image, dim=0).clamp(min=smallest))
-        right = image / beside[-1]
-        seen.append(right)
-        highest, _ = christoffel_bound(torch.stack(diagonal, 1), torch.stack(beside, 1), masses, failure)
-        bound = math.sqrt(float(highest.max()))
-        if enough(bound):
-            break
-    return bound
+    return probe_outside(product, v, probes=_PROBES, steps=_MAX_STEPS, seed=seed, enough=enough)[0]
 
 
 def _is_done(values: Tensor, coupling: Tensor, rank: int, squares: float, excess: float) -> bool:

@@ -16,6 +16,7 @@ from eckart.linalg.optimality import errors_of, optimum
 from eckart.linalg.random import stream
 from eckart.linalg.ranks import check_rank
 from eckart.linalg.svd import singular_values
+from eckart.linalg.tall_norms import TallNorms
 
 # Largest number of entries of a matrix-free target that is computed entry by entry, from its images of unit vectors.
 EXACT_ENTRIES = 4_000_000
@@ -30,11 +31,13 @@ class Reference:
     """A stack of targets, their norms and their optimum, to measure the errors of approximations.
 
     The errors are exact if the target is stored entry by entry, has at most 4,000,000 entries, or has a side too short
-    to be iterated whose unit vectors have images. Where the SVD of a stored target would take long (a shorter side
-    above 1024, and more than 10¹⁰ for the longer side times the square of the shorter one), and for a sparse one, the
-    optimum is iterated, and known within proven bounds: :mod:`eckart.linalg.certificates`. The errors of other targets
-    are estimated from fresh Gaussian probes x: the mean of ``‖(A - W) x‖²`` is ``‖A - W‖²`` in the Frobenius norm. The
-    2-norm and the optimum are then iterated if the operator has a transpose, and NaN if it has none.
+    to be iterated whose unit vectors have images. The spectrum of a large tall target and what an approximation leaves
+    of it come from its Gram matrix, where that loses no digits: :mod:`eckart.linalg.tall_norms`. Where the SVD of a
+    stored target would take long (a shorter side above 1024, and more than 10¹⁰ for the longer side times the square of
+    the shorter one), and for a sparse one, the optimum is iterated, and known within proven bounds:
+    :mod:`eckart.linalg.certificates`. The errors of other targets are estimated from fresh Gaussian probes x: the mean
+    of ``‖(A - W) x‖²`` is ``‖A - W‖²`` in the Frobenius norm. The 2-norm and the optimum are then iterated if the
+    operator has a transpose, and NaN if it has none.
 
     Args:
         operator: The targets.
@@ -74,6 +77,8 @@ class Reference:
         # What the leading vectors leave of a target, where the optimum is small.
         self._left: list[float] = [torch.nan] * self.stack
         self._squares: Tensor | None = None
+        # What is known of each target from its Gram matrix, which measures residuals in little time.
+        self._tall: list[TallNorms | None] = []
         if not (isinstance(operator, Dense) or _is_small(operator, max(self.ranks))):
             self.how = f"estimated from {PROBES} fresh probes"
             self._estimate(limit)
@@ -83,7 +88,13 @@ class Reference:
             raise ValueError("The target must be finite. Found NaN or infinite entries.")
         if isinstance(operator, Dense) and self._certify(self.matrix, limit):
             return
-        self.spectrum = singular_values(self.matrix)
+        self._tall = [TallNorms.of(member) for member in self.matrix]
+        self.spectrum = torch.stack(
+            [
+                singular_values(member) if known is None else known.spectrum
+                for known, member in zip(self._tall, self.matrix, strict=True)
+            ]
+        )
         self.norms = self.spectrum[:, 0], torch.linalg.vector_norm(self.spectrum, dim=-1)
         _require_scale(self.norms[0], limit)
         self.optimum = optimum(self.spectrum, torch.tensor(self.ranks))
@@ -93,6 +104,9 @@ class Reference:
         if device.type == "mps" or self.matrix is None:
             return
         self.matrix = self.matrix.to(device)
+        self._tall = [
+            None if known is None else known.to(self.matrix[member]) for member, known in enumerate(self._tall)
+        ]
         self.spectrum = None if self.spectrum is None else self.spectrum.to(device)
         self.norms = self.norms[0].to(device), self.norms[1].to(device)
         self.optimum = self.optimum[0].to(device), self.optimum[1].to(device)
@@ -109,7 +123,7 @@ class Reference:
         device = self.norms[0].device
         left, right = (factor.detach().to(device).double() for factor in (left, right))
         if self.matrix is not None:
-            two_norm, frobenius = residual_norms(self.matrix, left, right, tolerance=tolerance)
+            two_norm, frobenius = self._residual_norms(self.matrix, left, right, tolerance)
         else:
             two_norm, frobenius = self._estimated(left, right)
         errors = errors_of((two_norm, frobenius), self.norms, self.optimum)
@@ -141,11 +155,11 @@ class Reference:
         factors = left.to(device).double(), right.to(device).double()
         stored = self.operator if self.matrix is None else Dense(self.matrix)
         residual = upright(Residual(Member(stored, member), *factors))
-        _, vectors = leading(residual, 1, factors[0])
         # Its products are differences: they have the rounding of the products with its parts.
         parts = bounds.largest[1] + float(
             torch.linalg.matrix_norm(factors[0], 2) * torch.linalg.matrix_norm(factors[1], 2)
         )
+        _, vectors = leading(residual, 1, factors[0], parts=parts)
         error = certify(residual, vectors, 1, parts=parts).largest
         error = error[0] / bounds.largest[1], error[1] / bounds.largest[0]
         found = {"optimum_2norm_bounds": two_norm, "optimum_frobenius_bounds": frobenius}
@@ -157,6 +171,16 @@ class Reference:
             low, high = max(0.0, low - bounds.rounding), high + bounds.rounding
         found["excess_frobenius_bounds"] = low - frobenius[1], high - frobenius[0]
         return {name: list(pair) for name, pair in found.items()}
+
+    def _residual_norms(self, matrix: Tensor, left: Tensor, right: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
+        if not any(self._tall):
+            return residual_norms(matrix, left, right, tolerance=tolerance)
+        found = []
+        for known, *member in zip(self._tall, matrix, left, right, strict=True):
+            norms = None if known is None else known.residual(*member[1:])
+            found.append(residual_norms(*member, tolerance=tolerance) if norms is None else norms)
+        two_norms, frobenius = zip(*found, strict=True)
+        return torch.stack(two_norms), torch.stack(frobenius)
 
     def _certify(self, matrix: Tensor, limit: float) -> bool:
         """Bounds in place of the spectra, where those would take long; whether it was done."""
@@ -235,7 +259,10 @@ class Reference:
         residuals = [
             Residual(Member(self.operator, member), left[member], right[member]) for member in range(self.stack)
         ]
-        return torch.stack([leading(residual, count, left)[0] for residual in residuals])
+        # Where nothing is subtracted the norm is not known yet.
+        parts = [2 * float(norm) for norm in self.norms[0]] if left.shape[-1] else [0.0] * self.stack
+        pairs = zip(residuals, parts, strict=True)
+        return torch.stack([leading(residual, count, left, parts=own)[0] for residual, own in pairs])
 
 
 class ObservedReference:

@@ -1,6 +1,7 @@
-"""Products with the Gram matrix of a large sparse matrix."""
+"""Products with a large sparse matrix and its Gram matrix."""
 
 import itertools
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -9,15 +10,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-BLOCK = 8
-"""Vectors whose products take the least time each: with more of them, what is gathered no longer fits the caches."""
+BLOCK = 1
+"""Vectors whose products take the least time each: of more of them, what is gathered no longer fits the caches."""
 
-# Blocks of rows, whose images stay in the caches between the two products of a Gram matrix.
+# Blocks of rows, which stay in the caches between the two products of a Gram matrix.
 _PARTS = 8
 
 
 class SparseGram:
-    """Products ``AᵀA x`` with a sparse matrix, by blocks of rows; images of the long side are never held as a whole.
+    """Products ``A x`` and ``AᵀA x`` with a sparse matrix, by blocks of rows, one vector after the other.
+
+    Of ``AᵀA x`` the images of the long side are never held as a whole.
 
     Args:
         matrix: In compressed rows, on the CPU, shape ``(m, n)``; its values are not copied.
@@ -42,16 +45,33 @@ class SparseGram:
 
     def __call__(self, x: Tensor) -> Tensor:
         """``x AᵀA`` of rows x, shape ``(N, n)`` to the same, float64."""
-        columns = x.double().mT.contiguous().numpy()
-        threads = max(1, min(torch.get_num_threads(), len(self._parts)))
-        shares = [self._parts[place::threads] for place in range(threads)]
-        if threads == 1:
-            return torch.from_numpy(_product(shares[0], columns)).mT.to(x)
-        with ThreadPoolExecutor(threads) as pool:
-            found = list(pool.map(lambda parts: _product(parts, columns), shares))
+        rows = np.ascontiguousarray(x.double().numpy())
+
+        def work(parts: list[Any]) -> NDArray[np.float64]:
+            total = np.zeros_like(rows)
+            for row, own in zip(rows, total, strict=True):
+                for part in parts:
+                    own += part.T @ (part @ row)
+            return total
+
+        found = self._shared(work)
         for other in found[1:]:
             found[0] += other
-        return torch.from_numpy(found[0]).mT.to(x)
+        return torch.from_numpy(found[0]).to(x)
+
+    def images(self, x: Tensor) -> Tensor:
+        """``x @ A.mT`` of rows x, shape ``(N, n)`` to ``(N, m)``, float64."""
+        rows = np.ascontiguousarray(x.double().numpy())
+        # Threads take parts in turns.
+        found = self._shared(lambda parts: [np.stack([part @ row for row in rows]) for part in parts])
+        turns = itertools.chain.from_iterable(itertools.zip_longest(*found))
+        return torch.from_numpy(np.concatenate([part for part in turns if part is not None], axis=1)).to(x)
+
+    def _shared(self, work: Callable[[list[Any]], Any]) -> list[Any]:
+        """What work makes of the parts of each thread."""
+        threads = max(1, min(torch.get_num_threads(), len(self._parts)))
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(work, [self._parts[place::threads] for place in range(threads)]))
 
 
 def transposed(matrix: Tensor) -> Tensor:
@@ -72,12 +92,3 @@ def transposed(matrix: Tensor) -> Tensor:
     found = scipy.sparse.csr_matrix(tuple(parts), shape=tuple(matrix.shape)).T.tocsr()
     starts, columns = (torch.from_numpy(part).long() for part in (found.indptr, found.indices))
     return torch.sparse_csr_tensor(starts, columns, torch.from_numpy(found.data), size=found.shape)
-
-
-def _product(parts: list[Any], columns: NDArray[np.float64]) -> NDArray[np.float64]:
-    total = np.zeros_like(columns)
-    for first in range(0, columns.shape[1], BLOCK):
-        some = np.ascontiguousarray(columns[:, first : first + BLOCK])
-        for part in parts:
-            total[:, first : first + BLOCK] += part.T @ (part @ some)
-    return total

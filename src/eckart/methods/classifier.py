@@ -14,6 +14,7 @@ from eckart.linalg.ranks import check_rank
 from eckart.methods.epochs import EpochMethod
 from eckart.methods.optimizers import is_sgd, solver_class
 from eckart.methods.validation import Validated, validated
+from eckart.nn import descent
 from eckart.nn.coordinate_linear import CoordinateLinear
 from eckart.nn.gradients import set_gradients
 from eckart.nn.mlp import MLP
@@ -33,7 +34,7 @@ class Classifier(EpochMethod):
     set it is the truncated SVD.
 
     Args:
-        inputs: Training inputs, shape ``(1, N, pixels)``.
+        inputs: Training inputs, floating point or integers, shape ``(1, N, pixels)``.
         labels: Training labels, shape ``(1, N)``.
         ranks: The rank, in a list of one.
         seeds: The seed, in a list of one.
@@ -102,7 +103,8 @@ class Classifier(EpochMethod):
 
     def to_choose_from(self) -> Tensor:
         """The training inputs."""
-        return self._samples[0]
+        inputs = self._samples[0]
+        return inputs if inputs.is_floating_point() else inputs.float()
 
     def validated(self) -> Validated:
         """The rank by the loss on a part of the training set; see :func:`eckart.methods.validation.validated`."""
@@ -178,6 +180,17 @@ class Classifier(EpochMethod):
             return -(-len(self._samples[1]) // int(self._data.batch_size))
         return int(self.trainer.num_training_batches)
 
+    def on_fit_start(self) -> None:
+        """Ask for the coordinates of the training samples in place of the inputs, where those do not change."""
+        if self._data is None:
+            return
+        self._data.coordinates = None
+        if self.in_blocks and not self._data.augments:
+            components = self.components.cpu()
+            # Those of a checkpoint may have other signs than those found here.
+            turn = self.right @ components.mT.double()
+            self._data.coordinates = (self.left @ turn).to(components.dtype)
+
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         """Cross-entropy of a batch, of which each of several processes takes its share; or steps on each of a block."""
         optimizer = self.optimizers(use_pl_optimizer=False)
@@ -192,8 +205,19 @@ class Classifier(EpochMethod):
             self.take_step(optimizer, whole)
             # Lightning takes the mean of the gradients of all processes.
             return part * self.processes.count
-        size = int(self._data.batch_size)
-        for own, known in zip(self._reduced(inputs).split(size), labels.split(size), strict=True):
+        x = self._reduced(inputs) if self._data.coordinates is None else inputs
+        return self._take_block(optimizer, x, labels, int(self._data.batch_size))
+
+    def _take_block(self, optimizer: Optimizer, x: Tensor, labels: Tensor, size: int) -> Tensor:
+        """A step on each batch of a block; the last loss."""
+        if descent.takes(optimizer, self.net):
+            rates = [self._rate(optimizer, self.step_count + step) for step in range(-(-len(labels) // size))]
+            losses = descent.descend(self.net, x, labels, size, rates)
+            finite = losses.isfinite()
+            self.step_count += len(rates) if bool(finite.all()) else int((~finite).int().argmax()) + 1
+            self.count(losses.double().sum())
+            return losses[-1]
+        for own, known in zip(x.split(size), labels.split(size), strict=True):
             loss = set_gradients(self.net, own, known)
             self.take_step(optimizer, loss)
             if self.diverged:
@@ -201,9 +225,14 @@ class Classifier(EpochMethod):
             optimizer.step()
         return loss
 
+    def _rate(self, optimizer: Optimizer, step: int) -> float:
+        """Set the learning rate of a step."""
+        schedules.apply(self.schedule, optimizer, step / (self.max_epochs * self._batches))
+        return float(optimizer.param_groups[0]["lr"])
+
     def take_step(self, optimizer: Optimizer, loss: Tensor) -> None:
         """Count a step, and set its learning rate; the loss is that of the whole batch."""
-        schedules.apply(self.schedule, optimizer, self.step_count / (self.max_epochs * self._batches))
+        self._rate(optimizer, self.step_count)
         self.step_count += 1
         self.count(loss)
 

@@ -71,7 +71,10 @@ class DrivenMethod(Method):
         """What the driver trains."""
 
     def on_block_end(self) -> None:
-        """Bring the model up to date with the factors that a :class:`PairSolver` trained."""
+        """Bring the layers up to date with the factors that a :class:`PairSolver` trained.
+
+        Called after each block where a trainer conducts, whose callbacks can look at the layers, and else at the end.
+        """
 
     def go_on(self) -> None:
         """Called after each record: may give members that have come to rest something further to train."""
@@ -134,6 +137,7 @@ class DrivenMethod(Method):
         while not self.driver.done:
             self.training_step(0)
             on_record()
+        self.on_block_end()
 
     def seconds_per_step(self, least: float) -> float:
         """Time that a step takes, of a method that is made to be measured, and not to learn.
@@ -234,7 +238,8 @@ class DrivenMethod(Method):
         self.processes.follow_first([driver.active])
         if not resumed:
             # A resumed model is up to date, and its last bits can depend on how often it was updated.
-            self.on_block_end()
+            if not self._alone:
+                self.on_block_end()
             self.go_on()
         # A block can end early, so members that stopped in an earlier part of it count as well.
         moved = driver.steps != driver.recorded

@@ -81,6 +81,8 @@ class ProbingMethod(MatrixMethod):
         self._solved = solver_class(self.make_optimizer) is not None
         self._objective: KnownTarget | None = None
         self._seen: Seen | None = None
+        # Whether a solver has the factors: the layers are brought up to date when it rests.
+        self._begun = False
         self._drawn: Tensor | None = None
         self._transposed: Tensor | None = None
         self._scale = torch.ones(self.stack, 1, 1, dtype=dtype)
@@ -125,8 +127,8 @@ class ProbingMethod(MatrixMethod):
         return self.images.of(x)
 
     def factors(self) -> tuple[Tensor, Tensor]:
-        """Product of the layers up to the bottleneck, and of those after it."""
-        return self.net.factors()
+        """Product of the layers up to the bottleneck, and of those after it; those of a solver, where one trains."""
+        return self._lifted(self.left, self.right) if self._begun else self.net.factors()
 
     def losses(self, step: int) -> Tensor:
         """Half the squared error of the images, averaged over the batch."""
@@ -170,7 +172,7 @@ class ProbingMethod(MatrixMethod):
 
     def set_factors(self, left: Tensor, right: Tensor) -> None:
         """Bring the layers to factors in the coordinates of the probes."""
-        self.net.assign(*self._look().lifted(left * self._scale, right))
+        self.net.assign(*self._lifted(left, right))
 
     def on_fit_start(self) -> None:
         """Take the probes along to the device that is trained on."""
@@ -184,6 +186,7 @@ class ProbingMethod(MatrixMethod):
             left, right = self._look().seen(*self.factors())
             self.left.copy_(left / self._scale)
             self.right.copy_(right)
+        self._begun = self._solved
         super().on_train_start()
 
     def on_block_end(self) -> None:
@@ -201,6 +204,10 @@ class ProbingMethod(MatrixMethod):
         self._look()
         assert self._drawn is not None
         return self.probes.sets, self._drawn
+
+    def _lifted(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+        """Factors in the coordinates of the probes and at unit scale, out of them."""
+        return self._look().lifted(left * self._scale.to(left.device), right)
 
     def _make_problem(self) -> Problem:
         optimizer = self._optimizer()

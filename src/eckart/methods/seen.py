@@ -77,9 +77,10 @@ class Seen:
 
     def lifted(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         """Factors ``(J, a, k)`` and ``(J, k, b)`` out of the coordinates."""
+        # A trainer takes the factors back to the CPU when it ends.
         if self.basis is not None:
-            left = self.basis @ left
-        return left, right if self.back is None else right @ self.back
+            left = self.basis.to(left.device) @ left
+        return left, right if self.back is None else right @ self.back.to(right.device)
 
 
 def shown_by(x: Tensor, y: Tensor) -> Tensor:

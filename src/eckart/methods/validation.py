@@ -83,7 +83,7 @@ def validated(
     held_out, seen = order[: len(order) // 5], order[len(order) // 5 :]
     epochs = max(1, min(epochs, PASSES // len(seen)))
     ranks = doubling(min(len(seen), inputs.shape[1]))
-    vh = gram_svd(inputs[seen], ranks[-1])[2].to(dtype)
+    vh = gram_svd(inputs[seen], ranks[-1], dtype=torch.float64)[2].to(dtype)
     classes = int(labels.max()) + 1
 
     reduced = inputs[order].to(dtype) @ vh.mT

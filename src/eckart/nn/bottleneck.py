@@ -65,12 +65,12 @@ class Bottleneck(nn.Module):
         first, last = weights[0], weights[-1]
         if before := weights[1 : self.bottleneck]:
             product, inverse = self._inverted("before", before)
-            first += inverse @ (right - product @ first)
+            first.baddbmm_(inverse, torch.baddbmm(right, product, first, alpha=-1))
         else:
             first.copy_(right)
         if after := weights[self.bottleneck : -1]:
             product, inverse = self._inverted("after", after)
-            last += (left - last @ product) @ inverse
+            last.baddbmm_(torch.baddbmm(left, last, product, alpha=-1), inverse)
         else:
             last.copy_(left)
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +38,6 @@ class Problem(Protocol):
         """Move members that rest at a saddle; which of them moved."""
 
 
-@runtime_checkable
 class BlockProblem(Problem, Protocol):
     """A problem that takes many steps in one call, which costs less than as many calls."""
 
@@ -137,7 +136,8 @@ class Driver(nn.Module):
         place = self.next_record(self.step_count)
         stop = place if stop is None else min(stop, place)
         loss: Tensor | None = None
-        many = problem.advance_to if isinstance(problem, BlockProblem) else None
+        # Asking a protocol whether this is one takes longer than a small step.
+        many = getattr(problem, "advance_to", None)
         watched = self.active.device.type in _WATCHED
         while self.step_count < stop:
             reached = self.step_count + 1
@@ -148,7 +148,7 @@ class Driver(nn.Module):
             # Of a device other than the CPU, looking means to wait until it has done all that it was asked.
             if (watched or reached % _LOOK == 0) and not self.active.any():
                 break
-            self.steps += self.active * (reached - self.step_count)
+            self.steps.add_(self.active * (reached - self.step_count))
             self.step_count = reached
             if pauses():
                 break
@@ -167,7 +167,7 @@ class Driver(nn.Module):
 
     def stop(self, members: Tensor) -> None:
         """Stop members from outside, such as by a measure that training does not know."""
-        self.active &= ~members.to(self.active.device)
+        self.active.logical_and_(~members.to(self.active.device))
 
     def reason(self, member: int) -> str:
         """Why a member stopped, in words."""
@@ -191,10 +191,10 @@ class Driver(nn.Module):
         slow = self.active & ~resting & (self.steps - self.checked >= _SLOW)
         # A member that was stopped inside the block rests; one that rests twice in the same place stays.
         candidates = resting & ((self.checked != self.steps) | self.active)
-        self.active &= ~resting
+        self.active.logical_and_(~resting)
         moved = problem.leave_saddles(candidates, always=False) | problem.leave_saddles(slow, always=True)
-        self.checked = torch.where(candidates | slow, self.steps, self.checked)
-        self.active |= moved
+        self.checked.copy_(torch.where(candidates | slow, self.steps, self.checked))
+        self.active.logical_or_(moved)
 
     @torch.no_grad()
     def _freeze(self, problem: Problem, before: list[Tensor], frozen: Tensor, loss: Tensor | None) -> None:
@@ -205,8 +205,8 @@ class Driver(nn.Module):
         for part in problem.tensors():
             finite &= part.flatten(1).isfinite().all(1)
         lost = ~finite & ~frozen
-        self.diverged |= lost
-        self.active &= ~lost
+        self.diverged.logical_or_(lost)
+        self.active.logical_and_(~lost)
         keep = frozen | lost
         if loss is not None:
             self.loss = torch.where(keep.cpu(), self.loss, loss.detach().cpu().double())

@@ -11,7 +11,7 @@ from eckart.optim.driver import Driver
 from eckart.optim.objectives import KnownTarget, Objective
 from eckart.optim.products import KnownOperator
 from eckart.optim.second_order import leave_saddles
-from eckart.optim.solver import PairSolver, stationarity
+from eckart.optim.solver import PairSolver
 
 
 class PairProblem:
@@ -44,10 +44,8 @@ class PairProblem:
 
     def certificate(self) -> Tensor:
         """The gradient of both factors in the scaled metric; infinite where the solver goes on from an optimum."""
-        solver = self.solver
-        damping = solver.defaults.get("damping", 1e-6)
-        found = stationarity(solver.objective, solver.left, solver.right, damping=damping)
-        return torch.where(solver.at_rest().to(found.device), found, torch.inf)
+        found = self.solver.stationarity()
+        return torch.where(self.solver.at_rest().to(found.device), found, torch.inf)
 
     def leave_saddles(self, members: Tensor, *, always: bool) -> Tensor:
         """By the leading residual directions of a target that is known in full."""

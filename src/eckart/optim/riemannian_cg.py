@@ -7,7 +7,7 @@ from torch import Tensor
 
 from eckart.optim.line_search import inner, minimize_along
 from eckart.optim.objectives import Objective
-from eckart.optim.solver import PairSolver, scaled_gradient
+from eckart.optim.solver import PairSolver
 
 
 class RiemannianCG(PairSolver):
@@ -73,24 +73,23 @@ class RiemannianCG(PairSolver):
         memory["steps"] = memory.get("steps", 0) + 1
         if memory["steps"] <= self.defaults["warm_up"]:
             return self._least_squares(self.objective.ridge)
-        residual = self.objective.sight(left, right)
-        gradient, natural = scaled_gradient(self.objective, residual, left, right, self.defaults["damping"])
-        slope = inner(gradient, natural)
+        residual, slope, gradient, natural, _ = self._look(self.defaults["damping"])
         rho = slope.clamp(min=0).sqrt()
         self.active &= ~(rho <= self.tolerance * self.objective.norms)
 
-        direction = (-natural[0], -natural[1])
+        direction, descent = (-natural[0], -natural[1]), -slope
         if "direction" in memory:
             beta = ((slope - inner(natural, memory["gradient"])) / memory["slope"]).nan_to_num(0, 0, 0).clamp(min=0)
             conjugate = _add(direction, beta, memory["direction"])
             # A conjugate direction that does not descend is dropped for steepest descent.
-            descends = (inner(conjugate, gradient) < 0)[:, None, None]
+            along = inner(conjugate, gradient)
+            descends = along < 0
+            descent = torch.where(descends, along, descent)
             direction = (
-                torch.where(descends, conjugate[0], direction[0]),
-                torch.where(descends, conjugate[1], direction[1]),
+                torch.where(descends[:, None, None], conjugate[0], direction[0]),
+                torch.where(descends[:, None, None], conjugate[1], direction[1]),
             )
-        coefficients = self.objective.along(residual, left, right, direction)
-        length = minimize_along(inner(direction, gradient), *coefficients)
+        length = minimize_along(descent, *self.objective.along(residual, left, right, direction))
         length = torch.where(self.active, length, 0)
         left += _scale(length, direction[0])
         right += _scale(length, direction[1])

@@ -95,7 +95,8 @@ def _leading(target: Operator, left: Tensor, right: Tensor, enough: float, error
     def converged(s: Tensor, residuals: Tensor) -> bool:
         gap = (s[0] - s[1:]).clamp(min=torch.finfo(s.dtype).tiny)
         bound = torch.minimum(residuals[0], 10 * (residuals.square().cumsum(0)[:-1] / gap).min())
-        return bool(s[0] > enough or bound <= error)
+        # What separates the value from the largest that is allowed need not be known to more than two digits.
+        return bool(s[0] > enough or bound <= max(error, 0.01 * (enough - float(s[0]))))
 
     residual = Residual(target, left, right)
     u, s, _, _ = block_lanczos(residual, _WIDTH, stream(0, "saddle"), converged, _ITERATIONS, like=left)

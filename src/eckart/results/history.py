@@ -1,7 +1,9 @@
 """Measurements of a run by step."""
 
 import csv
+import errno
 import itertools
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -61,8 +63,10 @@ class History:
         if self.path is not None and new:
             self._write()
         elif self.path is not None:
-            with naming(self.path), self.path.open("a", newline="", encoding="utf-8") as file:
-                csv.DictWriter(file, self._columns).writerow(row)
+            with naming(self.path), self.path.open("ab", buffering=0) as file:
+                line = self._line(row)
+                if file.write(line) < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return True
 
     def resume(self, step: int) -> None:
@@ -82,12 +86,15 @@ class History:
         measured = [row for row in self.rows if row.get(name) is not None]
         return [row["step"] for row in measured], [row[name] for row in measured]
 
+    def _line(self, row: Mapping[str, float]) -> bytes:
+        # As the module csv writes numbers, in a tenth of the time.
+        return (",".join([repr(row[name]) if name in row else "" for name in self._columns]) + "\r\n").encode()
+
     def _write(self) -> None:
         assert self.path is not None
         with replacing(self.path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self._columns)
-            writer.writeheader()
-            writer.writerows(self.rows)
+            csv.writer(file).writerow(self._columns)
+            file.writelines(self._line(row).decode() for row in self.rows)
 
 
 def _read(path: Path) -> tuple[list[str], list[dict[str, float]]]:

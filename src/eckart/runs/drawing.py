@@ -9,8 +9,7 @@ from torch import Tensor
 
 from eckart.linalg.gram import gram_svd
 from eckart.linalg.svd import factor_singular_values, factor_svd, truncated_svd
-from eckart.results import captions, figures, preview
-from eckart.results.figures.matrices import CELLS
+from eckart.results import captions, preview
 from eckart.results.history import History
 from eckart.runs import panels
 
@@ -95,6 +94,8 @@ def draw(
     Returns:
         Paths of the figures.
     """
+    # Imported here, since the jobs of a sweep draw none of them, and matplotlib takes a third of a second.
+    from eckart.results import figures
 
     def named(name: str) -> Path:
         return folder / f"{name}{suffix}"
@@ -144,6 +145,9 @@ def _drawn(factor: Tensor) -> Tensor:
 def _approximation(
     path: Path, result: dict[str, Any], subject: Subject, target: Tensor, trained: panels.Factors
 ) -> Path:
+    from eckart.results import figures
+    from eckart.results.figures.matrices import CELLS
+
     rank, size = result["rank"], " × ".join(map(str, target.shape))
     approximations = [trained]
     if not subject.computed:
@@ -175,5 +179,7 @@ def _approximation(
 
 
 def _components(path: Path, target: Tensor, factors: panels.Factors, image: tuple[int, int]) -> Path:
+    from eckart.results import figures
+
     _, s, vh = factor_svd(*factors)
     return figures.components(path, vh, s.square() / target.square().sum(), image)

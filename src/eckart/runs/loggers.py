@@ -128,6 +128,8 @@ class StackLogger(Logger):
         self._each(range(len(self.histories)), lambda tracker: tracker.save())
 
     def _track(self, member: int, row: Mapping[str, float], step: int) -> None:
+        if not self.trackers[member]:
+            return
         floor = self._floors[member] if "relative_frobenius" in row else {}
         # What is not known, such as the loss of a method before its only step, would make the least value unknown.
         whole = {name: value for name, value in {**row, **floor}.items() if not math.isnan(value)}

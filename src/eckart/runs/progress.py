@@ -1,15 +1,18 @@
 """The progress of a training on the terminal, and an estimate of the time that is left."""
 
+import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from eckart.linalg.blocks import Blocked
+from eckart.linalg.operators import Operator
 from eckart.methods.driven import DrivenMethod
 from eckart.methods.method import Method
 from eckart.results.bar import Bar, Field, time_left
@@ -149,6 +152,37 @@ class TrainingBar:
             Field(3, "" if loss is None else f"loss {float(torch.as_tensor(loss).max()):.4f}"),
             Field(4, "" if accuracy is None else f"accuracy {float(accuracy):.4f}"),
         ]
+
+
+def show_passes(operator: Operator, *, hidden: bool | None = None) -> None:
+    """Show a bar during each pass over a target that is read in blocks; of any other nothing is shown.
+
+    Args:
+        operator: The target.
+        hidden: As of :class:`TrainingBar`.
+    """
+    if not isinstance(operator, Blocked):
+        return
+
+    @contextlib.contextmanager
+    def watch(blocks: int) -> Iterator[Callable[[], object]]:
+        done, began = 0, time.monotonic()
+
+        def told() -> tuple[float, Sequence[Field]]:
+            share, now = done / blocks, time.monotonic() - began
+            left = time_left(now * (1 / share - 1) if done else None)
+            place = Field(1, f"pass {operator.passes + 1} over the target")
+            return share, [place, Field(2, f"{100 * share:.0f} %"), Field(0, left)]
+
+        def move() -> None:
+            nonlocal done
+            done += 1
+            bar.move()
+
+        with contextlib.closing(Bar(told, hidden=hidden)) as bar:
+            yield move
+
+    operator.watch = watch
 
 
 class Progress(Callback):

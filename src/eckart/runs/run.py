@@ -23,6 +23,7 @@ from eckart.linalg.blocks import Blocked
 from eckart.linalg.entries import Entries
 from eckart.linalg.held_out import HeldOutReference
 from eckart.linalg.listed_reference import ListedReference
+from eckart.linalg.operators import Sparse
 from eckart.linalg.reference import ObservedReference, Reference
 from eckart.methods.method import Method
 from eckart.methods.network import Network
@@ -40,7 +41,7 @@ from eckart.runs.loggers import StackLogger
 from eckart.runs.measuring import floors, measure
 from eckart.runs.outcome import Outcome
 from eckart.runs.process import accelerator, quiet, threads
-from eckart.runs.progress import Progress
+from eckart.runs.progress import Progress, show_passes
 from eckart.runs.recorder import Recorder
 from eckart.runs.stack import Stack
 from eckart.runs.user_callbacks import sees_steps, trainer_options
@@ -102,12 +103,12 @@ def _train(stack: Stack, outcome: Outcome) -> list[dict[str, Any]]:
     with threads(one=method.one_thread):
         datamodule = data[0] if method.reads_batches else None
         trainer.fit(method, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
-    if not trainer.is_global_zero:
-        return []
-    if reference is None:
-        measured = [_of_net(method, trainer, data[0])]
-    else:
-        measured = [(*found, {}) for found in measure(method, reference)]
+        if not trainer.is_global_zero:
+            return []
+        if reference is None:
+            measured = [_of_net(method, trainer, data[0])]
+        else:
+            measured = [(*found, {}) for found in measure(method, reference)]
     # What was computed is on disk before anything is drawn or sent, which can fail.
     for member, (fields, tensors, metadata) in enumerate(measured):
         chosen = stack.jobs[member].chosen
@@ -150,6 +151,8 @@ def _data(stack: Stack) -> list[MatrixData | RatingsData]:
             part.setup()
         if not data:
             _check_memory(stack, part)
+        if isinstance(part, MatrixData):
+            show_passes(part.operator(), hidden=None if job.config.trainer.enable_progress_bar else True)
         data.append(part)
     return data
 
@@ -161,15 +164,27 @@ def _check_memory(stack: Stack, data: MatrixData | RatingsData) -> None:
         raise MemoryError("A target that is read in blocks is alone in its stack. Found a stack of more.")
     if stack.memory is None:
         return
-    rows, cols = (0, 0) if isinstance(data, RatingsData) else data.operator().shape
-    vectors = stack.jobs[0].config.method.get("vectors") or 0
-    # The target, its residual, a hidden layer and what the optimizer remembers; and the probes drawn once, and their
-    # images.
-    own = data.bytes() if isinstance(data, RatingsData) else 0
-    needed = len(stack.jobs) * (own + 8 * (16 * rows * cols + vectors * (rows + cols)))
+    needed = len(stack.jobs) * _bytes(stack, data)
     if needed > stack.memory:
         asked = f"A stack may take hydra.launcher.memory={stack.memory / 2**30:g} GiB"
         raise MemoryError(f"{asked}. Found {needed / 2**30:.1f}.")
+
+
+def _bytes(stack: Stack, data: MatrixData | RatingsData) -> int:
+    """Memory that a member of a stack takes, estimated."""
+    if isinstance(data, RatingsData):
+        return data.bytes()
+    node, operator = stack.jobs[0].config.method, data.operator()
+    rows, cols = operator.shape
+    # The probes drawn once, and their images.
+    probes = 8 * (node.get("vectors") or 0) * (rows + cols)
+    if isinstance(operator, Sparse):
+        # Lists of the entries with their residuals, and factors with what an optimizer remembers of them.
+        listed = len(data.entries()) if node.needs == "entries" else operator.matrix.values().numel()
+        width = stack.width or max(job.rank or 0 for job in stack.jobs)
+        return probes + 80 * listed + 128 * width * (rows + cols)
+    # The target, its residual, a hidden layer and what the optimizer remembers.
+    return probes + 128 * rows * cols
 
 
 def _method(stack: Stack, data: Sequence[MatrixData | RatingsData]) -> Method:

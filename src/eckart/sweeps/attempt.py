@@ -1,16 +1,25 @@
 """Training a stack so that a job that fails does not stop the others."""
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from tqdm import tqdm
 
+from eckart import deferred
 from eckart.errors import concerns_all, one_line, wants_traceback, warn_in_one_line
 from eckart.laws import check
 from eckart.results import terminal
 from eckart.results.screen import Screen
 from eckart.runs.stack import Stack
 from eckart.sweeps.workers import workers
+
+
+def training() -> Callable[[Stack], list[dict[str, Any]]]:
+    """Import what trains a stack."""
+    with deferred.kept():
+        from eckart.runs.run import run
+    return run
 
 
 def attempt(stack: Stack) -> list[dict[str, Any]]:
@@ -35,9 +44,7 @@ def attempt(stack: Stack) -> list[dict[str, Any]]:
                 check(job.config, job.choices, alone=job.sweep is None)
         with workers(stack):
             # Imported here, while the other processes import it too.
-            from eckart.runs.run import run
-
-            trained = run(stack)
+            trained = training()(stack)
     except Exception as error:
         if concerns_all(error) and stack.jobs[0].sweep is not None:
             raise

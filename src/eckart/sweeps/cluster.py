@@ -12,6 +12,7 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, setup_globals
 from tqdm import tqdm
 
+from eckart import deferred
 from eckart.results import terminal
 from eckart.results.result import read_result
 from eckart.results.screen import Screen
@@ -91,6 +92,7 @@ class _Remote:
         self._sweep, self._singletons = sweep, Singleton.get_state()
 
     def __call__(self, group: Group) -> list[JobReturn]:
+        deferred.install()
         Singleton.set_state(self._singletons)
         setup_globals()
         with requeued_after_saving():

@@ -26,7 +26,7 @@ from eckart.laws import check
 from eckart.results.atomic import naming, replacing
 from eckart.runs.job import Job
 from eckart.runs.stack import Stack, forget_all
-from eckart.sweeps.attempt import attempt
+from eckart.sweeps.attempt import attempt, training
 from eckart.sweeps.composing import SweepComposer, copied
 from eckart.sweeps.hydra_internals import current_job
 from eckart.sweeps.progress import Board
@@ -234,6 +234,7 @@ def _stack_key(entry: Entry) -> Hashable | None:
         # Several processes train one job.
         if config.trainer.devices != 1:
             return None
+        training()
         optimizer = config.optimizer.get("_target_")
         made: Any = optimizer and get_class(optimizer)
         method: Any = get_class(config.method._target_)

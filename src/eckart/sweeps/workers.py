@@ -71,8 +71,8 @@ def main() -> None:
     answers, sys.stdout = sys.stdout, sys.stderr
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(lines,), daemon=True).start()
-    from eckart.runs.run import run
-
+    with deferred.kept():
+        from eckart.runs.run import run
     while True:
         message = json.loads(lines.get())
         os.environ.update(message["environment"])

@@ -12,7 +12,7 @@ Factors = tuple[Any, Any]
 Decompose = Callable[[Any, int], Factors]
 
 TOLERANCE = 1e-6
-"""Residual that iterative peers are asked for, relative to the largest value; the excess is about its square."""
+"""Residual that ours and iterative peers are asked for, relative to the largest value; the excess is its square."""
 
 
 def numpy_svd() -> Decompose:

@@ -55,10 +55,12 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
             count = math.prod(sizes)
             if count > limits.MAX_ENTRIES:
                 raise ValueError(f"{path} must hold at most {limits.MAX_ENTRIES} numbers. Found sizes {sizes}.")
-            numbers = file.read(count + 1)
+            numbers = np.empty(count, dtype=np.uint8)
+            length = file.readinto(numbers.data)
+            more = file.read(1)
     except (OSError, EOFError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
-    if len(numbers) != count:
-        found = "more" if len(numbers) > count else f"{len(numbers)}"
+    if more or length != count:
+        found = "more" if more else f"{length}"
         raise ValueError(f"{path} must hold {count} numbers, as its sizes {sizes} say. Found {found}.")
-    return torch.from_numpy(np.frombuffer(numbers, dtype=np.uint8).copy()).view(sizes)
+    return torch.from_numpy(numbers).view(sizes)
