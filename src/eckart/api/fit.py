@@ -26,6 +26,7 @@ from eckart.linalg.entries import Entries
 from eckart.linalg.held_out import HeldOutReference
 from eckart.linalg.operators import Dense
 from eckart.linalg.reference import ObservedReference, Reference
+from eckart.linalg.row_threads import threads
 from eckart.methods.matrix import MatrixMethod
 from eckart.results import terminal
 from eckart.results.history import History
@@ -35,7 +36,7 @@ from eckart.results.settings import AUTO
 from eckart.runs.choosing_rank import choose_rank
 from eckart.runs.fingerprint import versions
 from eckart.runs.measuring import measure
-from eckart.runs.process import quiet, threads
+from eckart.runs.process import quiet
 from eckart.runs.progress import TrainingBar, show_passes
 from eckart.runs.recorder import Recorder
 

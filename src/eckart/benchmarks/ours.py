@@ -9,7 +9,8 @@ from torch import Tensor
 
 from eckart.api.choosing import choose
 from eckart.linalg.operators import Dense
-from eckart.runs.process import quiet, threads
+from eckart.linalg.row_threads import threads
+from eckart.runs.process import quiet
 
 RECIPE = {
     "optimizer": "adam",

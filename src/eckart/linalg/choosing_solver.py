@@ -85,7 +85,7 @@ def _tried(matrix: Tensor, rank: int, seed: int, tolerance: float) -> tuple[Tens
     # In units of a multiplication with an addition in a product of large matrices. Narrow products wait for memory:
     # measured is a step of 84 + 3.3 units for each entry.
     step = rows * cols * (84 + 3.3 * block) + 4e7
-    budget = (rows * cols**2 + 3.0 * cols**3 + 1e8) / step
+    budget = (rows * cols**2 + 3.0 * cols**3 + 1e3 * cols**2 + 1e8) / step
     if budget < _FEWEST:
         return None
     history: list[float] = []
@@ -135,8 +135,9 @@ def _by_gram(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor] | None:
     # Entries of the Gram matrix that overflow, or lose digits to underflow.
     if not torch.finfo(gram.dtype).tiny / torch.finfo(gram.dtype).eps < total < math.inf:
         return None
-    values, vectors = leading_eigenpairs(gram, rank)
+    values, vectors = leading_eigenpairs(gram, min(rank + 1, cols))
     del gram
+    vectors = vectors[:, :rank]
     largest = float(values[0])
     if rank == cols:
         # Nothing is left out: V spans everything, and the triplets of A V are those of A.

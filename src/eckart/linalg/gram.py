@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from eckart.linalg.ranks import check_rank
-from eckart.linalg.row_threads import over_rows, workers
+from eckart.linalg.row_threads import over_rows, threads, workers
 from eckart.linalg.tall_svd import tall_svd
 
 # Entries of the block of rows that is turned into another type at once.
@@ -20,6 +21,8 @@ _SMALL = 256
 _SPAN, _EXACT_ROWS = 128, 1024
 # Columns of a part of the lower triangle at least, and sides up to which each worker has sums of its own.
 _PART, _WIDE = 32, 2048
+# Rows that tell whether a matrix may be one of integers.
+_FEW = 8
 # Entries of a converted block that stays in the cache of a core.
 _CACHED = 2**16
 # Columns that LAPACK takes at once, and its own room.
@@ -91,32 +94,39 @@ def gram_matrix(matrix: Tensor) -> Tensor:
         for part in _blocks(matrix, double):
             total.addmm_(part.mT, part)
         return total
+    if matrix.is_floating_point() and not torch.equal(matrix[:_FEW], matrix[:_FEW].round()):
+        return _symmetric_product(matrix)
     sums = _Sums(matrix)
     over_rows(matrix, _EXACT_ROWS, sums.add, sums.threads)
     return sums.total()
 
 
-def leading_eigenpairs(gram: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """All eigenvalues of a symmetric matrix, nonincreasing, and the eigenvectors of the largest ones as columns.
-
-    Both come from one reduction to a tridiagonal matrix, which takes most of the time.
+def leading_eigenpairs(gram: Tensor, count: int, *, every: bool = False) -> tuple[Tensor, Tensor]:
+    """The largest eigenvalues of a symmetric matrix, nonincreasing, and their eigenvectors as columns.
 
     Args:
         gram: Shape ``(n, n)``; its lower triangle is read.
         count: Number of eigenvectors.
+        every: Whether all eigenvalues are given, from the same reduction to a tridiagonal matrix.
 
     Example:
-        >>> values, vectors = leading_eigenpairs(torch.diag(torch.tensor([1.0, 3.0, 2.0]).double()), 2)
+        >>> values, vectors = leading_eigenpairs(torch.diag(torch.tensor([1.0, 3.0, 2.0]).double()), 2, every=True)
         >>> values, vectors.abs()
         (tensor([3., 2., 1.], dtype=torch.float64), tensor([[0., 0.],
                 [1., 0.],
                 [0., 1.]], dtype=torch.float64))
     """
+    values, vectors = _eigenpairs(gram, count, every)
+    return values if every else values[:count], vectors
+
+
+def _eigenpairs(gram: Tensor, count: int, every: bool) -> tuple[Tensor, Tensor]:
     size = len(gram)
     # Scaled, because LAPACK's bisection has an absolute tolerance.
     scale = float(gram.diagonal().max())
     if gram.device.type != "cpu" or size <= _SMALL or not 0 < scale < math.inf:
-        values, vectors = torch.linalg.eigh(gram)
+        with threads(one=size <= _SMALL):
+            values, vectors = torch.linalg.eigh(gram)
         return values.flip(0), vectors[:, -count:].flip(1)
     from scipy.linalg import eigh, eigh_tridiagonal, eigvalsh_tridiagonal
     from scipy.linalg.lapack import dormqr, dsytrd
@@ -125,9 +135,15 @@ def leading_eigenpairs(gram: Tensor, count: int) -> tuple[Tensor, Tensor]:
     if count > size // 4:
         found, turned = eigh(scaled, lower=True, driver="evd", check_finite=False, overwrite_a=True)
         return torch.from_numpy(found).flip(0) * scale, torch.from_numpy(turned[:, -count:]).flip(1)
+    if not every:
+        chosen = [size - count, size - 1]
+        found, turned = eigh(
+            scaled, lower=True, subset_by_index=chosen, driver="evr", check_finite=False, overwrite_a=True
+        )
+        return torch.from_numpy(found).flip(0) * scale, _orthonormal(turned[:, ::-1].copy())
     # A lower triangle becomes Q T Qᵀ, with the reflectors of Q below the diagonal of T.
     packed, diagonal, beside, factors, _ = dsytrd(scaled, lower=1, lwork=_PANEL * size, overwrite_a=1)
-    every = torch.from_numpy(eigvalsh_tridiagonal(diagonal, beside, lapack_driver="sterf", check_finite=False))
+    whole = eigvalsh_tridiagonal(diagonal, beside, lapack_driver="sterf", check_finite=False)
     _, turned = eigh_tridiagonal(
         diagonal,
         beside,
@@ -138,9 +154,16 @@ def leading_eigenpairs(gram: Tensor, count: int) -> tuple[Tensor, Tensor]:
     )
     turned = turned[:, ::-1].copy(order="F")
     turned[1:], _, _ = dormqr("L", "N", packed[1:, :-1], factors, turned[1:], lwork=_PANEL * count + _ROOM)
+    return torch.from_numpy(whole).flip(0) * scale, _orthonormal(turned)
+
+
+def _orthonormal(turned: NDArray[np.float64]) -> Tensor:
+    from scipy.linalg.blas import dsyrk
+
+    # Threads of torch would share the cores with those of SciPy, which go on waiting for work.
+    defect = np.abs(np.triu(dsyrk(1.0, turned, trans=1)) - np.eye(turned.shape[1])).max()
     vectors = torch.from_numpy(turned)
-    defect = (vectors.mT @ vectors - torch.eye(count, dtype=vectors.dtype)).abs().max()
-    return every.flip(0) * scale, vectors if defect <= 1e-13 else torch.linalg.qr(vectors).Q
+    return vectors if defect <= 1e-13 else torch.linalg.qr(vectors).Q
 
 
 def restricted_svd(matrix: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -154,25 +177,46 @@ def restricted_svd(matrix: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor, Ten
         >>> restricted_svd(torch.eye(3), torch.eye(3)[:, :2])[1]
         tensor([1., 1.])
     """
-    u, s, vh = tall_svd(_images(matrix, vectors))
-    return u, s, vh @ vectors.mT
+    images = _images(matrix, vectors)
+    # Threads of torch would share the cores with those of SciPy, which go on waiting for work.
+    with threads(one=images.device.type == "cpu" and images.numel() <= _BLOCK):
+        u, s, vh = tall_svd(images)
+        return u, s, vh @ vectors.mT
+
+
+def _symmetric_product(matrix: Tensor) -> Tensor:
+    """The lower triangle of ``matrix.mT @ matrix``, by half of the operations of a general product."""
+    from scipy.linalg.blas import dsyrk
+
+    cols = matrix.shape[1]
+    sums = np.zeros((cols, cols), order="F")
+    for part in _blocks(matrix, torch.float64):
+        # A transposed view is read as it is stored.
+        turned = part.stride(0) == 1
+        array = part.numpy() if turned else part.contiguous().numpy().T
+        sums = dsyrk(1.0, array, beta=1.0, c=sums, trans=int(turned), lower=1, overwrite_c=1)
+    return torch.from_numpy(sums)
 
 
 def _images(matrix: Tensor, vectors: Tensor) -> Tensor:
+    if matrix.device.type == "cpu" and matrix.dtype == vectors.dtype == torch.float64 and matrix.shape[1] > _SMALL:
+        from scipy.linalg.blas import dgemm
+
+        if matrix.stride(0) == 1:
+            return torch.from_numpy(dgemm(1.0, matrix.numpy(), vectors.numpy()))
+        return torch.from_numpy(dgemm(1.0, vectors.numpy(), matrix.contiguous().numpy().T, trans_a=1).T)
     if matrix.device.type != "cpu" or matrix.dtype == vectors.dtype:
-        # Rows times rows is the form in which narrow products are fastest.
-        turned = vectors.mT.contiguous()
-        return torch.cat([(turned @ part.mT).mT for part in _blocks(matrix, vectors.dtype)])
+        return torch.cat([part @ vectors for part in _blocks(matrix, vectors.dtype)])
     rows, cols = matrix.shape
-    threads, step = workers(matrix), min(rows, max(1, _CACHED // cols))
-    buffers = [vectors.new_empty(step, cols) for _ in range(threads)]
+    count, step = workers(matrix), min(rows, max(1, _CACHED // cols))
+    buffers = [vectors.new_empty(step, cols) for _ in range(count)]
     images = vectors.new_empty(rows, vectors.shape[1])
 
     def work(worker: int, place: slice) -> None:
         block = buffers[worker][: place.stop - place.start].copy_(matrix[place])
         torch.mm(block, vectors, out=images[place])
 
-    over_rows(matrix, step, work, threads)
+    over_rows(matrix, step, work, count)
     return images
 
 

@@ -136,7 +136,7 @@ def certified(matrix: Tensor, rank: int) -> tuple[Certificate, float]:
     room = 8 * (rank + OVERSAMPLING) <= cols
     found = _within(operator, rank + 1, tall, budget if cols <= _GRAM else math.inf) if room else None
     if found is None:
-        values, _ = leading_eigenpairs(gram_matrix(tall), 1)
+        values, _ = leading_eigenpairs(gram_matrix(tall), 1, every=True)
         return gram_bounds(values, rank, (rows, cols)), torch.nan
     vectors = found[1]
     bounds = certify(operator, vectors, rank)

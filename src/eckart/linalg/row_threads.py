@@ -1,6 +1,7 @@
 """Work on the rows of a tall matrix by blocks, in threads of our own with one thread of the libraries each."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -59,5 +60,23 @@ def over_rows(matrix: Tensor, step: int, work: Callable[[int, slice], None], thr
         with ThreadPoolExecutor(threads) as pool:
             for job in [pool.submit(alone, worker) for worker in range(threads)]:
                 job.result()
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def threads(*, one: bool) -> Iterator[None]:
+    """Compute on one thread where a second one costs more than it saves, far more on a busy machine.
+
+    Example:
+        >>> with threads(one=True):
+        ...     torch.get_num_threads()
+        1
+    """
+    before = torch.get_num_threads()
+    if one:
+        torch.set_num_threads(1)
+    try:
+        yield
     finally:
         torch.set_num_threads(before)

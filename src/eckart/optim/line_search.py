@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 _TURN = 2 * math.pi / 3
+# Device whose numbers numpy takes where they are.
+_HOST = "cpu"
 # Places of the blocks of the Gram matrix of old and new columns; that of old with old is the first.
 _OLD_NEW, _NEW_OLD, _NEW_NEW = 1, 2, 3
 
@@ -70,7 +72,7 @@ def minimize_along(slope: Tensor, q: Tensor, c: Tensor, d: Tensor) -> Tensor:
         >>> minimize_along(-2 * one, one, 0 * one, 0 * one)
         tensor([2.])
     """
-    if slope.device.type != "cpu":
+    if slope.device.type != _HOST:
         return _minimize(torch, slope, q, c, d)
     # Dozens of operations on a few numbers each: numpy takes a fifth of the time of torch to start one.
     with np.errstate(all="ignore"):
@@ -107,7 +109,7 @@ def cubic_roots(a2: Tensor, a1: Tensor, a0: Tensor) -> Tensor:
         >>> cubic_roots(*(torch.tensor([a]) for a in (-6.0, 11.0, -6.0))).sort(0).values.round(decimals=4)[:, 0]
         tensor([1., 2., 3.])
     """
-    if a2.device.type != "cpu":
+    if a2.device.type != _HOST:
         return _roots(torch, a2, a1, a0)
     with np.errstate(all="ignore"):
         return torch.from_numpy(_roots(np, *(part.detach().numpy() for part in (a2, a1, a0)))).expand(3, -1)

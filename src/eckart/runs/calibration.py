@@ -5,8 +5,9 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from eckart.linalg.row_threads import threads
 from eckart.methods.driven import DrivenMethod
-from eckart.runs.process import quiet, threads
+from eckart.runs.process import quiet
 from eckart.runs.run import build
 from eckart.runs.stack import Stack
 

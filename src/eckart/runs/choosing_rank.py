@@ -15,9 +15,9 @@ from eckart.config import NETS, is_a, plain, settings_of, type_law
 from eckart.errors import prefixed
 from eckart.linalg.entries import Entries
 from eckart.linalg.reference import ObservedReference, Reference
+from eckart.linalg.row_threads import threads
 from eckart.methods.method import Method
 from eckart.results.bar import Bar, Field
-from eckart.runs.process import threads
 from eckart.runs.stack import Stack
 from eckart.selection import RULES, SEEDED, Choice, all_choices
 

@@ -34,18 +34,6 @@ def accelerator(asked: str, precision: str, *, on_cpu: bool = False) -> str:
 
 
 @contextlib.contextmanager
-def threads(*, one: bool) -> Iterator[None]:
-    """Train on one thread where a second one costs more than it saves, far more on a busy machine."""
-    before = torch.get_num_threads()
-    if one:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Silence what Lightning says of itself, which is of no use to a user of a method, and W&B's own log."""
     names = ("pytorch_lightning", "lightning_fabric")

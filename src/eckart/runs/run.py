@@ -25,6 +25,7 @@ from eckart.linalg.held_out import HeldOutReference
 from eckart.linalg.listed_reference import ListedReference
 from eckart.linalg.operators import Sparse
 from eckart.linalg.reference import ObservedReference, Reference
+from eckart.linalg.row_threads import threads
 from eckart.methods.method import Method
 from eckart.methods.network import Network
 from eckart.methods.optimizers import on_cpu
@@ -40,7 +41,7 @@ from eckart.runs.lightning_loggers import LightningTracker, logger_settings
 from eckart.runs.loggers import StackLogger
 from eckart.runs.measuring import floors, measure
 from eckart.runs.outcome import Outcome
-from eckart.runs.process import accelerator, quiet, threads
+from eckart.runs.process import accelerator, quiet
 from eckart.runs.progress import Progress, show_passes
 from eckart.runs.recorder import Recorder
 from eckart.runs.stack import Stack

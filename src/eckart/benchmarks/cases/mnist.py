@@ -81,7 +81,7 @@ def _ours(images: int) -> Prepared:
     matrix = torch.from_numpy(_images(images, "uint8"))
 
     def task() -> Any:
-        squares, vectors = leading_eigenpairs(gram_matrix(matrix), RANK)
+        squares, vectors = leading_eigenpairs(gram_matrix(matrix), RANK, every=True)
         errors = squares.flip(0).clamp(min=0).cumsum(0).flip(0).sqrt()
         return restricted_svd(matrix, vectors), errors
 
@@ -129,8 +129,9 @@ def _net() -> Prepared:
 
     from eckart.data.samples import SampleData, mnist
     from eckart.data.together import together
+    from eckart.linalg.row_threads import threads
     from eckart.methods.classifier import Classifier
-    from eckart.runs.process import quiet, threads
+    from eckart.runs.process import quiet
 
     def task() -> Any:
         # The notebook's cells read their images too.
