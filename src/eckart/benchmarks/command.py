@@ -5,6 +5,7 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,11 @@ def write(folder: Path, found: Sequence[Group]) -> Path:
     """
     from eckart.benchmarks import document, plots
 
-    kept = records.read(folder)
-    order = [case.name for group in found for case in group.cases]
+    kept, cases = records.read(folder), {case.name: case for group in found for case in group.cases}
+    order = list(cases)
     kept = {name: kept[name] for name in sorted(kept, key=lambda name: order.index(name) if name in order else -1)}
+    # What bounds a case is often understood after it was measured.
+    kept = {name: replace(one, note=cases[name].note) if name in cases else one for name, one in kept.items()}
     titles = {group.name: group.title for group in found}
     return document.write(folder, kept, titles, plots.draw(folder, kept.values()))
 

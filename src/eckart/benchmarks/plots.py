@@ -6,10 +6,11 @@ from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from eckart.benchmarks.case import Point
 from eckart.benchmarks.record import Record
-from eckart.results.style import BLACK, BLUE, GRAY, GREEN, ORANGE, PURPLE, STYLE, VERMILLION, label_decades, save
+from eckart.results.style import BLACK, BLUE, GRAY, GREEN, ORANGE, PURPLE, STYLE, VERMILLION, save
 
 # Letters of a title in a line.
 _LINE = 64
@@ -44,7 +45,9 @@ def _figure(records: list[Record]) -> Figure:
     for (name, points), color in zip(_series(records).items(), _COLORS * 3, strict=False):
         axes.plot(list(points), list(points.values()), marker="o", markersize=4, linewidth=1.6, color=color, label=name)
     axes.set(xscale="log", yscale="log", xlabel=_point(records[0]).label, ylabel="seconds")
-    label_decades(axes.xaxis)
+    places = sorted({_point(record).x for record in records})
+    axes.set_xticks(places, [f"{x:,.0f}" for x in places])
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.legend(fontsize=8)
     figure.suptitle(textwrap.fill(_point(records[0]).title, _LINE), x=0.012, ha="left", fontsize=11)
     return figure

@@ -52,6 +52,7 @@ def _ours(size: int, rank: int) -> Contender:
         import torch
 
         from eckart.linalg.operators import Dense
+        from eckart.linalg.row_threads import threads
         from eckart.methods.svd import SVD
 
         matrix = known(size, size, "decaying")
@@ -59,7 +60,9 @@ def _ours(size: int, rank: int) -> Contender:
 
         def task() -> Any:
             made = SVD(operator, solver="auto", tolerance=svds.TOLERANCE, ranks=[rank], seeds=[0])
-            made.decompose()
+            # As many threads as in a run.
+            with threads(one=made.one_thread):
+                made.decompose()
             return made.factors()
 
         return Prepared(task, lambda found: _excess(matrix, found[0][0], found[1][0]))
