@@ -32,6 +32,8 @@ nitpick_ignore_regex = [("py:.*", r"(?!eckart).*"), ("py:.*", r".*\._\w+"), ("py
 # Headings have the addresses that code hosts give them, so that one link serves both.
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence", "deflist"]
+# Two hyphens are an option of a command.
+smartquotes = False
 
 add_module_names = False
 autodoc_member_order = "bysource"

@@ -88,7 +88,7 @@ def written(folder: Path) -> dict[Path, int]:
         (SWEEP, "eckart.results.result.write_result", -3, {DONE: 3, INTERRUPTED: 1}),
         (SWEEP, "eckart.results.summary.sweep_table", 1, {DONE: 4}),
         (BASIC, "eckart.sweeps.attempt.attempt", 2, {DONE: 1}),
-        (CLASSIFIER, "eckart.methods.classifier.Classifier.take_step", 60, {DONE: 1, INTERRUPTED: 1}),
+        (CLASSIFIER, "eckart.nn.descent.descend", 3, {DONE: 1, INTERRUPTED: 1}),
     ],
 )
 def test_whatever_it_is_doing(

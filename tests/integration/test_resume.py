@@ -56,20 +56,21 @@ def die(*_: object, **__: object) -> None:
 
 
 def die_in_step(patch: MonkeyPatch, step: int) -> None:
-    scheduled, of_batch, passes = MatrixMethod.scheduled, Classifier.take_step, PassesProblem.advance_to
+    scheduled, of_block, passes = MatrixMethod.scheduled, Classifier._take_block, PassesProblem.advance_to
 
     def step_or_die(self: MatrixMethod, number: int) -> Any:
         return die() if number == step else scheduled(self, number)
 
-    def train_or_die(self: Classifier, *batch: Any) -> Any:
-        return die() if self.step_count == step else of_batch(self, *batch)
+    def train_or_die(self: Classifier, optimizer: Any, x: Tensor, labels: Tensor, size: int) -> Any:
+        inside = self.step_count <= step < self.step_count + -(-len(labels) // size)
+        return die() if inside else of_block(self, optimizer, x, labels, size)
 
     def pass_or_die(self: PassesProblem, number: int, stop: int, active: Tensor) -> Any:
         return die() if number <= step < stop else passes(self, number, stop, active)
 
     patch.setattr(MatrixMethod, "scheduled", step_or_die)
     patch.setattr(PassesProblem, "advance_to", pass_or_die)
-    patch.setattr(Classifier, "take_step", train_or_die)
+    patch.setattr(Classifier, "_take_block", train_or_die)
 
 
 def die_between_blocks(patch: MonkeyPatch, step: int) -> None:

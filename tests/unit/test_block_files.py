@@ -1,8 +1,6 @@
 """Files that are read in blocks: every format gives the numbers that were written, and foreign ones are refused."""
 
-import errno
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -159,28 +157,3 @@ def test_zarr_runs_no_code_and_leads_nowhere(tmp_path: Path) -> None:
     assert isinstance(open_matrix(path, blocks=True), Blocked)
     (path / "0.9").symlink_to(tmp_path)
     refuse(path, "Found a link or a special file, '0.9'")
-
-
-@pytest.mark.parametrize("refused", [False, True])
-def test_pages_of_a_file_larger_than_half_of_the_memory_do_not_pass_through_the_cache(
-    refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(raw, "memory", lambda: 1)
-    monkeypatch.setattr(raw, "BLOCK", 2**17)
-    array = np.random.default_rng(0).standard_normal((5000, 30)).astype(np.float32)
-    tall, _ = raw.open_npy(npy("C")(tmp_path, array), None)
-    if tall._direct is None:
-        pytest.skip("this file system reads everything through the cache")
-    seen, read, direct = {True: 0, False: 0}, os.preadv, tall._direct
-
-    def counted(file: int, parts: list[memoryview], place: int) -> int:
-        if refused and file == direct:
-            raise OSError(errno.EINVAL, "not these pages")
-        count = read(file, parts, place)
-        seen[file == direct] += count
-        return count
-
-    monkeypatch.setattr(os, "preadv", counted)
-    np.testing.assert_array_equal(Blocked(tall).dense()[0].numpy(), array)
-    assert seen[True] + seen[False] == array.nbytes
-    assert (seen[True] == 0) if refused else seen[True] > 0.9 * array.nbytes

@@ -71,6 +71,28 @@ def test_a_file_counts_by_what_it_holds(tmp_path: Path) -> None:
     assert fingerprint(changed("data.path", str(paths[0]))) != first
 
 
+def test_a_large_file_counts_by_its_size_its_time_and_pieces_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "large.npy"
+
+    def found(size: int = 2**36, time: int = 10**9, last: bytes = b"") -> str:
+        # Holes take no disk; to read 64 GiB of them takes minutes.
+        with path.open("wb") as file:
+            file.truncate(size)
+            file.seek(size - len(last))
+            file.write(last)
+        os.utime(path, ns=(time, time))
+        return fingerprint(changed("data.path", str(path)))
+
+    first = found()
+    assert found(2**36 + 1) != first
+    assert found(time=2 * 10**9) != first
+    assert fingerprint(changed("data.path", str(path.rename(tmp_path / "moved.npy")))) == found(time=2 * 10**9)
+    module._file_digest.cache_clear()
+    assert found(last=b"x") != first
+    module._file_digest.cache_clear()
+    assert found() == first
+
+
 @pytest.mark.parametrize("room", ["runs", "linalg", "."])
 def test_changed_code_is_another_fingerprint(room: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = fingerprint(CONFIG)

@@ -1,6 +1,7 @@
 """A matrix file of any size with known singular values: ``python -m eckart.benchmarks.large_file big.npy``."""
 
 import argparse
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,12 +49,14 @@ def write(path: Path, rows: int, cols: int, *, seed: int = 0) -> None:
         for _ in range(rows // BLOCK):
             signs = draw.choice(np.array([-1, 1], dtype=np.float32), size=(BLOCK, 1))
             file.write((block * signs).data)
+        # Who measures reading must not wait for this writing, nor read from the memory of the system.
+        file.flush()
+        os.fsync(file.fileno())
+        _forget(file.fileno(), 0, 0)
 
 
 def blocks(path: Path, megabytes: int = 32) -> Iterator[NDArray[Any]]:
     """The rows of a .npy file, some at a time; what was read does not stay in the memory of the system."""
-    import os
-
     with path.open("rb", buffering=0) as file:
         np.lib.format.read_magic(file)
         (rows, cols), _, dtype = np.lib.format.read_array_header_1_0(file)
@@ -64,8 +67,13 @@ def blocks(path: Path, megabytes: int = 32) -> Iterator[NDArray[Any]]:
             start, left = file.tell(), memoryview(part.data).cast("B")
             while left:
                 left = left[file.readinto(left) or 0 :]
-            os.posix_fadvise(file.fileno(), start, part.nbytes, os.POSIX_FADV_DONTNEED)
+            _forget(file.fileno(), start, part.nbytes)
             yield part
+
+
+def _forget(descriptor: int, start: int, count: int) -> None:
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, start, count, os.POSIX_FADV_DONTNEED)
 
 
 def main() -> None:

@@ -3,8 +3,9 @@
 import contextlib
 import itertools
 import math
-from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -18,13 +19,12 @@ Work = Callable[[slice, Tensor], tuple[Tensor, ...]]
 Watch = Callable[[int], AbstractContextManager[Callable[[], object]]]
 """From the number of blocks of a pass to what is called after each of them."""
 
-PAGE = 4096
-"""Bytes of a page of memory; a multiple of the sectors of a disk."""
-
 # Rows that are multiplied at once. In float32 they bound the rounding error, see Gram.
 _SUMMED = 512
 # Threads that work on a block at once; each has its own sums.
 _THREADS = 8
+# Blocks in memory: one is read while the threads are at one or two others.
+_AHEAD = 3
 # Entries of images that are asked for at once, 2 GiB.
 _LARGEST = 2**28
 # The squares of float32 numbers of this size are far from overflow and underflow.
@@ -41,14 +41,12 @@ class Rows(Protocol):
         dtype: ``torch.float32`` or ``torch.float64``: what holds its numbers exactly.
         height: Rows that are best read at once.
         name: What an error calls it.
-        phase: Byte of a page of memory, a multiple of an entry, from which on a block is best read.
     """
 
     shape: tuple[int, int]
     dtype: torch.dtype
     height: int
     name: str
-    phase: int
 
     def read(self, first: int, out: Tensor) -> None:
         """Read ``len(out)`` rows from the row ``first`` on into ``out``, contiguous, of ``dtype``."""
@@ -85,7 +83,7 @@ class Moments:
 
 
 class Blocked(Operator):
-    """One matrix in storage, of which one or two blocks at a time are in memory.
+    """One matrix in storage, of which up to three blocks at a time are in memory.
 
     T below is the matrix or, where it is wide, its transpose: the long side comes in blocks. Every method here is one
     pass over the file, and adds in the order of the rows, so that equal calls give equal results. A pass refuses
@@ -262,13 +260,15 @@ class Blocked(Operator):
     def _pass(self, work: Work, *, double: bool = True) -> list[Tensor]:
         """Sums over all chunks of rows of what ``work`` makes of each, in float64.
 
-        Threads of our own take the chunks in turns and add up what is theirs, each with one thread of the libraries: so
-        none waits for another in the middle of a product. An interrupt ends the pass after a block.
+        This thread reads, and threads of our own follow, each at its own pace through its own chunks of every block
+        with one thread of the libraries: so none waits for another in the middle of a product, nor at the end of a
+        block. An interrupt ends the pass after the blocks that were read.
         """
-        cols, threads = self.tall.shape[1], min(torch.get_num_threads(), _THREADS)
+        (rows, cols), height = self.tall.shape, self.tall.height
+        threads = min(torch.get_num_threads(), _THREADS)
+        step = min(_SUMMED, height)
         sums: list[list[Tensor]] = [[] for _ in range(threads)]
         squares = [0.0] * threads
-        step = min(_SUMMED, self.tall.height)
         buffers = [torch.empty(step, cols, dtype=torch.float64) for _ in range(threads)]
 
         def take(worker: int, start: int, block: Tensor) -> None:
@@ -287,18 +287,28 @@ class Blocked(Operator):
         from threadpoolctl import threadpool_limits
 
         before = torch.get_num_threads()
-        count = -(-self.tall.shape[0] // self.tall.height)
+        starts = range(0, rows, height)
+        blocks = [torch.empty(min(height, rows), cols, dtype=self.tall.dtype) for _ in starts[:_AHEAD]]
+        running: deque[list[Future[None]]] = deque()
         try:
-            with (
-                threadpool_limits(1, user_api="blas"),
-                ThreadPoolExecutor(threads) as pool,
-                contextlib.closing(self._blocks()) as blocks,
-                self.watch(count) as move,
-            ):
-                for start, block in blocks:
-                    for job in [pool.submit(take, worker, start, block) for worker in range(threads)]:
+            with contextlib.ExitStack() as stack:
+                stack.enter_context(threadpool_limits(1, user_api="blas"))
+                pools = [stack.enter_context(ThreadPoolExecutor(1)) for _ in range(threads)]
+                move = stack.enter_context(self.watch(len(starts)))
+
+                def wait() -> None:
+                    for job in running.popleft():
                         job.result()
                     move()
+
+                for number, start in enumerate(starts):
+                    if len(running) == len(blocks):
+                        wait()
+                    block = blocks[number % len(blocks)][: min(height, rows - start)]
+                    self.tall.read(start, block)
+                    running.append([pool.submit(take, worker, start, block) for worker, pool in enumerate(pools)])
+                while running:
+                    wait()
         finally:
             torch.set_num_threads(before)
         self.passes += 1
@@ -333,31 +343,6 @@ class Blocked(Operator):
             law = f"Cannot read {self.tall.name}: every entry must be finite"
             raise ValueError(f"{law}. {found} (counted from 1).")
 
-    def _blocks(self) -> Generator[tuple[int, Tensor]]:
-        (rows, cols), height = self.tall.shape, self.tall.height
-        starts = range(0, rows, height)
-        buffers = [self._buffer(min(height, rows), cols) for _ in starts[:2]]
-
-        def read(number: int) -> Tensor:
-            block = buffers[number % 2][: min(height, rows - starts[number])]
-            self.tall.read(starts[number], block)
-            return block
-
-        with ThreadPoolExecutor(1) as pool:
-            ahead = pool.submit(read, 0)
-            for number, start in enumerate(starts):
-                block = ahead.result()
-                if number + 1 < len(starts):
-                    ahead = pool.submit(read, number + 1)
-                yield start, block
-
-    def _buffer(self, rows: int, cols: int) -> Tensor:
-        """Memory of a block, which begins where the block is best read."""
-        size = rows * cols * self.tall.dtype.itemsize
-        pages = torch.empty(size + PAGE, dtype=torch.uint8)
-        first = (self.tall.phase - pages.data_ptr()) % PAGE
-        return pages[first : first + size].view(self.tall.dtype).view(rows, cols)
-
 
 def _times(left: Tensor, right: Tensor) -> Tensor:
     """``left @ right`` by NumPy, which multiplies a matrix with its own transpose in half of the time."""
@@ -376,7 +361,6 @@ class Stored:
     matrix: Tensor
     height: int = 1024
     name: str = "the matrix"
-    phase: int = 0
     shape: tuple[int, int] = field(init=False)
     dtype: torch.dtype = field(init=False)
 

@@ -98,8 +98,10 @@ class FactorizedLinear(ProbingMethod):
         """Largest difference of any output on the probes of the first step, in the units of the outputs."""
         self._take_along()
         x, outputs = self._batch(0)
+        # Of the factors: the layers follow a solver only where somebody can look at them.
+        left, right = self.factors()
         with torch.no_grad():
-            difference = (self(x) - (outputs + self.student_bias[:, None])).abs().amax((1, 2))
+            difference = (x @ right.mT @ left.mT - outputs).abs().amax((1, 2))
         return {"largest_output_difference": difference.double()}
 
     def _start_from_svd(self) -> None:

@@ -1,15 +1,12 @@
 """How costs grow with the size n, the rank k, and the number of jobs J."""
 
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 from typing import Any
 
 from eckart.benchmarks.case import Case, Contender, Point, Prepared
-from eckart.benchmarks.matrices import known, spectrum
-from eckart.benchmarks.peers import svds
+from eckart.benchmarks.cases import svd
 
-LEVEL = 1e-9
-EXCESS = "excess of the Frobenius error, relative to the optimum"
+PEERS = ("numpy.linalg.svd", "torch.linalg.svd", "SciPy svds, arpack", "randomized_svd, n_iter=20")
 OF_N = "Cost of a truncated SVD of rank 10 against the size of the matrix, decaying spectrum"
 OF_K = "Cost of a truncated SVD of a matrix of 1000×1000 against the rank, decaying spectrum"
 OF_J = "Time per job of the paper's nets against the number of jobs that are trained as one stack"
@@ -28,60 +25,17 @@ def cases(quick: bool) -> Iterable[Case]:
 
 
 def _svd(name: str, size: int, rank: int, point: Point) -> Case:
-    peers = (
-        ("numpy.linalg.svd", svds.numpy_svd),
-        ("torch.linalg.svd", svds.torch_svd),
-        ("SciPy svds, arpack", partial(svds.scipy_svds, "arpack")),
-        ("randomized_svd, n_iter=20", partial(svds.sklearn_randomized, careful=True)),
-    )
     return Case(
         name,
         f"{size}×{size}, rank {rank}, decaying spectrum",
-        [_ours(size, rank), *(_peer(*peer, size, rank) for peer in peers)],
-        accuracy=EXCESS,
-        level=LEVEL,
+        [svd.ours(size, size, rank, "decaying"), *svd.peers(size, size, rank, "decaying", PEERS)],
+        accuracy=svd.EXCESS,
+        level=svd.LEVEL,
         budget=1.5,
         # Where a peer is far behind, the plot needs its point all the same.
         patience=200.0,
         point=point,
     )
-
-
-def _ours(size: int, rank: int) -> Contender:
-    def prepare() -> Prepared:
-        import torch
-
-        from eckart.linalg.operators import Dense
-        from eckart.linalg.row_threads import threads
-        from eckart.methods.svd import SVD
-
-        matrix = known(size, size, "decaying")
-        operator = Dense(torch.from_numpy(matrix)[None])
-
-        def task() -> Any:
-            made = SVD(operator, solver="auto", tolerance=svds.TOLERANCE, ranks=[rank], seeds=[0])
-            # As many threads as in a run.
-            with threads(one=made.one_thread):
-                made.decompose()
-            return made.factors()
-
-        return Prepared(task, lambda found: _excess(matrix, found[0][0], found[1][0]))
-
-    return Contender("eckart, solver=auto", prepare)
-
-
-def _peer(name: str, load: Callable[[], svds.Decompose], size: int, rank: int) -> Contender:
-    def prepare() -> Prepared:
-        matrix, decompose = known(size, size, "decaying"), load()
-        return Prepared(lambda: decompose(matrix, rank), lambda factors: _excess(matrix, *factors))
-
-    return Contender(name, prepare)
-
-
-def _excess(matrix: Any, left: Any, right: Any) -> float:
-    from eckart.benchmarks.accuracy import excess
-
-    return excess(matrix, left, right, spectrum("decaying", len(matrix)))
 
 
 def _jobs(jobs: int, steps: int) -> Case:

@@ -12,26 +12,26 @@ from eckart.benchmarks.peers import svds
 SHAPES = ((2000, 2000, 20), (20000, 500, 20), (500, 20000, 5), (3000, 3000, 1500))
 SMALL = ((400, 400, 10), (2000, 100, 10), (100, 2000, 5), (300, 300, 150))
 SPECTRA = ("flat", "decaying", "clustered")
-LEVEL = 1e-9
+EXCESS, LEVEL = "excess of the Frobenius error, relative to the optimum", 1e-9
 NOTE = (
     f"Every iteration is asked for a residual of {svds.TOLERANCE:.0e} of the largest value. *SciPy eigh of the Gram "
     "matrix* does what solver=gram does, without the trial of an iteration before it, and without a look at what the "
     "square has lost."
 )
 
-PEERS: tuple[tuple[str, Callable[[], svds.Decompose], tuple[str, ...]], ...] = (
-    ("numpy.linalg.svd", svds.numpy_svd, ()),
-    ("torch.linalg.svd", svds.torch_svd, ()),
-    ("SciPy eigh of the Gram matrix", svds.scipy_gram, ()),
-    ("torch.svd_lowrank", svds.torch_lowrank, ()),
-    ("torch.svd_lowrank, niter=12", partial(svds.torch_lowrank, careful=True), ()),
-    ("randomized_svd", svds.sklearn_randomized, ()),
-    ("randomized_svd, n_iter=20", partial(svds.sklearn_randomized, careful=True), ()),
-    ("SciPy svds, arpack", partial(svds.scipy_svds, "arpack"), ()),
-    ("SciPy svds, propack", partial(svds.scipy_svds, "propack"), ()),
-    ("SciPy svds, lobpcg", partial(svds.scipy_svds, "lobpcg"), ()),
-    ("PRIMME svds", svds.primme_svds, ("primme",)),
-)
+PEERS: dict[str, tuple[Callable[[], svds.Decompose], tuple[str, ...]]] = {
+    "numpy.linalg.svd": (svds.numpy_svd, ()),
+    "torch.linalg.svd": (svds.torch_svd, ()),
+    "SciPy eigh of the Gram matrix": (svds.scipy_gram, ()),
+    "torch.svd_lowrank": (svds.torch_lowrank, ()),
+    "torch.svd_lowrank, niter=12": (partial(svds.torch_lowrank, careful=True), ()),
+    "randomized_svd": (svds.sklearn_randomized, ()),
+    "randomized_svd, n_iter=20": (partial(svds.sklearn_randomized, careful=True), ()),
+    "SciPy svds, arpack": (partial(svds.scipy_svds, "arpack"), ()),
+    "SciPy svds, propack": (partial(svds.scipy_svds, "propack"), ()),
+    "SciPy svds, lobpcg": (partial(svds.scipy_svds, "lobpcg"), ()),
+    "PRIMME svds": (svds.primme_svds, ("primme",)),
+}
 
 
 def cases(quick: bool) -> Iterable[Case]:
@@ -41,8 +41,8 @@ def cases(quick: bool) -> Iterable[Case]:
             yield Case(
                 name=f"svd_{rows}x{cols}_{kind}",
                 title=f"{rows}×{cols}, rank {rank}, {kind} spectrum",
-                contenders=[_ours(rows, cols, rank, kind), *_peers(rows, cols, rank, kind)],
-                accuracy="excess of the Frobenius error, relative to the optimum",
+                contenders=[ours(rows, cols, rank, kind), *peers(rows, cols, rank, kind)],
+                accuracy=EXCESS,
                 level=LEVEL,
                 goals=[within_of_fastest(1.2, LEVEL)],
                 budget=2.0,
@@ -51,11 +51,14 @@ def cases(quick: bool) -> Iterable[Case]:
             )
 
 
-def _ours(rows: int, cols: int, rank: int, kind: str) -> Contender:
+def ours(rows: int, cols: int, rank: int, kind: str) -> Contender:
+    """``method=svd`` on a matrix of a known spectrum."""
+
     def prepare() -> Prepared:
         import torch
 
         from eckart.linalg.operators import Dense
+        from eckart.linalg.row_threads import threads
         from eckart.methods.svd import SVD
 
         matrix = known(rows, cols, kind)
@@ -64,7 +67,9 @@ def _ours(rows: int, cols: int, rank: int, kind: str) -> Contender:
         def task() -> SVD:
             # As far as the iterative peers are asked to go.
             method = SVD(operator, solver="auto", tolerance=svds.TOLERANCE, ranks=[rank], seeds=[0])
-            method.decompose()
+            # As many threads as in a run.
+            with threads(one=method.one_thread):
+                method.decompose()
             return method
 
         def score(method: SVD) -> Score:
@@ -77,8 +82,10 @@ def _ours(rows: int, cols: int, rank: int, kind: str) -> Contender:
     return Contender("eckart, solver=auto", prepare)
 
 
-def _peers(rows: int, cols: int, rank: int, kind: str) -> Iterable[Contender]:
-    for name, load, needs in PEERS:
+def peers(rows: int, cols: int, rank: int, kind: str, names: Iterable[str] = tuple(PEERS)) -> Iterable[Contender]:
+    """Other decompositions of the same matrix, by their names in the table."""
+    for name in names:
+        load, needs = PEERS[name]
         yield Contender(name, _peer(load, rows, cols, rank, kind), needs)
 
 

@@ -41,7 +41,6 @@ class ChunkedRows:
             law = f"a row of chunks must take at most {_LARGEST} bytes in memory"
             raise ValueError(f"{law}. Found chunks of {chunk} rows, {chunk * size} bytes.")
         self.height = min(self.shape[0], chunk * max(1, BLOCK // (chunk * size)))
-        self.phase = 0
 
     def read(self, first: int, out: Tensor) -> None:
         """Read ``len(out)`` rows from ``first`` on."""

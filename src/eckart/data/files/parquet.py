@@ -26,7 +26,6 @@ class TableRows:
         self.shape = int(file.metadata.num_rows), int(file.metadata.num_columns)
         self.height = max(1, min(self.shape[0], BLOCK // (self.shape[1] * dtype.itemsize)))
         self._file, self._place = file, 0
-        self.phase = 0
         self._batches: Iterator[Any] = iter(())
         self._left: Any = None
 

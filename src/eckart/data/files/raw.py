@@ -1,6 +1,5 @@
 """Arrays that stand in a file as they would in memory, .npy and .safetensors, read in blocks of rows."""
 
-import contextlib
 import json
 import math
 import os
@@ -14,7 +13,6 @@ import torch
 from torch import Tensor
 
 from eckart.data.files import containers, limits
-from eckart.linalg.blocks import PAGE
 
 BLOCK = 2**25
 """Bytes of a block of rows."""
@@ -33,7 +31,7 @@ class RawRows:
 
     It is read by calls of the operating system and not mapped, because pages of a mapped file count as memory of the
     process. Where the file is larger than half of the memory, what was read does not stay in the memory of the system
-    either: whole pages then come from the disk straight into the block, where the system can do that, without a copy.
+    either.
 
     Args:
         path: The file.
@@ -49,20 +47,12 @@ class RawRows:
         self._kind = np.dtype("uint16" if self._wide else dtype)
         size = self._kind.itemsize
         height = BLOCK // (shape[1] * size) if by_rows else max(BLOCK // (shape[1] * size), _PIECE // size)
-        # Blocks of so many rows begin at the same place of a page.
-        step = PAGE // math.gcd(PAGE, shape[1] * size) if by_rows else 1
-        self.height = max(1, min(height // step * step or height, shape[0]))
-        self.phase = offset % PAGE if offset % size == 0 else 0
+        # As many pieces of 512 rows for each of up to eight threads.
+        self.height = max(1, min(height // 4096 * 4096 or height, shape[0]))
         self._file = path.open("rb", buffering=0)
         # Also of what lives until the interpreter ends.
         weakref.finalize(self, self._file.close)
         self._passing = path.stat().st_size > memory() // 2
-        self._direct: int | None = None
-        if self._passing and hasattr(os, "O_DIRECT"):
-            # Not every file system has it.
-            with contextlib.suppress(OSError):
-                self._direct = os.open(path, os.O_RDONLY | os.O_DIRECT)
-                weakref.finalize(self, os.close, self._direct)
 
     def read(self, first: int, out: Tensor) -> None:
         """Read ``len(out)`` rows from ``first`` on.
@@ -86,38 +76,13 @@ class RawRows:
             target[...] = found
 
     def _fill(self, array: npt.NDArray[Any], offset: int) -> None:
-        bytes_, end = memoryview(array.data).cast("B"), offset + array.nbytes
-        first, last = -(-offset // PAGE) * PAGE, end // PAGE * PAGE
-        if self._direct is not None and first < last and (array.ctypes.data - offset) % PAGE == 0:
-            # Whole pages; of the others there are two at most.
-            first = self._fill_pages(bytes_[first - offset : last - offset], first)
-            self._fill_from_cache(bytes_[: -offset % PAGE], offset)
-            offset, bytes_ = first, bytes_[first - offset :]
-        self._fill_from_cache(bytes_, offset)
-
-    def _fill_pages(self, pages: memoryview, offset: int) -> int:
-        """Read from the disk itself, and where it ended, which is not the end where the disk wants other pages."""
-        assert self._direct is not None
-        done = 0
-        while done < len(pages) and done % PAGE == 0:
-            try:
-                count = os.preadv(self._direct, [pages[done:]], offset + done)
-            except OSError:
-                self._direct = None
-                break
-            if count == 0:
-                break
-            done += count
-        return offset + done
-
-    def _fill_from_cache(self, left: memoryview, offset: int) -> None:
-        place = offset
+        left, place = memoryview(array.data).cast("B"), offset
         while left:
             count = os.preadv(self._file.fileno(), [left], place)
             if count == 0:
                 raise ValueError(f"Cannot read {self.name}: the file must not change while it is read. Found its end.")
             left, place = left[count:], place + count
-        if self._passing and place > offset and hasattr(os, "posix_fadvise"):
+        if self._passing and hasattr(os, "posix_fadvise"):
             os.posix_fadvise(self._file.fileno(), offset, place - offset, os.POSIX_FADV_DONTNEED)
 
 
