@@ -145,7 +145,8 @@ def versions(requirements: Iterable[str]) -> dict[str, str]:
         >>> versions(["torch==2.6.0", "tzdata==2026.6 ; sys_platform == 'win32'"])
         {'torch': '2.6.0', 'tzdata': '2026.6'}
     """
-    return dict(match.groups() for line in requirements if (match := re.match(r"([\w.-]+)==([^\s;]+)", line)))
+    pinned = re.compile(r"([\w.-]+)==([^\s;]+)")
+    return {match[1]: match[2] for line in requirements if (match := pinned.match(line))}
 
 
 def tried_extras(pyproject: Path) -> list[str]:
