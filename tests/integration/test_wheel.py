@@ -37,7 +37,7 @@ def kept(*folders: str) -> set[str]:
         path.as_posix()
         for path in files
         if not made & {parent.as_posix() for parent in path.parents}
-        and not any(part == "__pycache__" or part.endswith(".egg-info") for part in path.parts)
+        and not any(part == "__pycache__" or part.startswith(".") or part.endswith(".egg-info") for part in path.parts)
     }
 
 
