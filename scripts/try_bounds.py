@@ -86,14 +86,17 @@ def attempt(uv: str, python: str, bound: str, tests: Sequence[str], *, resolve: 
     trial.versions = versions(requirements.read_text(encoding="utf-8").splitlines())
     if resolve:
         return trial
-    if subprocess.run([uv, "python", "find", "--no-python-downloads", python], capture_output=True).returncode:
+    # A virtual environment of this checkout is none to start from.
+    find = [uv, "python", "find", "--no-python-downloads", "--system", "--no-project", python]
+    interpreter = subprocess.run(find, capture_output=True, text=True).stdout.strip()
+    if not interpreter:
         trial.results["installed"] = "no such Python here"
         return trial
     into = [uv, "pip", "install", "--quiet", "--python", str(environment)]
     scripts = environment / "bin"
     try:
         if (
-            _done(trial, "installed", [uv, "venv", "--quiet", "--clear", "--python", python, str(environment)], FOLDER)
+            _done(trial, "installed", [uv, "venv", "-q", "--clear", "--python", interpreter, str(environment)], FOLDER)
             and _done(trial, "installed", [*into, "--requirements", str(requirements)], FOLDER)
             and _done(trial, "installed", [*into, "--no-deps", "--editable", str(ROOT)], FOLDER)
         ):
