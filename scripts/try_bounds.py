@@ -128,17 +128,19 @@ def _done(trial: Trial, what: str, command: Sequence[str], folder: Path) -> bool
 
 
 def outcome(log: str) -> str:
-    r"""The counts in the last line of pytest; of any other command, yes.
+    r"""The counts of pytest, after which libraries may print as the process ends; of any other command, yes.
 
     Example:
-        >>> outcome("x\n1 failed, 23 passed, 4 deselected in 5.67s\n")
+        >>> outcome("x\n1 failed, 23 passed, 4 deselected in 5.67s\nleaked\n")
         '1 failed, 23 passed in 6 s'
         >>> outcome("outputs/2026-11-26")
         'yes'
     """
-    last = log.rstrip().rpartition("\n")[2]
-    found, seconds = re.findall(r"\d+ (?:failed|passed|skipped|errors?)\b", last), re.search(r" in ([\d.]+)s", last)
-    return f"{', '.join(found)} in {float(seconds[1]):.0f} s" if found and seconds else "yes"
+    for line in reversed(log.splitlines()):
+        found, seconds = re.findall(r"\d+ (?:failed|passed|skipped|errors?)\b", line), re.search(r" in ([\d.]+)s", line)
+        if found and seconds:
+            return f"{', '.join(found)} in {float(seconds[1]):.0f} s"
+    return "yes"
 
 
 def versions(requirements: Iterable[str]) -> dict[str, str]:
