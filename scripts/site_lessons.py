@@ -134,7 +134,7 @@ def page(path: Path, notebook: Any, folder: Path) -> str:
             parts.append(f"![Picture {pictures} of this lesson]({name})")
     absent, seconds = missing(path), notebook.metadata.get("seconds")
     ended = f"It ran in {seconds} s." if seconds else f"It was not run here: {absent} was not in `$ECKART_DATA`."
-    return "\n\n".join([*parts, f"{{download}}`{path.name}`. {ended}"]) + "\n"
+    return "\n\n".join([*parts, f"Download {{download}}`{path.name}`. {ended}"]) + "\n"
 
 
 def _shown(outputs: Iterable[Any]) -> Iterator[tuple[str, str]]:

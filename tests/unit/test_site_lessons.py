@@ -38,7 +38,7 @@ def test_a_page_shows_what_a_notebook_shows(tmp_path: Path) -> None:
     page = site_lessons.page(tmp_path / "a.ipynb", notebook, tmp_path)
     blocks = ["# A title", "Text.", "```python\nfirst\n```", "```text\nprinted\nvalue\n```"]
     blocks += ["![Picture 1 of this lesson](a-1.png)", "```python\nsecond\n```"]
-    blocks += ["{download}`a.ipynb`. It ran in 1.5 s."]
+    blocks += ["Download {download}`a.ipynb`. It ran in 1.5 s."]
     assert page == "\n\n".join(blocks) + "\n"
     assert (tmp_path / "a-1.png").read_bytes() == b"a picture"
 
