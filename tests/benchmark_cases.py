@@ -15,6 +15,7 @@ BLOCK = 64 * 2**20
 def cases(quick: bool) -> Iterable[Case]:
     """A case for each law of the harness."""
     yield Case("turns", "take turns", [_noting("ours"), _noting("peer")], goals=[faster_than("peer", 0.001)])
+    yield Case("on_gpu", "take turns on a GPU", [_noting("ours"), _noting("peer")], gpu=True)
     yield Case("judged", "judged once", [Contender("ours", _judged), Contender("peer", _judged, times=10.0)])
     yield Case("missing", "a peer is missing", [_noting("ours"), Contender("gone", _judged, ["no_such_package"])])
     yield Case(

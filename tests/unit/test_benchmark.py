@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import benchmark_cases
 import numpy as np
 import pytest
 
-from eckart.benchmarks import command, goals, measuring, nets, record
+from eckart.benchmarks import command, device, goals, measuring, nets, record
 from eckart.benchmarks.case import Case, Contender, Point, Score
 from eckart.benchmarks.cases import recipe
 from eckart.benchmarks.finding import Group, chosen, group, groups
@@ -247,11 +248,43 @@ def test_every_case_is_listed_and_each_of_its_goals_can_be_judged(
         assert all(goal.check(lines) is not None for goal in case.goals), case.name
 
 
+def test_cases_for_a_gpu_are_left_out_in_one_line_where_there_is_none(
+    noted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(device, "present", lambda: False)
+    with pytest.raises(SystemExit) as ended:
+        run(["--only", "on_gpu", "--out", str(tmp_path)], monkeypatch)
+    assert ended.value.code == "Cases of the group benchmark_cases need a GPU that torch can use. Found none."
+    run(["--only", "turns", "on_gpu", "--rounds", "1", "--out", str(tmp_path)], monkeypatch)
+    assert "need a GPU that torch can use. Found none: they are left out." in capsys.readouterr().out
+    assert list(record.read(tmp_path)) == ["turns"]
+
+
+def test_records_of_another_machine_are_taken_over_with_its_name(
+    noted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(device.VARIABLE, "cpu")
+    here, there = tmp_path / "here", tmp_path / "there"
+    run(["--only", "turns", "missing", "--rounds", "1", "--out", str(here)], monkeypatch)
+    run(["--only", "on_gpu", "--rounds", "1", "--out", str(there)], monkeypatch)
+    # All but the first prepare at the same time, and then take turns as ever.
+    assert noted.read_text().split() == [*["ours", "peer"] * 3, *["ours"] * 3, *["ours", "peer"] * 3]
+    run(["--add", str(there), "--out", str(here)], monkeypatch)
+    assert list(record.read(here)) == ["turns", "missing", "on_gpu"]
+    page = (here / "benchmarks.md").read_text()
+    assert "no GPU, but cpu in its place, " in page and "(`on_gpu`)" in page
+    assert re.search(r"^On .* and .*, no GPU, but cpu in its place\.$", page, re.M)
+    with pytest.raises(SystemExit, match="--add must name a folder"):
+        run(["--add", str(tmp_path / "none"), "--out", str(here)], monkeypatch)
+
+
 @pytest.mark.benchmark
 def test_every_case_runs_at_small_sizes(tmp_path: Path) -> None:
     arguments = ["--quick", "--rounds", "1", "--out", str(tmp_path)]
     script = TESTS.parent / "scripts" / "benchmark.py"
-    subprocess.run([sys.executable, str(script), *arguments], check=True, cwd=tmp_path, env=os.environ)
+    # What runs on a GPU runs on the CPU in its place.
+    environment = os.environ | {device.VARIABLE: "cpu"}
+    subprocess.run([sys.executable, str(script), *arguments], check=True, cwd=tmp_path, env=environment)
     kept = record.read(tmp_path)
     assert set(kept) == {case.name for _, case in chosen(groups(quick=True), None)}
     failed = {(name, line.name): line.failed for name, found in kept.items() for line in found.lines if line.failed}

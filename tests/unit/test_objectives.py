@@ -36,7 +36,7 @@ def gradients_by_autograd(target: Tensor, weight: Tensor, left: Tensor, right: T
 
 def dense(objective: ObservedEntries, entries: Tensor) -> Tensor:
     matrices = torch.zeros(len(entries), objective.rows, objective.cols, dtype=entries.dtype)
-    for member, count in enumerate(objective.counts.tolist()):
+    for member, count in enumerate(objective.counts):
         assert (entries[member, count:] == 0).all()
         row, col = objective.row[member, :count], objective.col[member, :count]
         matrices[member, row, col] = entries[member, :count]

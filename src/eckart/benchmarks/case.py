@@ -112,6 +112,8 @@ class Case:
             first run took more than twice as long, it is the only one.
         patience: A peer is stopped when one run takes so many times as long as ours, and longer than 10 s.
         asked_only: Whether the case runs only where ``--only`` names it.
+        gpu: Whether it runs on a GPU, and is left out where there is none. Its contenders prepare at the same time,
+            since they share the GPU anyway, and most of a minute of one would be imports.
         point: Its place in a plot.
         note: What bounds the result, or how the case was scaled, for the page.
     """
@@ -125,5 +127,6 @@ class Case:
     budget: float = 8.0
     patience: float = 20.0
     asked_only: bool = False
+    gpu: bool = False
     point: Point | None = None
     note: str = ""

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from eckart.benchmarks import device, table
 from eckart.benchmarks import record as records
-from eckart.benchmarks import table
 from eckart.benchmarks.case import Case
 from eckart.benchmarks.finding import Group, chosen, groups
 from eckart.benchmarks.measuring import Settings, cores, measure
@@ -35,6 +35,7 @@ def main(program: str, arguments: Sequence[str]) -> None:
     parser.add_argument("--rounds", type=int, metavar="N", help="timed runs of each contender; 5, and 2 with --quick")
     parser.add_argument("--threads", type=int, default=cores(), metavar="N", help="of each process (%(default)s)")
     parser.add_argument("--page", action="store_true", help="write the page anew from benchmarks.json; measure nothing")
+    parser.add_argument("--add", type=Path, metavar="FOLDER", help="take over the records of a folder; measure nothing")
     parser.add_argument(
         "--out", type=Path, default=Path("outputs/benchmark"), metavar="FOLDER", help="of page and numbers: %(default)s"
     )
@@ -49,7 +50,10 @@ def main(program: str, arguments: Sequence[str]) -> None:
             _list(chosen(found, asked.only or [group.name for group in found]))
             return
         typed = shlex.join(["eckart", "benchmark", *arguments])
-        if not asked.page:
+        if asked.add is not None:
+            _add(asked.out, asked.add)
+        elif not asked.page:
+            cases = _possible(cases)
             settings = Settings(asked.rounds or (2 if asked.quick else 5), asked.threads, asked.quick)
             _measure(cases, settings, asked.out, typed)
         print(write(asked.out, found))
@@ -84,7 +88,32 @@ def _list(cases: Sequence[tuple[Group, Case]]) -> None:
         if group != before:
             print(f"{group.name}: {group.title}")
         before = group
-        print(f"  {case.name:<28} {case.title}{'; only where it is asked for' if case.asked_only else ''}")
+        print(f"  {case.name:<28} {case.title}{_when(case)}")
+
+
+def _when(case: Case) -> str:
+    return "; only where it is asked for" if case.asked_only else "; only where there is a GPU" if case.gpu else ""
+
+
+def _possible(cases: list[tuple[Group, Case]]) -> list[tuple[Group, Case]]:
+    """Those that this machine can run, after a line on the others."""
+    left_out = dict.fromkeys(group.name for group, case in cases if case.gpu)
+    if not left_out or device.present():
+        return cases
+    law = f"Cases of the group {', '.join(left_out)} need a GPU that torch can use. Found none"
+    kept = [(group, case) for group, case in cases if not case.gpu]
+    if not kept:
+        raise ValueError(f"{law}.")
+    print(f"{law}: they are left out.")
+    return kept
+
+
+def _add(folder: Path, other: Path) -> None:
+    """Take over the records of another folder."""
+    found = records.read(other)
+    if not found:
+        raise ValueError(f"--add must name a folder with a {records.FILE}. Found none in {other}.")
+    records.write(folder, records.read(folder) | found)
 
 
 def _measure(cases: Sequence[tuple[Group, Case]], settings: Settings, folder: Path, typed: str) -> None:
@@ -92,6 +121,9 @@ def _measure(cases: Sequence[tuple[Group, Case]], settings: Settings, folder: Pa
 
     measured: dict[str, Any] = {"date": today(), "machine": machine(), "versions": versions(), "command": typed}
     measured |= {"threads": settings.threads, "quick": settings.quick}
+    with_gpu = measured
+    if any(case.gpu for _, case in cases):
+        with_gpu = measured | {"machine": f"{measured['machine']}, {device.described()}"}
     screen, began = Screen.of(sys.stdout), time.perf_counter()
     for number, (group, case) in enumerate(cases, 1):
         status = _Status(f"{number} of {len(cases)} cases, {case.name}")
@@ -99,7 +131,7 @@ def _measure(cases: Sequence[tuple[Group, Case]], settings: Settings, folder: Pa
             lines, left_out = measure(group.module, case, settings, status.say)
         finally:
             status.clear()
-        found = records.recorded(group.name, case, lines, left_out, measured)
+        found = records.recorded(group.name, case, lines, left_out, with_gpu if case.gpu else measured)
         _keep(folder, found)
         print(table.table(found, screen), flush=True)
     print(f"{len(cases)} case{'s' * (len(cases) != 1)} in {time.perf_counter() - began:.0f} s")

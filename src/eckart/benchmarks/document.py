@@ -1,5 +1,6 @@
 """docs/benchmarks.md: what was measured, on which machine, and which goals are reached."""
 
+import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -46,8 +47,12 @@ def _page(records: Sequence[Record], titles: Mapping[str, str], plots: Mapping[s
     yield _HEAD.format(command="\n".join(commands))
     yield from _measured(records)
     yield from _goals(records)
+    usual = statistics.mode(record.measured["machine"] for record in records) if records else ""
     for group in dict.fromkeys(record.group for record in records):
         yield from ("", f"## {titles.get(group, group)}", "")
+        machines = dict.fromkeys(record.measured["machine"] for record in records if record.group == group)
+        if {*machines} != {usual}:
+            yield from (f"On {' and '.join(machines)}.", "")
         yield from _group([record for record in records if record.group == group])
     if plots:
         yield from ("", "## Growth", "")
@@ -55,7 +60,7 @@ def _page(records: Sequence[Record], titles: Mapping[str, str], plots: Mapping[s
             yield from (f"![{title}]({path})", "")
 
 
-def _measured(records: Iterable[Record]) -> Iterator[str]:
+def _measured(records: Sequence[Record]) -> Iterator[str]:
     places: dict[tuple[str, ...], list[str]] = {}
     for record in records:
         found = record.measured
@@ -63,8 +68,14 @@ def _measured(records: Iterable[Record]) -> Iterator[str]:
         size = "small sizes (--quick); " if found["quick"] else ""
         key = (size, found["date"], found["machine"], str(found["threads"]), versions)
         places.setdefault(key, []).append(record.name)
+    groups: dict[str, list[str]] = {}
+    for record in records:
+        groups.setdefault(record.group, []).append(record.name)
     for (size, date, machine, threads, versions), names in places.items():
-        which = "" if len(places) == 1 else f" ({', '.join(f'`{name}`' for name in names)})"
+        # A group that was measured as a whole is named in place of its cases.
+        whole = {name: group for group, own in groups.items() if {*own} <= {*names} for name in own}
+        shown = dict.fromkeys(whole.get(name, name) for name in names)
+        which = "" if len(places) == 1 else f" ({', '.join(f'`{name}`' for name in shown)})"
         yield f"- {size}{date}, {machine}, {threads} threads{which}: {versions}"
     yield ""
 

@@ -151,9 +151,12 @@ def _runner(module: str, case: Case, number: int, settings: Settings, folder: Pa
 
 def _take_turns(turns: Sequence[_Turn], case: Case, settings: Settings, say: Callable[[str], None]) -> None:
     budget, ours = case.budget * settings.patience, turns[0]
+    if case.gpu:
+        _prepare_together(turns, say)
     for turn in turns:
-        say(f"{turn.contender.name}: prepares")
-        turn.attempt(turn.runner.start)
+        if not case.gpu:
+            say(f"{turn.contender.name}: prepares")
+            turn.attempt(turn.runner.start)
         if turn.failed is None:
             say(f"{turn.contender.name}: warms up")
             turn.warm_up(settings.rounds, budget, _limit(turn, ours, case))
@@ -165,6 +168,17 @@ def _take_turns(turns: Sequence[_Turn], case: Case, settings: Settings, say: Cal
             # The threads of some libraries wait actively for a moment after a task.
             time.sleep(_PAUSE)
             turn.run(settings.rounds, budget, _limit(turn, ours, case))
+
+
+def _prepare_together(turns: Sequence[_Turn], say: Callable[[str], None]) -> None:
+    say("all prepare")
+    # What they share is made by the first.
+    turns[0].attempt(turns[0].runner.start)
+    for turn in turns[1:]:
+        turn.attempt(turn.runner.launch)
+    for turn in turns[1:]:
+        if turn.failed is None:
+            turn.attempt(turn.runner.start)
 
 
 def _limit(turn: _Turn, ours: _Turn, case: Case) -> float:

@@ -34,6 +34,7 @@ def trained(
     optimizer: str | None = None,
     dtype: torch.dtype = torch.float64,
     lightning: bool = True,
+    device: str = "cpu",
     **options: Any,
 ) -> Any:
     """Make a stack of jobs and train it to its end.
@@ -47,6 +48,7 @@ def trained(
         dtype: Type that is trained in.
         lightning: Whether Lightning's trainer conducts, as on the command line, or the method itself, as in
             ``eckart.fit``.
+        device: Where the method trains that conducts itself.
         **options: Settings of the method and the optimizer.
     """
     chosen = choose(method, optimizer, None, options)
@@ -64,7 +66,7 @@ def trained(
     )
     with quiet(), threads(one=made.one_thread):
         if not lightning:
-            made.learn()
+            made.to(device).learn()
             return made
         trainer = pytorch_lightning.Trainer(
             accelerator="cpu",

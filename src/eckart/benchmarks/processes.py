@@ -38,6 +38,9 @@ class Failed(Exception):
 class Runner(Protocol):
     """A contender that runs once at a time."""
 
+    def launch(self) -> None:
+        """Begin to prepare, without waiting for it."""
+
     def start(self) -> None:
         """Prepare; raises Failed."""
 
@@ -83,7 +86,7 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._read = b""
 
-    def start(self) -> None:
+    def launch(self) -> None:
         """Start the process, which imports and prepares."""
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
@@ -96,6 +99,11 @@ class Worker:
             # Its own children end with it.
             start_new_session=True,
         )
+
+    def start(self) -> None:
+        """Wait until the process is ready."""
+        if self._process is None:
+            self.launch()
         self._answer(PREPARING, "prepare")
 
     def run(self, asked: str, limit: float) -> dict[str, Any]:
@@ -155,8 +163,11 @@ class CommandRunner:
         self._command, self._environment, self._scratch = command, environment, scratch
         self._judged = command.score is None
 
-    def start(self) -> None:
+    def launch(self) -> None:
         """There is nothing to prepare."""
+
+    def start(self) -> None:
+        """There is nothing to wait for."""
 
     def run(self, asked: str, limit: float) -> dict[str, Any]:
         """Run the whole process; its memory is its peak, as it was some milliseconds before its end at the latest."""

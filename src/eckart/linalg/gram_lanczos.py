@@ -78,7 +78,8 @@ def gram_lanczos(
     """
     largest = min(max(3 * rank + 6 * block, 240), size - block)
     basis = like.new_empty(largest + block, size)
-    core = like.new_zeros(largest, largest)
+    # On the CPU, wherever the vectors are: an accelerator takes far longer to decompose so small a matrix.
+    core = torch.zeros(largest, largest, dtype=like.dtype)
     basis[:block] = _orthonormal(_noise(block, size, generator, like), basis[:0], generator)[0]
     used = steps = 0
     images = product(basis[:block])
@@ -94,21 +95,22 @@ def gram_lanczos(
         rest = images - coefficients @ known
         again = rest @ known.mT
         coefficients += again
-        core[first:used, :used] = coefficients
+        core[first:used, :used] = coefficients = coefficients.cpu()
         core[:used, first:used] = coefficients.mT
         fresh, triangle = _orthonormal(rest - again @ known, known, generator)
         full = used + block > largest
         values, turn = torch.linalg.eigh(core[:used, :used])
         values, turn = values.flip(0).clamp(min=0), turn.flip(1)
-        residuals = torch.linalg.vector_norm(triangle.mT @ turn[-block:], dim=0)
+        residuals = torch.linalg.vector_norm(triangle.cpu().mT @ turn[-block:], dim=0)
         # Until there are enough of them nothing is known.
         done = used >= rank and converged(values, residuals)
         stop = done or steps >= max_steps or (hopeless is not None and hopeless(steps, values, residuals))
         if stop or full:
             kept = min(used, rank + block if stop else min(rank + (used - rank) // 3, largest - block))
-            turned = turn[:, :kept].mT @ known
+            turned = turn[:, :kept].mT.to(known.device) @ known
             if stop:
-                return Ritz(values * unit, turned, residuals * unit, steps, done)
+                values, residuals = ((part * unit).to(known.device) for part in (values, residuals))
+                return Ritz(values, turned, residuals, steps, done)
             basis[:kept] = turned
             core.zero_()
             core[:kept, :kept] = torch.diag(values[:kept])

@@ -226,8 +226,9 @@ class ObservedEntries(_Stored):
     def __init__(self, entries: Sequence[Entries], withheld: Sequence[Tensor] | None = None) -> None:
         self.rows, self.cols = entries[0].shape
         first = entries[0].value
-        self.counts = torch.tensor([len(own) for own in entries], device=first.device)
-        size = len(entries), int(self.counts.max())
+        # Numbers of the process: a step that read them from the device would wait for it.
+        self.counts = [len(own) for own in entries]
+        size = len(entries), max(self.counts)
         self.row = torch.zeros(size, dtype=torch.long, device=first.device)
         self.col, self._all, self._observed = (self.row.new_zeros(size), *(first.new_zeros(size) for _ in range(2)))
         for member, own in enumerate(entries):
@@ -285,7 +286,7 @@ class ObservedEntries(_Stored):
         self.norms = torch.linalg.vector_norm(self.values, dim=1)
 
     def _matrix(self, member: int, entries: Tensor, transposed: bool = False) -> Tensor:
-        pattern, entries = self._patterns[member], entries[: int(self.counts[member])]
+        pattern, entries = self._patterns[member], entries[: self.counts[member]]
         if transposed:
             shape = (self.cols, self.rows)
             return torch.sparse_csr_tensor(*pattern.by_col, entries[pattern.order], shape, check_invariants=False)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from eckart.linalg.krylov import block_lanczos
-from eckart.linalg.operators import Dense, Operator, Residual
+from eckart.linalg.operators import Operator, Residual
 from eckart.linalg.random import stream
 from eckart.linalg.svd import factor_singular_values
 from eckart.optim.objectives import KnownTarget
@@ -64,14 +64,19 @@ def leave_saddles(
         tensor([[[2., 0.],
                  [0., 0.]]], dtype=torch.float64)
     """
-    moved = torch.zeros_like(members)
-    for member in members.nonzero()[:, 0].tolist():
+    moved, places = torch.zeros_like(members), members.nonzero()[:, 0].tolist()
+    if isinstance(objective, KnownTarget) and min(objective.target.shape[1:]) <= _DENSE_SIDE:
+        for rank in {ranks[member] for member in places}:
+            own = [member for member in places if ranks[member] == rank]
+            moved[_leave_together(objective, left, right, rank, own, tolerance, always)] = True
+        return moved
+    for member in places:
         rank = ranks[member]
         target, own_left, own_right = objective.operator(member), left[member, :, :rank], right[member, :rank]
         if rank == min(target.shape) or not (own_left.isfinite().all() and own_right.isfinite().all()):
             continue
         smallest = factor_singular_values(own_left, own_right)[rank - 1]
-        margin = max(tolerance, 16 * torch.finfo(left.dtype).eps) * objective.norms[member]
+        margin = _counts(tolerance, left.dtype) * objective.norms[member]
         largest, directions = _leading(target, own_left, own_right, float(smallest + margin), float(margin))
         if always or largest > smallest + margin:
             basis = torch.linalg.qr(torch.cat([own_left, directions], dim=1)).Q
@@ -83,13 +88,50 @@ def leave_saddles(
     return moved
 
 
+def _leave_together(
+    objective: KnownTarget,
+    left: Tensor,
+    right: Tensor,
+    rank: int,
+    members: list[int],
+    tolerance: float,
+    always: bool,
+) -> Tensor:
+    """Move members of one rank, whose targets are small, in calls that take the whole stack; which of them moved.
+
+    An accelerator takes as long for one small matrix as for thousands.
+    """
+    places, shape = torch.tensor(members, device=left.device), objective.target.shape[1:]
+    finite = left[places].isfinite().flatten(1).all(1) & right[places].isfinite().flatten(1).all(1)
+    places = places[finite] if rank < min(shape) else places[:0]
+    if not len(places):
+        return places
+    target, own_left, own_right = objective.target[places], left[places, :, :rank], right[places, :rank]
+    smallest = factor_singular_values(own_left, own_right)[:, rank - 1]
+    u, s, _ = torch.linalg.svd(target - own_left @ own_right, full_matrices=False)
+    goes = (s[:, 0] > smallest + _counts(tolerance, left.dtype) * objective.norms[places]) | always
+    places = places[goes]
+    if len(places):
+        directions = u[goes, :, : min(_WIDTH, min(shape) - rank)]
+        basis = torch.linalg.qr(torch.cat([own_left[goes], directions], dim=2)).Q
+        u, s, vh = torch.linalg.svd(basis.mT @ target[goes], full_matrices=False)
+        root = s[:, :rank].sqrt()
+        left[places, :, :rank] = basis @ (u[:, :, :rank] * root[:, None])
+        right[places, :rank] = root[:, :, None] * vh[:, :rank]
+    return places
+
+
+def _counts(tolerance: float, dtype: torch.dtype) -> float:
+    """Difference of singular values, relative to the norm of the target, that counts."""
+    return max(tolerance, 16 * torch.finfo(dtype).eps)
+
+
 def _leading(target: Operator, left: Tensor, right: Tensor, enough: float, error: float) -> tuple[Tensor, Tensor]:
     """Largest singular value of the residual, and up to four leading left directions of it."""
     count = min(_WIDTH, min(target.shape) - left.shape[1])
     # Iteration needs a block of vectors twice within the short side.
-    if min(target.shape) <= (_DENSE_SIDE if isinstance(target, Dense) else 2 * _WIDTH):
-        matrix = target.matrix[0] if isinstance(target, Dense) else target.dense()[0].to(left)
-        u, s, _ = torch.linalg.svd(matrix - left @ right, full_matrices=False)
+    if min(target.shape) <= 2 * _WIDTH:
+        u, s, _ = torch.linalg.svd(target.dense()[0].to(left) - left @ right, full_matrices=False)
         return s[0], u[:, :count]
 
     def converged(s: Tensor, residuals: Tensor) -> bool:

@@ -78,7 +78,7 @@ def _ours(images: int) -> Prepared:
 
     from eckart.linalg.gram import gram_matrix, leading_eigenpairs, restricted_svd
 
-    matrix = torch.from_numpy(_images(images, "uint8"))
+    matrix = torch.from_numpy(images_of(images, "uint8"))
 
     def task() -> Any:
         squares, vectors = leading_eigenpairs(gram_matrix(matrix), RANK, every=True)
@@ -87,7 +87,7 @@ def _ours(images: int) -> Prepared:
 
     def score(found: Any) -> Score:
         (u, s, vh), errors = found
-        return Score(_excess(images, (u * s).numpy(), vh.numpy()), f"errors of {len(errors)} ranks")
+        return Score(excess_of(images, (u * s).numpy(), vh.numpy()), f"errors of {len(errors)} ranks")
 
     return Prepared(task, score)
 
@@ -96,13 +96,18 @@ def _peer(
     name: str, load: Callable[[], svds.Decompose], images: int, *, kind: str = "uint8", needs: tuple[str, ...] = ()
 ) -> Contender:
     def prepare() -> Prepared:
-        matrix, decompose = _images(images, kind), load()
-        return Prepared(lambda: decompose(matrix, RANK), lambda factors: _excess(images, *factors))
+        matrix, decompose = images_of(images, kind), load()
+        return Prepared(lambda: decompose(matrix, RANK), lambda factors: excess_of(images, *factors))
 
     return Contender(name, prepare, needs)
 
 
-def _images(count: int, kind: str) -> Any:
+def images_of(count: int, kind: str) -> Any:
+    """The first images as rows of numbers of a kind, shape ``(count, 784)``.
+
+    Raises:
+        FileNotFoundError: If MNIST is not where it should be.
+    """
     from eckart.data.files.idx import find_idx, read_idx
 
     path = find_idx(Path(_root(), "MNIST", "raw"), "train-images-idx3-ubyte")
@@ -111,16 +116,17 @@ def _images(count: int, kind: str) -> Any:
     return read_idx(path, 3).flatten(1).numpy()[:count].astype(kind)
 
 
-def _excess(images: int, left: Any, right: Any) -> float:
+def excess_of(images: int, left: Any, right: Any) -> float:
+    """How far the error of ``left @ right`` is above the optimum for the first images, relative to the latter."""
     import numpy as np
 
     from eckart.benchmarks.accuracy import excess
     from eckart.benchmarks.scratch import kept
 
     def values() -> Any:
-        return np.linalg.svd(_images(images, "float64"), compute_uv=False)
+        return np.linalg.svd(images_of(images, "float64"), compute_uv=False)
 
-    return excess(_images(images, "uint8"), left, right, kept(f"values-{images}", values))
+    return excess(images_of(images, "uint8"), left, right, kept(f"values-{images}", values))
 
 
 def _net() -> Prepared:
