@@ -1,4 +1,4 @@
-"""Every example of the gallery runs, draws, and prints what its text says, and every lesson runs; the site shows that."""
+"""Every example of the gallery runs, draws, and prints what its text says, and every lesson runs."""
 
 import importlib
 import importlib.util
