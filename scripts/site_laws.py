@@ -52,7 +52,7 @@ def of_annotation(kind: Any) -> str:
     lists = (Sequence, list, tuple)
     said = [_KINDS.get(part) or ("a list" if typing.get_origin(part) in lists else "") for part in parts]
     if not all(said):
-        return "As its meaning says."
+        return "As described."
     law = ", or ".join(said)
     return f"{law[0].upper()}{law[1:]}."
 

@@ -81,12 +81,15 @@ def _measured(records: Sequence[Record]) -> Iterator[str]:
 
 
 def _goals(records: Iterable[Record]) -> Iterator[str]:
-    yield from ("## Goals", "", "| case | goal | found |", "| --- | --- | --- |")
+    yield from ("## Goals", "", "| case | found | goal |", "| --- | --- | --- |")
     for record in records:
+        # Once for all goals of a case.
+        case = f"{_cell(record.title)} (`{record.name}`)"
         for verdict in record.verdicts:
             found = words.verdict(verdict)
             shown = f"**{found}**" if verdict.reached is False else found
-            yield f"| {_cell(record.title)} (`{record.name}`) | {_cell(verdict.text)} | {shown} |"
+            yield f"| {case} | {shown} | {_cell(verdict.text)} |"
+            case = ""
 
 
 def _group(records: Sequence[Record]) -> Iterator[str]:

@@ -29,7 +29,7 @@ class MatrixData(LightningDataModule):
             may be sparse, and stays so, or in blocks, for methods that ask for products alone.
         scale: The target is multiplied by this; not 0.
         observed: Fraction of the entries that completion sees, in (0, 1], or a file of a matrix that is not 0 where
-            an entry is observed; None for ``own_mask``, or half of the entries where there is none.
+            an entry is observed; None for the mask that the data bring, or half of the entries where they bring none.
         own_mask: Mask that belongs to the target, not 0 where an entry is observed, shape ``(m, n)``.
         seed: Draws the observed entries.
         **parameters: Parameters of ``source``, such as ``rows``.
