@@ -9,10 +9,10 @@ var Scorer = {
   partialTitle: 12,
   term: 5,
   partialTerm: 2,
-  // Of guides that have all words, these come first.
+  // Of guides that have all words in their text, these come first.
   first: ["matrix", "python", "completion", "operator", "factorize", "sweeps"],
-  // The start has a word of everything.
-  measured: ["index", "benchmarks", "reproduction", "optimum", "architecture", "contributing", "changes"],
+  // The start has a word of everything, the others none on how to use it.
+  last: ["index", "benchmarks", "reproduction", "architecture", "contributing", "changes"],
   score: ([page, title, anchor, description, score, file, kind]) => {
     const word = new URLSearchParams(location.search).get("q") || "";
     if (kind === "object" || kind === "index") {
@@ -22,7 +22,9 @@ var Scorer = {
     if (page.startsWith("api/")) return score / 4;
     if (page.startsWith("configuration/")) return word.includes("=") || word.includes(".") ? score + 40 : score / 2;
     if (page.startsWith("gallery/")) return score + 10;
-    if (Scorer.measured.includes(page)) return score;
-    return score + 20 + (Scorer.first.includes(page) ? 10 - Scorer.first.indexOf(page) : 0);
+    if (Scorer.last.includes(page)) return score / 2;
+    const words = word.toLowerCase().split(/\s+/).filter((part) => part.length > 2);
+    if (words.every((part) => title.toLowerCase().includes(part))) return score + 60;
+    return score + 20 + (score < Scorer.title && Scorer.first.includes(page) ? 10 - Scorer.first.indexOf(page) : 0);
   },
 };
