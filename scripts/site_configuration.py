@@ -9,13 +9,14 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from site_docstrings import annotations, documented_arguments, escaped, named, refused_by
-from site_laws import choices_of, law_of, sentence, stated
+from site_laws import AS_DESCRIBED, choices_of, law_of, sentence, stated
 
 from eckart.config import GROUPS, TrainConfig, config_dir, options, plain, settings_of
 
 LAUNCHING = ("hydra/launcher", "hydra/sweeper")
 """Groups of Hydra's own that have options of ours."""
-# Which names a config may call is a law of its own, unless one must be given; what a method sees, and the name of a rule, are no settings.
+# Which names a config may call is a law of its own, unless one must be given; what a method sees, and the name of a
+# rule, are no settings.
 _HIDDEN = ("_target_", "_partial_", "needs", "rule")
 _KEY = re.compile(r"(?P<indent> *)(?P<key>[\w.@/ ]+):(?P<rest>.*)")
 
@@ -203,7 +204,8 @@ def front_page(keys: list[Key], pages: list[str]) -> str:
 
 
 def _entry(key: Key) -> str:
-    return f"`{key.path}` = `{key.default}`\n: {key.meaning} *Value:* {key.law}"
+    value = "" if key.law == AS_DESCRIBED else f" *Value:* {key.law}"
+    return f"`{key.path}` = `{key.default}`\n: {key.meaning}{value}"
 
 
 _INTRODUCTION = """\

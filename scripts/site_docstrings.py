@@ -40,7 +40,7 @@ def markdown(text: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """Words as Markdown shows them, with pages of ``docs/`` as links; what stands in backticks is left.
+    r"""Words as Markdown shows them, with pages of ``docs/`` as links; what stands in backticks is left.
 
     Example:
         >>> escaped("model._target_= or `a_b`, see docs/rank.md")

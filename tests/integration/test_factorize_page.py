@@ -21,7 +21,7 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
         if expected is not None:
             printed.append((output, expected))
         if "inputs=train" in code:
-            assert len([line for line in code.splitlines() if line]) == 9
+            assert len([line for line in code.splitlines() if line]) == 10
     (table, shown_table), (accuracies, _), _ = printed
     assert names["mapped"].parameters <= 0.1 * names["mapped"].dense_parameters
     # Ranks and errors depend on the machine that trains; the rest does not.
