@@ -1,16 +1,20 @@
 """The paper's net reaches the optimum.
 
 A linear net 400 → 400 → 10 → 400 learns a photograph from random vectors and their
-images alone. Truncated SVD gives the best matrix of rank 10, so it is known how far the
-net can come. Two optimizers train the same net here: Adam, as in the paper, and
-conjugate gradient in the scaled metric, which is the default.
+images alone, and becomes the best matrix of rank 10. Truncated SVD gives that matrix,
+so it is known how far the net can come. Two optimizers train the same net here: Adam,
+as in the paper, and conjugate gradient in the scaled metric, which is the default. In
+the shell the latter is `eckart method=bottleneck data=photo rank=10`;
+[Concepts](../concepts.md) explains the words.
 """
 
 import matplotlib.pyplot as plt
 
 import eckart
 from eckart.data.targets import photo
+from eckart.results.style import BLUE, STYLE, VERMILLION
 
+plt.style.use(STYLE)
 target = photo()
 ours = eckart.fit(target, rank=10)
 print(ours)
@@ -30,13 +34,16 @@ print(f"Adam: {error:.4f}, optimum: {optimum:.4f}")
 # and have no place on the scale.
 
 figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-for result, label in ((ours, "Riemannian CG"), (adam, "Adam")):
+for result, color, label in (
+    (ours, BLUE, "Riemannian CG"),
+    (adam, VERMILLION, "Adam"),
+):
     excess = [max(value, 1e-16) for value in result.history["excess_frobenius"]]
-    axes.plot(result.history["step"], excess, label=label)
+    axes.plot(result.history["step"], excess, color=color, label=label)
 axes.set(yscale="log", xlabel="step", ylabel="excess of the Frobenius error")
 axes.set_title("Distance from the optimum")
 axes.legend()
-figure.savefig("excess.png", dpi=120)
+figure.savefig("excess.png")
 
 # %%
 # The photograph, what the net learned, and the difference.
@@ -45,6 +52,7 @@ learned = ours.approximation()
 figure, panels = plt.subplots(1, 3, figsize=(9, 3.2), layout="constrained")
 shown = {"photograph": target, "rank 10": learned, "difference": target - learned}
 for axes, (title, matrix) in zip(panels, shown.items(), strict=True):
-    axes.imshow(matrix, cmap="gray")
-    axes.set(title=title, xticks=[], yticks=[])
-figure.savefig("photograph.png", dpi=120)
+    axes.imshow(matrix.numpy(), cmap="gray")
+    axes.set_title(title)
+    axes.set_axis_off()
+figure.savefig("photograph.png")

@@ -7,6 +7,7 @@ from pathlib import Path
 import site_api
 import site_configuration
 import site_gallery
+import site_lessons
 import site_links
 from sphinx.cmd.build import build_main
 
@@ -34,6 +35,7 @@ def build(site: Path) -> Path:
     site_api.write(DOCS / "api")
     site_configuration.write(DOCS / "configuration")
     site_gallery.write(site_gallery.examples(), DOCS / "gallery")
+    site_lessons.write(site_lessons.lessons(), DOCS / "lessons")
     # Its cache lies beside the site, which is what is published.
     if build_main(["-q", "-W", "--keep-going", "-b", "html", "-d", f"{site}.cache", str(DOCS), str(site)]):
         sys.exit("The site must be built without a warning. Found those above.")

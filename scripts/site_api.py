@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "eckart"
 BESIDE = "modules"
 """Name of the page of the modules that lie beside the rooms."""
+PLUGINS = "hydra_plugins"
+"""Name of the namespace, and of the page, of the plugins of Hydra that lie beside the package."""
 _LONG = 80
 
 
@@ -37,13 +39,15 @@ class Name:
 
 
 def rooms(package: Path = PACKAGE) -> dict[str, list[str]]:
-    """Modules by room, as dotted names; modules beside the rooms are those of :data:`BESIDE`."""
+    """Modules by room, as dotted names; those of :data:`BESIDE` are modules beside the rooms, then come the plugins."""
     found: dict[str, list[str]] = {}
     for path in sorted(package.rglob("*.py")):
         parts = path.relative_to(package).with_suffix("").parts
         if parts[-1] != "__init__":
             found.setdefault(parts[0] if len(parts) > 1 else BESIDE, []).append(".".join((package.name, *parts)))
-    return dict(sorted(found.items(), key=lambda room: (room[0] == BESIDE, room[0])))
+    found = dict(sorted(found.items(), key=lambda room: (room[0] == BESIDE, room[0])))
+    plugins = [f"{PLUGINS}.{path.stem}" for path in sorted((package.parent / PLUGINS).glob("[!_]*.py"))]
+    return found | ({PLUGINS: plugins} if plugins else {})
 
 
 def source(module: str, package: Path = PACKAGE) -> str:
@@ -144,10 +148,12 @@ def write(folder: Path, package: Path = PACKAGE) -> None:
 
 def room_page(room: str, modules: list[str], package: Path = PACKAGE) -> str:
     """The page of a room, in reStructuredText."""
-    title = f"{package.name}.{room}" if room != BESIDE else "Modules beside the rooms"
-    parts = [_heading(title, "="), "" if room == BESIDE else ast.get_docstring(ast.parse(source(title, package))) or ""]
+    titles, own = {BESIDE: "Modules beside the rooms", PLUGINS: "Plugins of Hydra"}, f"{package.name}.{room}"
+    said = "" if room in titles else ast.get_docstring(ast.parse(source(own, package))) or ""
+    parts = [_heading(titles.get(room, own), "="), said]
     for module in modules:
-        parts += [_heading(module.removeprefix(f"{title}."), "-"), f".. automodule:: {module}\n   :no-members:"]
+        short = module.removeprefix(f"{own}.").removeprefix(f"{PLUGINS}.")
+        parts += [_heading(short, "-"), f".. automodule:: {module}\n   :no-members:"]
         for name in public_names(source(module, package)):
             parts.append(_directive(module, name))
     return "\n\n".join(part for part in parts if part) + "\n"

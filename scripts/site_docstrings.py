@@ -44,7 +44,7 @@ def escaped(text: str) -> str:
 
     Example:
         >>> escaped("model._target_= or `a_b`, see docs/rank.md")
-        'model.\\\\_target\\\\_= or `a_b`, see [docs/rank.md](../rank.md)'
+        'model.\\_target\\_= or `a_b`, see [docs/rank.md](../rank.md)'
     """
     parts = re.split(r"(`[^`]*`)", text)
     parts[::2] = [re.sub(r"([*_<])", r"\\\1", part) for part in parts[::2]]

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ RAN = ROOT / "build" / "gallery"
 LIMIT = 300
 """Seconds that a script may take."""
 PICTURES, PAGES = (".png", ".svg"), (".html",)
+GROUPS: dict[str, list[str]] = tomllib.loads((EXAMPLES / "groups.toml").read_text(encoding="utf-8"))
+"""The scripts by what they are about, in the order of the site; one that is not named here comes last."""
 _CELL = "# %%"
 _OUTCOME = "outcome.json"
 # Printed between two cells; no text has it.
@@ -68,8 +71,10 @@ class Example:
 
 
 def examples(folder: Path = EXAMPLES) -> list[Example]:
-    """The scripts of a folder, by title."""
-    return sorted(map(read, folder.glob("[!_]*.py")), key=lambda example: example.title)
+    """The scripts of a folder, in the order of the groups."""
+    order = [name for names in GROUPS.values() for name in names]
+    names = sorted(path.stem for path in folder.glob("[!_]*.py"))
+    return [read(folder / f"{name}.py") for name in sorted(names, key=[*order, *names].index)]
 
 
 def read(path: Path) -> Example:
@@ -220,11 +225,14 @@ def notebook(example: Example) -> dict[str, Any]:
 
 
 def _picture(example: Example, name: str) -> str:
-    return f"![{example.title}]({example.name}/{name})"
+    return f":::{{container}} picture\n![{example.title}]({example.name}/{name})\n:::"
 
 
 def _card(example: Example, result: dict[str, Any]) -> str:
-    picture = next(name for name in result["files"] if Path(name).suffix in PICTURES)
+    # The picture that the script names first.
+    source = "\n".join(cell.code for cell in example.cells)
+    pictures = [name for name in result["files"] if Path(name).suffix in PICTURES]
+    picture = min(pictures, key=lambda name: source.find(name) % (len(source) + 1))
     return "\n".join(
         [
             ":::{container} card",
@@ -239,10 +247,14 @@ def _card(example: Example, result: dict[str, Any]) -> str:
 
 
 def index(cards: Mapping[str, str]) -> str:
-    """The page that lists the examples: the card of each, by name, and the links that the menu shows."""
+    """The page that lists the examples: the card of each, by name, in groups, and the links that the menu shows."""
     text = (
         "Each page is a script that runs as it stands, with what it printed and drew when this site was built. The "
         "[guide for contributors](../contributing.md) says how one is added."
     )
+    parts, rest = ["# Examples", text], [name for name in cards if not any(name in names for names in GROUPS.values())]
+    for title, names in {**GROUPS, "More": rest}.items():
+        if shown := [cards[name] for name in names if name in cards]:
+            parts += [f"## {title}", "::::{container} cards", *shown, "::::"]
     menu = "\n".join(["```{toctree}", ":hidden:", "", *cards, "```"])
-    return "\n\n".join(["# Examples", text, "::::{container} cards", *cards.values(), "::::", menu]) + "\n"
+    return "\n\n".join([*parts, menu]) + "\n"

@@ -49,6 +49,9 @@ __all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        # pyproject.toml alone says it.
+        return importlib.import_module("importlib.metadata").version("eckart")
     if name not in _HOME:
         raise AttributeError(f"module 'eckart' has no attribute {name!r}")
     return getattr(importlib.import_module(f"eckart.{_HOME[name]}"), name)

@@ -89,6 +89,23 @@ def check_target(path: str, what: str) -> None:
     raise ValueError(f"{what} must be {law.must}, {opened}. Found {printable(path, 200)!r}.")
 
 
+def whitelist() -> tuple[str, ...]:
+    """Every name that any setting may have, as Hydra 1.4 takes them: exact names, and ``package.*`` for all below it.
+
+    Hydra's list knows no settings, so it is wider than the laws that :func:`check_target` holds names to. It is made of
+    the same laws, and of the names that the user lists in ``ECKART_ALLOW``.
+
+    Example:
+        >>> "eckart.methods.*" in whitelist(), "pytorch_lightning.Trainer" in whitelist()
+        (True, True)
+    """
+    entries = [entry for law in _LAWS.values() for entry in (*(f"{module}.*" for module in law.modules), *law.names)]
+    for name in _opened():
+        if all(part.isidentifier() for part in name.split(".")):
+            entries += [name, f"{name}.*"]
+    return tuple(dict.fromkeys(entries))
+
+
 def imported(path: str, what: str) -> Any:
     """The object that an allowed name stands for.
 

@@ -27,6 +27,7 @@ from eckart.runs.job import Job
 from eckart.runs.stack import Stack
 from eckart.sweeps.attempt import attempt
 from eckart.sweeps.hydra_internals import composed_once
+from eckart.whitelist import whitelisted
 from hydra_plugins.eckart_stacked_launcher import stackable
 
 _typed: list[str] = []
@@ -87,7 +88,7 @@ def command(typed: Sequence[str]) -> Path | None:
     _typed.extend(typed)
     config.register()
     app = hydra.main(version_base="1.3", config_path=str(config.config_dir()), config_name="train")(task)
-    with raised_by_hydra(), composed_once(laws.check_targets, config.describe_choices):
+    with raised_by_hydra(), whitelisted(), composed_once(laws.check_targets, config.describe_choices):
         try:
             with interruptible(lambda: f"interrupted{_how_to_resume()}"):
                 sys.argv = [_typed[0], *arguments.prepared(_typed[1:])]

@@ -3,7 +3,8 @@
 Measured with ``python -X importtime -c "import pytorch_lightning"``: the ``__init__`` of ``torchmetrics`` imports all
 metrics there are, and with them torchvision and SciPy's signal processing; the plots of its metrics import matplotlib;
 and ``torch._dynamo``, the compiler of torch, is imported for the class of compiled modules alone. Without the three,
-Lightning takes a tenth of the time.
+Lightning takes a tenth of the time. ``torch.utils.flop_counter``, for summaries of models, imports triton where that is
+installed, which from version 3.9 on complains at the end of every process.
 """
 
 import contextlib
@@ -174,6 +175,14 @@ def _of_plots(module: ModuleType) -> Mapping[str, Any]:
     return {**types, "plot_single_or_multi_val": plot_single_or_multi_val}
 
 
+def _of_counter(module: ModuleType) -> Mapping[str, Any]:
+    def FlopCounterMode(*args: Any, **kwargs: Any) -> Any:
+        _execute(module)
+        return module.FlopCounterMode(*args, **kwargs)
+
+    return {"FlopCounterMode": FlopCounterMode}
+
+
 def _of_compiler(module: ModuleType) -> Mapping[str, Any]:
     def disable(fn: Any = None, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(fn, FunctionType):
@@ -214,5 +223,6 @@ def _of_compiler(module: ModuleType) -> Mapping[str, Any]:
 _TAKEN: Mapping[str, Callable[[ModuleType], Mapping[str, Any]]] = {
     "torchmetrics": _of_metrics,
     "torchmetrics.utilities.plot": _of_plots,
+    "torch.utils.flop_counter": _of_counter,
     _COMPILER: _of_compiler,
 }

@@ -1,9 +1,17 @@
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import hydra.utils
 import pytest
+from omegaconf import OmegaConf
 
-from eckart.allowed import check_target
+import eckart
+from eckart import config
+from eckart.allowed import check_target, whitelist
+from eckart.whitelist import whitelisted
 
 RUNS_CODE = [
     "torch.load",
@@ -134,3 +142,54 @@ def test_control_characters_of_a_name_are_not_printed() -> None:
     with pytest.raises(ValueError, match="Found") as refused:
         check_target("a\x1b[2J\n" + "b" * 10_000, "method._target_")
     assert str(refused.value).isprintable() and len(str(refused.value)) < 500
+
+
+def _by_hydra(path: str) -> bool:
+    """Whether Hydra 1.4 would take a name, by what its documentation says of the entries."""
+    return any(path.startswith(entry[:-1]) if entry.endswith(".*") else path == entry for entry in whitelist())
+
+
+def _targets(node: Any) -> Iterator[str]:
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node if isinstance(node, list) else ()):
+        if key == "_target_" and value not in (None, "???"):
+            yield value
+        yield from _targets(value)
+
+
+def test_hydra_is_told_of_every_name_of_the_configs_and_of_no_other() -> None:
+    named = {
+        name
+        for path in config.config_dir().rglob("*.yaml")
+        for name in _targets(OmegaConf.to_container(OmegaConf.load(path)))
+    }
+    assert len(named) > 50 and not [name for name in named | {path for path, _ in ALLOWED} if not _by_hydra(name)]
+    assert not [name for name in (*RUNS_CODE, "torch.nn.Linear") if _by_hydra(name)]
+    assert all(entry.removesuffix(".*").replace(".", "_").isidentifier() for entry in whitelist())
+
+
+def test_hydra_is_told_of_what_the_environment_opens(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = whitelist()
+    monkeypatch.setenv("ECKART_ALLOW", "mine, single.make, *, os.*, bad name")
+    assert whitelist() == (*before, "mine", "mine.*", "single.make", "single.make.*")
+
+
+def test_a_command_and_its_run_enter_the_whitelist(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    entered: list[tuple[str, ...]] = []
+
+    @contextlib.contextmanager
+    def scope(entries: tuple[str, ...]) -> Iterator[None]:
+        entered.append(entries)
+        yield
+
+    monkeypatch.setattr(hydra.utils, "execution_whitelist", scope, raising=False)
+    eckart.run(["method=svd", "data=lab", "rank=1", "logger=none", "figures=false", f"hydra.run.dir={tmp_path}"])
+    assert entered == [whitelist()] * 2
+
+
+def test_hydra_itself_refuses_what_the_whitelist_does_not_have() -> None:
+    if not hasattr(hydra.utils, "execution_whitelist"):
+        pytest.skip("Hydra 1.3 has no execution whitelist")
+    with whitelisted():
+        hydra.utils.instantiate({"_target_": "eckart.data.targets.identity", "rows": 1, "cols": 2})
+        with pytest.raises(Exception, match="whitelist"):
+            hydra.utils.instantiate({"_target_": "torch.nn.Linear", "in_features": 1, "out_features": 1})

@@ -78,6 +78,8 @@ def test_a_page_shows_what_each_cell_printed_and_drew(example: Any, tmp_path: Pa
     ]
     index = (tmp_path / "pages" / "index.md").read_text(encoding="utf-8")
     assert "**[A picture of one pixel](pixel.md)**\n\nWhat it shows, in two lines." in index and "\npixel\n" in index
+    # The card shows the picture that the script names first, in alphabetical order the second.
+    assert "## More\n" in index and "](pixel/pixel.png)" in index and "other.svg" not in index
 
 
 def test_a_script_is_run_again_if_it_has_changed(example: Any, tmp_path: Path) -> None:

@@ -155,7 +155,12 @@ for _ in range(2):
     adam.zero_grad()
     layer(torch.ones(1, 2)).sum().backward()
     adam.step()
-assert not isinstance(layer, OptimizedModule) and not {"torch._dynamo.eval_frame", "matplotlib"} & sys.modules.keys()
+assert not isinstance(layer, OptimizedModule)
+assert not {"torch._dynamo.eval_frame", "matplotlib", "triton"} & sys.modules.keys()
+from pytorch_lightning.utilities.model_summary.model_summary import FlopCounterMode
+with FlopCounterMode(display=False) as counter:
+    torch.ones(1, 2) @ torch.ones(2, 3)
+assert counter.get_total_flops() == 12 and type(counter) is torch.utils.flop_counter.FlopCounterMode
 import torch._dynamo.utils as utils, torch._dynamo.utils
 assert utils is sys.modules["torch._dynamo.utils"] is torch._dynamo.convert_frame.torch._dynamo.utils
 assert utils.__spec__.loader.name == "torch._dynamo.utils" and utils.counters is torch._dynamo.symbolic_convert.counters

@@ -48,6 +48,7 @@ from eckart.runs.stack import Stack
 from eckart.runs.user_callbacks import sees_steps, trainer_options
 from eckart.runs.weights import read_weights
 from eckart.tracking.job import config_of
+from eckart.whitelist import whitelisted
 
 _DTYPES = {"64": torch.float64, "64-true": torch.float64}
 
@@ -62,7 +63,7 @@ def run(stack: Stack) -> list[dict[str, Any]]:
         Exception: Whatever stopped the stack. Its W&B runs are then finished as failed.
     """
     outcome = Outcome(stack)
-    with quiet(), before_exit(outcome.interrupt):
+    with quiet(), whitelisted(), before_exit(outcome.interrupt):
         try:
             return _train(stack, outcome)
         except (KeyboardInterrupt, SystemExit) as end:
@@ -127,7 +128,8 @@ def _train(stack: Stack, outcome: Outcome) -> list[dict[str, Any]]:
 
 def build(stack: Stack) -> Method:
     """Make the data of a stack whose ranks are known, and its method, ready to be trained."""
-    return _method(stack, _data(stack))
+    with whitelisted():
+        return _method(stack, _data(stack))
 
 
 def _of_net(

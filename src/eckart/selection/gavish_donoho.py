@@ -91,6 +91,8 @@ def marchenko_pastur_median(beta: float) -> float:
     low, high = (1 - math.sqrt(beta)) ** 2, (1 + math.sqrt(beta)) ** 2
 
     def below(angle: float) -> float:
+        if angle <= -math.pi / 2:
+            return 0.0
         # x = middle + half * sin(angle) makes the square roots at the edges smooth.
         middle, half = (low + high) / 2, (high - low) / 2
         return quad(

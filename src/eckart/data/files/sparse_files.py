@@ -86,7 +86,7 @@ def read_matrix_market(path: Path) -> Stored:
     # A place takes two digits, a blank and the end of a line.
     if 4 * count > most:
         raise ValueError(f"an entry takes 4 bytes at least. Found {count} declared in a file of {size} bytes.")
-    found = mmread(path)
+    found = mmread(path, spmatrix=False)
     return found.row, found.col, found.data, (rows, cols), 1
 
 

@@ -1,5 +1,6 @@
 """Tables of ratings in parts: ids as text, ratings as finite numbers."""
 
+import functools
 import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -128,7 +129,12 @@ def _table(text: bytes, separator: str, places: list[int] | None = None) -> Any:
     import polars as pl
 
     # As text, so that 7 in one part and 07 in another stay what they are.
-    return pl.read_csv(io.BytesIO(text), has_header=False, separator=separator, columns=places, infer_schema=False)
+    read = functools.partial(pl.read_csv, io.BytesIO(text), has_header=False, separator=separator, infer_schema=False)
+    if places is None:
+        return read()
+    # Releases of polars differ in the order and the names of chosen columns, but where they are asked for in order.
+    inside = sorted(places)
+    return read(columns=inside)[:, [inside.index(place) for place in places]]
 
 
 def _whole_lines(file: IO[bytes]) -> Iterator[bytes]:
