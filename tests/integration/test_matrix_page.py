@@ -37,8 +37,8 @@ def test_the_page(train: Train, capfd: pytest.CaptureFixture[str]) -> None:
         elif text.startswith("eckart predict "):
             capfd.readouterr()
             commands.run(shlex.split(text.replace("outputs/…", str(ended.folder))))
-            best = pl.read_csv(capfd.readouterr().out.encode())
-            assert best["prediction"].is_sorted(descending=True) and set(best["column"]) <= set(range(40))
+            ranked = pl.read_csv(capfd.readouterr().out.encode())
+            assert ranked["prediction"].is_sorted(descending=True) and set(ranked["column"]) <= set(range(40))
         else:
             assert value is not None and comparable(value) == comparable(text)
     svd, net, chosen, completed = typed
