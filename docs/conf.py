@@ -20,7 +20,7 @@ author = "The authors of eckart"
 version = release = installed("eckart")
 html_title = f"eckart {release}"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 exclude_patterns = ["reproduction.html"]
 language = "en"
 # A block without a language is text that a terminal shows.
@@ -28,6 +28,10 @@ highlight_language = "none"
 nitpicky = True
 # Names of other packages, whose pages are not read: the site is built without a network. Names that are private.
 nitpick_ignore_regex = [("py:.*", r"(?!eckart).*"), ("py:.*", r".*\._\w+"), ("py:.*", r"eckart\.data\.matrix\.Made")]
+
+# A button copies what is typed, without the prompt and without what is printed.
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
 
 # Headings have the addresses that code hosts give them, so that one link serves both.
 myst_heading_anchors = 4

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from site_docstrings import annotations, documented_arguments, named, refused_by
-from site_laws import choices_of, law_of, sentence, stated
+from site_docstrings import annotations, documented_arguments, escaped, named, refused_by
+from site_laws import AS_DESCRIBED, choices_of, law_of, sentence, stated
 
 from eckart.config import GROUPS, TrainConfig, config_dir, options, plain, settings_of
 
 LAUNCHING = ("hydra/launcher", "hydra/sweeper")
 """Groups of Hydra's own that have options of ours."""
-# Which names a config may call is a law of its own; what a method sees, and the name of a rule, are no settings.
+# Which names a config may call is a law of its own, unless one must be given; what a method sees, and the name of a
+# rule, are no settings.
 _HIDDEN = ("_target_", "_partial_", "needs", "rule")
 _KEY = re.compile(r"(?P<indent> *)(?P<key>[\w.@/ ]+):(?P<rest>.*)")
 
@@ -70,7 +71,7 @@ def root_keys() -> list[Key]:
     for field in dataclasses.fields(TrainConfig):
         if field.name in defaults and field.name not in GROUPS:
             law = laws.get(field.name) or sentence(stated(field.type))
-            meaning = sentence(comments.get(field.name, ""))
+            meaning = sentence(escaped(comments.get(field.name, "")))
             found.append(Key(field.name, shown(defaults[field.name]), meaning, law))
     return found
 
@@ -109,7 +110,7 @@ def _option(group: str, name: str) -> Option:
         refused += refused_by(called)
     keys = []
     for key, value in _leaves(plain(settings, resolve=False)):
-        if key.split(".")[-1] in _HIDDEN or key == "defaults":
+        if (key.split(".")[-1] in _HIDDEN and value != "???") or key == "defaults":
             continue
         comment = comments.get(key, "")
         own_name = key.split(".")[-1]
@@ -118,7 +119,7 @@ def _option(group: str, name: str) -> Option:
         if len(choices_of(comment)) == len(re.findall(r"\w+", comment)):
             # Its words are the law, and its meaning stands in the docstring.
             meaning = arguments.get(own_name, comment)
-        keys.append(Key(f"{prefix}.{key}", shown(value), sentence(meaning), law))
+        keys.append(Key(f"{prefix}.{key}", shown(value), sentence(escaped(meaning)), law))
     return Option(group, name, head, callables[1] or target, tuple(refused), tuple(brought), tuple(keys))
 
 
@@ -180,7 +181,7 @@ def group_page(group: str, found: list[Option]) -> str:
     if group == "experiment":
         parts.append("Each is a command line in a file; `eckart experiment=NAME --cfg job` prints what it sets.")
     for option in found:
-        parts += [f"## {group}={option.name}", sentence(option.headline)]
+        parts += [f"## {group}={option.name}", sentence(escaped(option.headline))]
         if option.brings:
             parts.append(
                 f"It comes with {', '.join(f'`{choice}`' for choice in option.brings)}, unless others are named."
@@ -191,7 +192,7 @@ def group_page(group: str, found: list[Option]) -> str:
             parts.append(f"Made by `{option.target}`.")
         parts += map(_entry, option.keys)
         if option.refused:
-            said = "; ".join(text[0].lower() + text[1:].rstrip(".") for text in option.refused)
+            said = "; ".join(text[0].lower() + text[1:].rstrip(".") for text in map(escaped, option.refused))
             parts.append(f"Refused: {said}.")
     return "\n\n".join(parts) + "\n"
 
@@ -203,7 +204,8 @@ def front_page(keys: list[Key], pages: list[str]) -> str:
 
 
 def _entry(key: Key) -> str:
-    return f"`{key.path}` = `{key.default}`\n: {key.meaning} *Law:* {key.law}"
+    value = "" if key.law == AS_DESCRIBED else f" *Value:* {key.law}"
+    return f"`{key.path}` = `{key.default}`\n: {key.meaning}{value}"
 
 
 _INTRODUCTION = """\

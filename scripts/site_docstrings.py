@@ -39,6 +39,19 @@ def markdown(text: str) -> str:
     return text.replace("``", "`")
 
 
+def escaped(text: str) -> str:
+    r"""Words as Markdown shows them, with pages of ``docs/`` as links; what stands in backticks is left.
+
+    Example:
+        >>> escaped("model._target_= or `a_b`, see docs/rank.md")
+        'model.\\_target\\_= or `a_b`, see [docs/rank.md](../rank.md)'
+    """
+    parts = re.split(r"(`[^`]*`)", text)
+    parts[::2] = [re.sub(r"([*_<])", r"\\\1", part) for part in parts[::2]]
+    parts[::2] = [re.sub(r"docs/(\w+\.md)", r"[docs/\1](../\1)", part) for part in parts[::2]]
+    return "".join(parts)
+
+
 def named(dotted: str) -> object:
     """One of our own functions or classes by its dotted name; None for a name of another package."""
     module, _, name = dotted.rpartition(".")

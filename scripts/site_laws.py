@@ -8,6 +8,8 @@ from typing import Any
 
 from eckart.config import type_law
 
+AS_DESCRIBED = "As described."
+"""Law of a key of which neither the default nor the signature says more than its meaning."""
 _KINDS = {bool: "true or false", int: "an integer", float: "a number", str: "text", types.NoneType: "null"}
 
 
@@ -52,7 +54,7 @@ def of_annotation(kind: Any) -> str:
     lists = (Sequence, list, tuple)
     said = [_KINDS.get(part) or ("a list" if typing.get_origin(part) in lists else "") for part in parts]
     if not all(said):
-        return "As its meaning says."
+        return AS_DESCRIBED
     law = ", or ".join(said)
     return f"{law[0].upper()}{law[1:]}."
 

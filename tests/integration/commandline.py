@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -44,6 +45,12 @@ class Train(Protocol):
     """Run the command line with these arguments."""
 
     def __call__(self, *arguments: str) -> Ended: ...
+
+
+def page(name: str) -> str:
+    """A page of ``docs/``, with each command in one line."""
+    text = (Path(__file__).parents[2] / "docs" / name).read_text(encoding="utf-8")
+    return re.sub(r" \\\n +", " ", text)
 
 
 def result(folder: Path) -> dict[str, Any]:

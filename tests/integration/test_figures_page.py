@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from commandline import Train
+from commandline import Train, page
 from PIL import Image
 
 pytestmark = pytest.mark.processes
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "figures.md").read_text(encoding="utf-8")
+PAGE = page("figures.md")
 FENCED = re.findall(r"^```(\w*)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 BLOCKS = [block.splitlines() for language, block in FENCED if not language]
 # Fewer jobs and steps; what is left out has other tests.

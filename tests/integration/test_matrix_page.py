@@ -2,20 +2,23 @@
 
 import re
 import shlex
-from pathlib import Path
+import subprocess
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
-from commandline import Train
+from commandline import Train, page
 from test_python_page import comparable, shown
 
-PAGE = (Path(__file__).parents[2] / "docs" / "matrix.md").read_text(encoding="utf-8")
+from eckart import commands
+
+PAGE = page("matrix.md")
 pytestmark = pytest.mark.processes
 BLOCK = re.compile(r"^```(python)?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
-def test_the_page(train: Train) -> None:
+def test_the_page(train: Train, capfd: pytest.CaptureFixture[str]) -> None:
     names: dict[str, Any] = {}
     typed, value = [], None
     for language, text in BLOCK.findall(PAGE):
@@ -26,6 +29,16 @@ def test_the_page(train: Train) -> None:
                 ended = train(*shlex.split(line)[2:])
                 assert (ended.code, ended.stderr) == (0, ""), line
                 typed.append(ended.result)
+        elif text.startswith("tail "):
+            table = pl.read_csv("matrix.csv", has_header=False).with_row_index("name")
+            table.write_csv("table.csv")
+            subprocess.run(["bash", "-ec", text], check=True)
+            assert pl.read_csv("matrix.csv", has_header=False).equals(table.drop("name"))
+        elif text.startswith("eckart predict "):
+            capfd.readouterr()
+            commands.run(shlex.split(text.replace("outputs/…", str(ended.folder))))
+            ranked = pl.read_csv(capfd.readouterr().out.encode())
+            assert ranked["prediction"].is_sorted(descending=True) and set(ranked["column"]) <= set(range(40))
         else:
             assert value is not None and comparable(value) == comparable(text)
     svd, net, chosen, completed = typed

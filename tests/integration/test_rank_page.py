@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commandline import QUIET, Train, choices
+from commandline import QUIET, Train, choices, page
 
-PAGE = (Path(__file__).parents[2] / "docs" / "rank.md").read_text(encoding="utf-8")
+PAGE = page("rank.md")
 SECTION = PAGE.split("## On the command line")[1].split("\n## ")[0]
 COMMANDS, PRINTED = re.findall(r"^```\n(.*?)^```$", SECTION, re.DOTALL | re.MULTILINE)
 

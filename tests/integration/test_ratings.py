@@ -12,14 +12,14 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from commandline import QUIET, Train, result
+from commandline import QUIET, Train, page, result
 
 import eckart
 from eckart import commands
 from eckart.optim import gibbs, ratings
 from eckart.results.summary import sweep_table
 
-PAGE = (Path(__file__).parents[2] / "docs" / "ratings.md").read_text(encoding="utf-8")
+PAGE = page("ratings.md")
 SHORT = ("optimizer.sweeps=4", "optimizer.burn_in=2", "rank=2")
 
 

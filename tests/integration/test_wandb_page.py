@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from commandline import page
 from wandb_server import Delivered
 from wandb_sweeps import SweepServer
 
 pytestmark = pytest.mark.wandb
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "wandb.md").read_text(encoding="utf-8")
+PAGE = page("wandb.md")
 COMMANDS = [
     line for block in re.findall(r"^```\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE) for line in block.splitlines()
 ]

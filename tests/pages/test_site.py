@@ -44,7 +44,17 @@ def test_every_page_fits_a_phone_and_a_desk_and_loads_nothing_from_elsewhere(sit
 
 @pytest.mark.parametrize(
     ("words", "expected"),
-    [("truncated_svd", "api/linalg.html"), ("orthogonal probes", "optimum.html"), ("method=bottleneck", "method.html")],
+    [
+        ("truncated_svd", "api/linalg.html"),
+        ("orthogonal probes", "optimum.html"),
+        ("method=bottleneck", "method.html"),
+        ("own matrix", "/matrix.html"),
+        ("my own data", "/matrix.html"),
+        ("save factors", "/matrix.html"),
+        ("pandas", "/matrix.html"),
+        ("missing values", "/(matrix|completion).html"),
+        ("LinearOperator", "/operator.html"),
+    ],
 )
 def test_search_finds_pages_of_a_site_that_is_opened_from_disk(
     site: Path, visit: Open, words: str, expected: str
@@ -55,7 +65,7 @@ def test_search_finds_pages_of_a_site_that_is_opened_from_disk(
     found.wait_for_function("document.querySelectorAll('#search-results li').length > 0")
     found.wait_for_timeout(500)
     addresses = found.eval_on_selector_all("#search-results a", "links => links.map(link => link.href)")
-    assert any(re.search(expected, address) for address in addresses[:10]), addresses[:10]
+    assert any(re.search(expected, address) for address in addresses[:3]), addresses[:10]
     assert not opened.complaints, opened.complaints
 
 

@@ -1,6 +1,7 @@
 """docs/benchmarks.md: what was measured, on which machine, and which goals are reached."""
 
 import statistics
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from eckart.results.atomic import replacing
 from eckart.results.numbers import NONE
 
 FILE = "benchmarks.md"
+# Letters of a line of a command.
+_LINE = 78
 _HEAD = """# Benchmarks
 
 What eckart costs beside what people use for the same task. This page is written by
@@ -44,7 +47,7 @@ def write(folder: Path, records: Mapping[str, Record], titles: Mapping[str, str]
 
 def _page(records: Sequence[Record], titles: Mapping[str, str], plots: Mapping[str, str]) -> Iterator[str]:
     commands = dict.fromkeys(str(record.measured["command"]) for record in records)
-    yield _HEAD.format(command="\n".join(commands))
+    yield _HEAD.format(command="\n".join(map(_broken, commands)))
     yield from _measured(records)
     yield from _goals(records)
     usual = statistics.mode(record.measured["machine"] for record in records) if records else ""
@@ -58,6 +61,11 @@ def _page(records: Sequence[Record], titles: Mapping[str, str], plots: Mapping[s
         yield from ("", "## Growth", "")
         for path, title in plots.items():
             yield from (f"![{title}]({path})", "")
+
+
+def _broken(command: str) -> str:
+    """A command in lines of a page."""
+    return " \\\n".join(textwrap.wrap(command, _LINE, subsequent_indent="    ", break_on_hyphens=False))
 
 
 def _measured(records: Sequence[Record]) -> Iterator[str]:
@@ -81,12 +89,15 @@ def _measured(records: Sequence[Record]) -> Iterator[str]:
 
 
 def _goals(records: Iterable[Record]) -> Iterator[str]:
-    yield from ("## Goals", "", "| case | goal | found |", "| --- | --- | --- |")
+    yield from ("## Goals", "", "| case | found | goal |", "| --- | --- | --- |")
     for record in records:
+        # Once for all goals of a case.
+        case = f"{_cell(record.title)} (`{record.name}`)"
         for verdict in record.verdicts:
             found = words.verdict(verdict)
             shown = f"**{found}**" if verdict.reached is False else found
-            yield f"| {_cell(record.title)} (`{record.name}`) | {_cell(verdict.text)} | {shown} |"
+            yield f"| {case} | {shown} | {_cell(verdict.text)} |"
+            case = ""
 
 
 def _group(records: Sequence[Record]) -> Iterator[str]:

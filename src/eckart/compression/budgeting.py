@@ -138,7 +138,8 @@ def _why(
         if limits and speed is not None and option.rank == limits.get(option.form):
             # The loss may be much larger than the budget asks for: a user must see what to change.
             why += (
-                f"; the largest that is faster ({speed.why(candidate.layer, option.form)}): keep_slower=true lifts that"
+                f"; the largest that is faster ({speed.why(candidate.layer, option.form)}): "
+                "method.keep_slower=true (in Python keep_slower=True) lifts that"
             )
         return why
     if limits and speed is not None:

@@ -32,8 +32,8 @@ class MatrixData(LightningDataModule):
         scale: The target is multiplied by this; not 0.
         observed: Fraction of the entries that completion sees, in (0, 1], or a file of a matrix that is not 0 where
             an entry is observed; of a target with missing entries the fraction is one of those that are there, and the
-            mask chooses among them. None for ``own_mask``; where there is none, all entries that are there if some are
-            missing, or else half.
+            mask chooses among them. None for the mask that the data bring; where they bring none, all entries that are
+            there if some are missing, or else half.
         own_mask: Mask that belongs to the target, not 0 where an entry is observed, shape ``(m, n)``.
         seed: Draws the observed entries.
         **parameters: Parameters of ``source``, such as ``rows``.
