@@ -16,7 +16,8 @@ var Scorer = {
   score: ([page, title, anchor, description, score, file, kind]) => {
     const word = new URLSearchParams(location.search).get("q") || "";
     if (kind === "object" || kind === "index") {
-      // Who types a name of the API wants it: truncated_svd, eckart.fit, LowRankLinear.
+      // Who types a name of the API wants it: truncated_svd, LowRankLinear, and part of one: eckart.fit.
+      if (kind === "object" && title.toLowerCase().split(".").at(-1) === word.toLowerCase()) return score + 60;
       return /^\S*([_.]|[a-z][A-Z])\S*$/.test(word) && score >= 16 ? score + 40 : score;
     }
     if (page.startsWith("api/")) return score / 4;
