@@ -80,3 +80,17 @@ def trained(
         )
         trainer.fit(made)
     return made
+
+
+def reduced(matrix: Tensor, rank: int) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
+    """Truncated SVD of a tall matrix by its Gram matrix, and the Frobenius error of every rank from 0 on.
+
+    Args:
+        matrix: Shape ``(m, n)``.
+        rank: Number of singular triplets.
+    """
+    from eckart.linalg.gram import gram_matrix, leading_eigenpairs, restricted_svd
+
+    squares, vectors = leading_eigenpairs(gram_matrix(matrix), rank, every=True)
+    errors = squares.flip(0).clamp(min=0).cumsum(0).flip(0).sqrt()
+    return restricted_svd(matrix, vectors), errors

@@ -250,21 +250,18 @@ def _known(rows: int, cols: int, where: str) -> tuple[Any, Callable[[Any, Any], 
 def _ours_reduction(images: int, where: str) -> Prepared:
     import torch
 
-    from eckart.linalg.gram import gram_matrix, gram_svd, leading_eigenpairs, restricted_svd
+    from eckart.benchmarks.ours import reduced
 
     pixels, judge = _images(images)
     matrix = torch.from_numpy(pixels).to(where)
-
-    def task() -> Any:
-        squares, vectors = leading_eigenpairs(gram_matrix(matrix), MNIST_RANK, every=True)
-        errors = squares.flip(0).clamp(min=0).cumsum(0).flip(0).sqrt()
-        return restricted_svd(matrix, vectors), errors
 
     def score(found: Any) -> Score:
         (u, s, vh), errors = found
         return Score(judge(u * s, vh), _also(f"errors of {len(errors)} ranks", where == CPU))
 
-    return Prepared(awaited(task, where), score, warm_up=lambda: gram_svd(matrix[:1000], MNIST_RANK))
+    return Prepared(
+        awaited(lambda: reduced(matrix, MNIST_RANK), where), score, warm_up=lambda: reduced(matrix[:1000], MNIST_RANK)
+    )
 
 
 def _peer_reduction(decompose: svds.Decompose, images: int, kind: str) -> Prepared:

@@ -76,20 +76,15 @@ def cases(quick: bool) -> Iterable[Case]:
 def _ours(images: int) -> Prepared:
     import torch
 
-    from eckart.linalg.gram import gram_matrix, leading_eigenpairs, restricted_svd
+    from eckart.benchmarks.ours import reduced
 
     matrix = torch.from_numpy(images_of(images, "uint8"))
-
-    def task() -> Any:
-        squares, vectors = leading_eigenpairs(gram_matrix(matrix), RANK, every=True)
-        errors = squares.flip(0).clamp(min=0).cumsum(0).flip(0).sqrt()
-        return restricted_svd(matrix, vectors), errors
 
     def score(found: Any) -> Score:
         (u, s, vh), errors = found
         return Score(excess_of(images, (u * s).numpy(), vh.numpy()), f"errors of {len(errors)} ranks")
 
-    return Prepared(task, score)
+    return Prepared(lambda: reduced(matrix, RANK), score)
 
 
 def _peer(
