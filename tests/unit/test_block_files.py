@@ -114,6 +114,12 @@ def refuse(path: Path, match: str, **options: Any) -> None:
     assert str(caught.value).isprintable() and repr(str(path)) in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["a.npy", "a.csv"])
+def test_blocks_is_a_truth_value(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^blocks must be true, false or null\. Found 'maybe'\.$"):
+        open_matrix(tmp_path / name, blocks="maybe")  # type: ignore[arg-type]
+
+
 def test_truncated_and_foreign_arrays_are_refused(tmp_path: Path) -> None:
     path = npy("C")(tmp_path, TALL)
     path.write_bytes(path.read_bytes()[:-1])

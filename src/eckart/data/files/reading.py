@@ -70,7 +70,7 @@ def open_matrix(
     Raises:
         OSError: As of :func:`read_matrix`.
         ModuleNotFoundError: If the format needs a package that is not installed.
-        ValueError: As of :func:`read_matrix`, or if ``blocks`` is asked of another format.
+        ValueError: As of :func:`read_matrix`, if ``blocks`` is no truth value, or if it is asked of another format.
 
     Example:
         >>> import numpy
@@ -79,6 +79,8 @@ def open_matrix(
         >>> open_matrix(path, blocks=True).shape
         (4, 3)
     """
+    if blocks not in (None, True, False):
+        raise ValueError(f"blocks must be true, false or null. Found {blocks!r}.")
     file = Path(path)
     extension = _extension(file, repr(str(file)))
     if extension not in BLOCKS:
